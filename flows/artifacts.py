@@ -1,0 +1,89 @@
+"""What ops see in the Prefect UI: progress while a run works, and at its end a summary, tables and links."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+
+from models.radiograph import Limits
+from tasks import figures, reporting, thumbnails
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    import sqlalchemy as sa
+
+    from infra.settings import Settings
+    from infra.storage import Store
+    from tasks.figures import RunFigures
+    from tasks.validation import ShardVerdicts
+
+
+class Progress:
+    """The run's progress bar in the UI, in images."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.done = total, 0
+        self.artifact: Any = create_progress_artifact(0.0, key="scoring-progress", description=self._words())
+
+    def add(self, images: int) -> None:
+        """Count images as done."""
+        self.done += images
+        update_progress_artifact(self.artifact, 100 * self.done / self.total, self._words())
+
+    def _words(self) -> str:
+        return f"{self.done:,} of {self.total:,} images"
+
+
+def write_data_docs(
+    store: Store, found: RunFigures, run_id: UUID, shards: Sequence[ShardVerdicts], shards_in_run: int
+) -> str:
+    """Build the Data Docs of the run's validation and store them; returns the key of their first page."""
+    from tasks.validation import build_data_docs
+
+    prefix = f"{reporting.folder(found.night, run_id)}data-docs/"
+    with tempfile.TemporaryDirectory() as folder:
+        index = build_data_docs(shards, Path(folder), shards_in_run)
+        reporting.publish_folder(store, Path(folder), prefix)
+        return prefix + index.relative_to(folder).as_posix()
+
+
+def write_report(
+    pool: sa.Engine, store: Store, settings: Settings, found: RunFigures, run_ids: Sequence[UUID], docs_key: str | None
+) -> str:
+    """Render the HTML report and store it; returns its key. `run_ids`: this run, then those it took over."""
+    sheets = figures.contact_sheets(pool, run_ids)
+    pictures = thumbnails.thumbnails(store, sheets.references, Limits(settings.max_bytes, settings.max_pixels))
+    ui = (settings.prefect_api_url or "").removesuffix("/api")
+    links = reporting.Links(
+        data_docs=reporting.link(settings, docs_key) if docs_key else None,
+        flow_run=f"{ui}/runs/flow-run/{run_ids[0]}" if ui else None,
+    )
+    html = reporting.render(found, sheets, pictures, links, settings.timezone)
+    return reporting.publish(store, found.night, run_ids[0], html)
+
+
+def show(settings: Settings, found: RunFigures, report_key: str | None, docs_key: str | None) -> None:
+    """Put the summary, the tables of classes and reasons, and the links into the UI."""
+    report = reporting.link(settings, report_key) if report_key else None
+    docs = reporting.link(settings, docs_key) if docs_key else None
+    create_markdown_artifact(
+        reporting.summary_markdown(found, report, docs), key="scoring-summary", description="What happened this night"
+    )
+    create_table_artifact(reporting.class_table(found), key="scoring-classes", description="Predictions by class")
+    create_table_artifact(
+        reporting.reason_table(found), key="scoring-reasons", description="Why images got no prediction"
+    )
+    for link, text, key in ((report, "HTML report", "scoring-report"), (docs, "Data Docs", "scoring-data-docs")):
+        if link and link.startswith("http"):
+            create_link_artifact(link, text, key=key, description=text)

@@ -1,0 +1,133 @@
+"""The command `cxr doctor`: looks at every service and says what to do."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+import typer
+
+from infra import database
+from infra.settings import Settings, SettingsError
+from infra.storage import StorageError, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+Finding = tuple[bool | None, str]
+"""Good, bad, or (None) worth knowing; and the words."""
+
+OLDEST_POSTGRES = 140000
+WRITER_NEEDS = (
+    ("cxr.images", "insert"), ("cxr.runs", "update"), ("cxr.predictions", "insert"), ("cxr.model_versions", "select"),
+)  # fmt: skip
+MARKS = {True: ("ok  ", typer.colors.GREEN), False: ("BAD ", typer.colors.RED), None: ("note", typer.colors.YELLOW)}
+
+
+def doctor() -> None:
+    """Check Postgres, the object store, Prefect and the processor; say what is wrong and what to do.
+
+    Exits with 1 where something is wrong.
+    """
+    settings = Settings.load()
+    parts: list[tuple[str, Callable[[Settings], Iterator[Finding]]]] = [
+        ("Postgres", look_at_postgres),
+        ("object store", look_at_store),
+        ("Prefect", look_at_prefect),
+        ("compute", look_at_compute),
+    ]
+    sound = True
+    for part, look in parts:
+        for good, words in look(settings):
+            mark, colour = MARKS[good]
+            typer.secho(f"{mark} {part}: {words}", fg=colour)
+            sound &= good is not False
+    if not sound:
+        raise typer.Exit(1)
+
+
+def look_at_postgres(settings: Settings) -> Iterator[Finding]:
+    """Reachable, version, schema revision, rights, champion."""
+    from sql import schema
+
+    try:
+        pool = database.engine(settings.database)
+        with database.explained(), pool.connect() as connection:
+            version = connection.scalar(sa.text("show server_version_num"))
+            user = connection.scalar(sa.text("select current_user"))
+            recent = int(version) >= OLDEST_POSTGRES
+            number = f"{int(version) // 10000}.{int(version) % 10000}"
+            yield recent, f"version {number} answers as {user}" + ("" if recent else "; 14 or newer is needed")
+            found, wanted = schema.current(connection), schema.head()
+            if found != wanted:
+                yield False, f"the schema is at revision {found or 'none'}, this code needs {wanted}: run `cxr migrate`"
+                return
+            yield True, f"schema at revision {found}"
+            lacking = [
+                f"{right} on {table}"
+                for table, right in WRITER_NEEDS
+                if not connection.scalar(
+                    sa.text("select has_table_privilege(:table, :right)"), {"table": table, "right": right}
+                )
+            ]
+            yield (
+                not lacking,
+                (f"{user} lacks {', '.join(lacking)}: grant cxr_writer to {user}" if lacking else "rights to write"),
+            )
+            champion = connection.execute(sa.text("select model_version, made_data from cxr.champion")).first()
+            if champion is None:
+                yield None, "no champion yet: `cxr train FOLDER`"
+            elif champion.made_data:
+                yield None, f"champion {champion.model_version} was trained on made data: no use on real radiographs"
+            else:
+                yield True, f"champion {champion.model_version}"
+    except (SettingsError, database.DatabaseError) as error:
+        yield False, str(error)
+
+
+def look_at_store(settings: Settings) -> Iterator[Finding]:
+    """Reachable, and the rights to list, write and read."""
+    probe = "reports/.doctor"
+    try:
+        store = Store(settings)
+        next(iter(store.list("incoming/")), None)
+        yield True, f"bucket {store.bucket} can be listed at {settings.s3_endpoint_url or 'AWS'}"
+        store.write(probe, b"written by cxr doctor", "text/plain")
+        store.read(probe)
+        yield True, "rights to write and read below reports/"
+    except (SettingsError, StorageError) as error:
+        yield False, str(error)
+    except RuntimeError as error:
+        yield False, f"what was written to reports/ cannot be read: {error}"
+
+
+def look_at_prefect(settings: Settings) -> Iterator[Finding]:
+    """Reachable, and the server's version beside the client's."""
+    import prefect
+
+    url = settings.prefect_api_url
+    if not url:
+        yield False, "PREFECT_API_URL is not set and no local stack is running: set it, or start one with `cxr up`"
+        return
+    try:
+        with urllib.request.urlopen(f"{url}/admin/version", timeout=10) as answer:  # noqa: S310 - the user's own setting
+            server = answer.read().decode().strip('"')
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        yield False, f"{url} does not answer ({error}): check PREFECT_API_URL and that the server runs"
+        return
+    same = server == prefect.__version__
+    yield True if same else None, f"server {server} at {url}" + ("" if same else f", client {prefect.__version__}")
+
+
+def look_at_compute(settings: Settings) -> Iterator[Finding]:
+    """Which processor would score."""
+    from models.runtime import gpu_names, processor_precisions
+
+    names = gpu_names()
+    if names:
+        yield True, f"GPU: {', '.join(names)}; Keras scores on it"
+        return
+    precisions = ", ".join(processor_precisions())
+    yield None, f"no GPU seen; OpenVINO scores on the processor ({precisions}), CXR_RUNTIME={settings.runtime}"

@@ -1,0 +1,81 @@
+"""Commands about models and labels: train, promote, bring in ground truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.session import connected
+
+
+def train(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            exists=True, file_okay=False, help="One sub-folder for each class; without it, the labels in the database."
+        ),
+    ] = None,
+    recipe: Annotated[str, typer.Option(help="What to train.")] = "compact-cnn",
+    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
+    budget: Annotated[float | None, typer.Option(help="Seconds after which no further epoch is begun.")] = None,
+    seed: Annotated[int, typer.Option()] = 0,
+) -> None:
+    """Train a model version and register it; the very first one becomes champion.
+
+    The images are split by patient (70 % train, 15 % validation, 15 % test). The artifact goes to the bucket under
+    models/, its row to Postgres. Later versions are registered only: see `cxr promote`.
+
+    Examples: `cxr train data/`, with data/NORMAL/*.png, data/PNEUMONIA/*.png ...; a data/labels.csv (file, label,
+    patient_id) keeps a patient's images together. `cxr train` alone learns from the labels in the database.
+    """
+    from infra.storage import Store
+    from models.recipes import RECIPES
+    from tasks import datasets, training
+
+    if recipe not in RECIPES:
+        raise typer.BadParameter(f"{recipe}: choose from {', '.join(RECIPES)}", param_hint="--recipe")
+    chosen = RECIPES[recipe]
+    with connected() as (settings, pool):
+        store = Store(settings)
+        spec = chosen.preprocessing
+        data = datasets.from_folder(folder, spec) if folder else datasets.from_labels(pool, store, spec)
+        typer.echo(f"{len(data.labels)} images of {len(set(data.patients))} patients, {', '.join(data.classes)}")
+        outcome = training.train_and_register(
+            pool, store, chosen, data, seed=seed, epochs=epochs, budget_s=budget, say=typer.echo
+        )
+    typer.echo(outcome)
+
+
+def promote(
+    model_version: Annotated[str, typer.Argument(help="As `cxr train` printed it.")],
+    reason: Annotated[str, typer.Option(help="Kept in the promotions table.")],
+) -> None:
+    """Make a registered model version the champion, on your word.
+
+    Example: `cxr promote compact-cnn-20260131T021500Z-1f3a9c02 --reason 'better recall on the March review'`
+    """
+    from tasks import registry
+
+    with connected() as (_, pool):
+        registry.promote(pool, model_version, reason)
+    typer.echo(f"{model_version} is champion; the next night scores with it")
+
+
+def label(
+    sheet: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV with object_key, class, patient_id.")],
+    source: Annotated[str, typer.Option(help="Who says so: a reader, a report system, a study.")],
+) -> None:
+    """Bring ground truth for scored images into the database.
+
+    Labels are kept by image content, so they outlive a copied or moved object. A source's newer label replaces its
+    older one.
+
+    Example: `cxr label march.csv --source 'radiology review 2026-03'`
+    """
+    from tasks import labels
+
+    with connected() as (settings, pool):
+        written, rows = labels.add(pool, settings.bucket, sheet, source)
+    typer.echo(f"{written} labels written from {rows} rows; rows of images never scored here are left out")

@@ -1,0 +1,135 @@
+"""Commands about nights: score one, see how they went, replay what was quarantined, release what was held."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+from flows.session import connected, prepare_prefect
+from infra.settings import Settings
+
+Prefixes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--prefix", help="Where to look instead of CXR_PREFIXES; may be given several times, may hold date patterns."
+    ),
+]
+
+
+def score(
+    date: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The night to score; today if not given.")
+    ] = None,
+    prefix: Prefixes = None,
+) -> None:
+    """Score what is new in the bucket, now.
+
+    Lists the bucket, takes objects that the database does not know yet (new, or with another etag), validates them,
+    scores them with the champion and writes the rows. Safe to run again at any time: what is done stays done, and a
+    run that was killed is taken up where it was. Exits with 1 if the night failed or was held.
+
+    Example: `cxr score --date 2026-01-31 --prefix 'incoming/%Y/%m/%d/'`
+    """
+    run_flow(date, prefix, discover=True)
+
+
+def run_flow(date: datetime | None, prefixes: list[str] | None, *, discover: bool) -> None:
+    """Run the flow in this process and end the command with its verdict."""
+    prepare_prefect(Settings.load())
+    from flows.scoring import nightly_scoring
+
+    state = nightly_scoring(
+        night=date.date() if date else None, prefixes=prefixes or None, discover=discover, return_state=True
+    )
+    typer.echo(f"{state.name}: {state.message}")
+    if not state.is_completed():
+        raise typer.Exit(1)
+
+
+def status(nights: Annotated[int, typer.Option(help="How many of the latest runs to show.")] = 8) -> None:
+    """Show the champion, the latest runs and what waits.
+
+    Example: `cxr status --nights 30`
+    """
+    from tasks import overview
+
+    with connected() as (_, pool):
+        seen = overview.look(pool, nights)
+    typer.echo(f"Champion: {seen.champion or 'none yet: cxr train FOLDER'}")
+    typer.echo("\n".join(["", "Runs, newest first:", *(seen.runs or ["none yet: cxr score"])]))
+    typer.echo("\n".join(["", "Images without a prediction:", *(seen.waiting or ["none"])]))
+
+
+def replay(
+    reason: Annotated[
+        str | None, typer.Option(help="An expectation's name (contrast, decodable, ...) or words of the reason.")
+    ] = None,
+    run: Annotated[UUID | None, typer.Option(help="Images that this run decided.")] = None,
+    key: Annotated[str | None, typer.Option(help="One object's key.")] = None,
+    only: Annotated[str, typer.Option(help="quarantined, failed, or both.")] = "both",
+    yes: Annotated[bool, typer.Option("--yes", help="Replay everything where no selection is given.")] = False,
+) -> None:
+    """Score quarantined or failed images again, after a fix or a relaxed expectation.
+
+    Puts the selected images back in line and scores what waits; nothing is listed. Selections are combined with and.
+
+    Examples: `cxr replay --reason contrast`, `cxr replay --run 0b54... --only failed`, `cxr replay --key a.png`
+    """
+    from tasks.replay import requeue
+
+    states = {"both": ("quarantined", "failed"), "quarantined": ("quarantined",), "failed": ("failed",)}
+    if only not in states:
+        raise typer.BadParameter(f"{only}: choose quarantined, failed or both", param_hint="--only")
+    if not (reason or run or key or yes):
+        raise typer.BadParameter("select by --reason, --run or --key, or say --yes to replay every one of them")
+    with connected() as (settings, pool):
+        images = requeue(pool, settings.bucket, states=states[only], reason=reason, run_id=run, key=key)
+    typer.echo(f"{images} images put back in line")
+    if images:
+        run_flow(None, None, discover=False)
+
+
+def release(
+    run: Annotated[UUID, typer.Argument(help="The held run, as `cxr status` shows it.")],
+    reason: Annotated[str, typer.Option(help="Why its predictions may be seen; kept on the run's row.")],
+) -> None:
+    """Publish a held night after a person has looked at it.
+
+    A night with too many bad images is held: its predictions are in the database, but no analyst sees them. When the
+    quarantine turns out to be right and the rest is good, release it; when expectations were wrong, replay instead.
+
+    Example: `cxr release 0b54... --reason 'scanner 3 sent test images; the others were checked'`
+    """
+    from tasks.runs import release as publish
+
+    with connected() as (_, pool):
+        visible = publish(pool, run, reason)
+    typer.echo(f"run {run} released: {visible} predictions are visible now")
+
+
+def report(
+    run: Annotated[UUID | None, typer.Argument(help="The run; the newest with a report if not given.")] = None,
+    save: Annotated[
+        str | None, typer.Option(help="Write the HTML page to this file instead of printing a link.")
+    ] = None,
+) -> None:
+    """Print a link to a run's HTML report, or save the page.
+
+    The link works without a login for an hour: hand it on as you would hand on the images.
+    """
+    from pathlib import Path
+
+    from infra.storage import Store
+    from tasks.runs import report_key
+
+    with connected() as (settings, pool):
+        key = report_key(pool, run)
+    store = Store(settings)
+    if save:
+        Path(save).write_bytes(store.read(key))
+        typer.echo(f"written to {save}")
+    else:
+        typer.echo(store.presigned(key))

@@ -1,0 +1,115 @@
+"""Commands about the services: the local stack, the schema, the deployments."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import sqlalchemy as sa
+import typer
+
+from flows.session import PREFECT_DEFAULTS, connected, prepare_prefect
+from infra import database, local, statefolder
+from infra.postgres import programs
+from infra.settings import Settings, SettingsError, home
+
+CXR = [sys.executable, "-m", "flows.cli"]
+ANALYST = "analyst"
+
+
+def up(
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Start it in the background and return when it is ready.")
+    ] = False,
+) -> None:
+    """Start the local stack: Postgres, an S3 store, Prefect with its UI, and the scheduled deployments.
+
+    State lies in CXR_HOME (.cxr by default). Ctrl-C or `cxr down` stops everything. Ports are taken from
+    CXR_POSTGRES_PORT, CXR_S3_PORT, CXR_PREFECT_PORT and CXR_REPORTS_PORT.
+    """
+    if detach:
+        pid = local.start_detached([*CXR, "up"], home())
+        typer.echo((home() / "logs" / "up.log").read_text().strip())
+        typer.echo(f"Running in the background (process {pid}).")
+        return
+    for name, value in PREFECT_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    local.run_stack(Settings.load(), [*CXR, "serve"], after_start=_prepare_database)
+
+
+def down() -> None:
+    """Stop the local stack that runs in CXR_HOME."""
+    typer.echo("stopped" if local.stop(home()) else f"no stack runs in {home()}")
+
+
+def _prepare_database(environment: dict[str, str]) -> None:
+    """Migrate the local database and give it a login that is an analyst's."""
+    pool = database.engine(environment["CXR_DATABASE_URL"])
+    password = statefolder.credentials(home())[ANALYST]
+    with database.explained(), pool.begin() as connection:
+        revision = schema_migrate(connection)
+        exists = connection.execute(sa.text("select from pg_roles where rolname = :name"), {"name": ANALYST}).first()
+        connection.exec_driver_sql(
+            f"{'alter' if exists else 'create'} role {ANALYST} login in role cxr_analyst password '{password}'"
+            if not exists
+            else f"alter role {ANALYST} password '{password}'"
+        )
+    pool.dispose()
+    typer.echo(f"Schema at revision {revision}.")
+
+
+def schema_migrate(connection: sa.Connection) -> str | None:
+    """Bring the schema up to date inside the caller's transaction."""
+    from sql import schema
+
+    return schema.migrate(connection)
+
+
+def migrate() -> None:
+    """Bring the database's schema, views and roles to what this code needs; safe to run at any time.
+
+    Needs a login that owns the database (or may create schemas and roles); the flows need only a login that is in
+    the role cxr_writer, analysts one in cxr_analyst.
+    """
+    with connected() as (_, pool), pool.begin() as connection:
+        typer.echo(f"schema at revision {schema_migrate(connection)}")
+
+
+def psql(
+    arguments: Annotated[list[str] | None, typer.Argument(help="Passed on to psql, such as -c 'select ...'.")] = None,
+) -> None:
+    """Open psql on the local stack as an analyst, who sees the views in schema analysis and nothing else.
+
+    Example: `cxr psql -- -c 'select * from analysis.night_summary'`
+    """
+    if not statefolder.ready(home()):
+        raise SettingsError(
+            "no local stack is running: start one with `cxr up`; for another database use your own psql"
+        )
+    environment = {
+        **os.environ,
+        "PGPASSWORD": statefolder.credentials(home())[ANALYST],
+        "PGOPTIONS": "-c search_path=analysis",
+        "PAGER": os.environ.get("PAGER", ""),
+    }
+    port = Settings.load().postgres_port
+    program = str(programs() / "psql")
+    os.execve(  # noqa: S606 - no shell: psql takes over this process
+        program,
+        [program, "-h", "127.0.0.1", "-p", str(port), "-U", ANALYST, "-d", "cxr", *(arguments or [])],
+        environment,
+    )
+
+
+def serve() -> None:
+    """Serve the deployments: run nightly scoring on its schedule, from this process.
+
+    `cxr up` does this already; use it by itself with a Prefect server elsewhere. To run in a work pool instead, see
+    prefect.yaml.
+    """
+    settings = Settings.load()
+    prepare_prefect(settings)
+    from flows.deployments import serve_all
+
+    serve_all(settings)

@@ -1,0 +1,1 @@
+"""Where it runs: settings, clients, the local stack."""

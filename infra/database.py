@@ -1,0 +1,159 @@
+"""Postgres: connections, migrations, patience while it is away, and the lock that lets one run at a time.
+
+SQLAlchemy pools the connections; statements go through its psycopg2 driver, whose COPY the shards are written with.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import psycopg2
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from psycopg2.extensions import connection as RawConnection  # noqa: N812 - psycopg2's class has a lower-case name
+    from psycopg2.extensions import cursor as RawCursor  # noqa: N812 - as above
+
+Result = TypeVar("Result")
+APPLICATION = "cxr-nightly"
+FINAL_SIGNS = ("password authentication failed", "no password supplied", "does not exist", "not permitted to log in")
+
+
+class DatabaseError(RuntimeError):
+    """Postgres refused or stayed away; the message says what to do and carries no row's values."""
+
+
+class LockLostError(RuntimeError):
+    """Another run took the lock while this one had lost its connection; this run must stop."""
+
+
+def engine(url: str) -> sa.Engine:
+    """Return a pooled engine for a postgresql:// URL; connections are checked before use."""
+    return sa.create_engine(
+        sa.make_url(url).set(drivername="postgresql+psycopg2"),
+        pool_pre_ping=True,
+        hide_parameters=True,
+        connect_args={"application_name": APPLICATION, "connect_timeout": 10},
+    )
+
+
+@contextmanager
+def transaction(pool: sa.Engine) -> Iterator[RawCursor]:
+    """Give a psycopg2 cursor inside one transaction: committed at the end, rolled back on any error."""
+    with pool.connect() as connection:
+        raw: RawConnection = connection.connection.driver_connection  # type: ignore[assignment]
+        try:
+            with raw.cursor() as cursor:
+                yield cursor
+            raw.commit()
+        except psycopg2.Error as error:
+            if raw.closed or isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError)):
+                connection.invalidate()
+            else:
+                raw.rollback()
+            raise
+        except BaseException:
+            if not raw.closed:
+                raw.rollback()
+            raise
+
+
+def transient(error: BaseException) -> bool:
+    """Tell whether waiting may help: Postgres restarts, drops the connection, or picks this side of a deadlock."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if not isinstance(cause, psycopg2.Error):
+        return False
+    code = getattr(cause, "pgcode", None)
+    if code is not None:
+        return code[:2] in {"08", "57", "53"} or code in {"40001", "40P01"}
+    away = isinstance(cause, (psycopg2.OperationalError, psycopg2.InterfaceError))
+    return away and not any(sign in str(cause) for sign in FINAL_SIGNS)
+
+
+def patiently(
+    step: Callable[[], Result], patience_s: float, on_wait: Callable[[RetryCallState], Any] | None = None
+) -> Result:
+    """Run a step that may be repeated, waiting for Postgres with growing, jittered pauses.
+
+    Raises:
+        DatabaseError: Postgres did not come back within `patience_s`, or refuses for good.
+    """
+    retrying = Retrying(
+        retry=retry_if_exception(transient),
+        stop=stop_after_delay(patience_s),
+        wait=wait_random_exponential(multiplier=0.2, max=5),
+        before_sleep=on_wait,
+        reraise=True,
+    )
+    with explained():
+        return retrying(step)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn a driver's error into a `DatabaseError` in words."""
+    try:
+        yield
+    except (psycopg2.Error, DBAPIError) as error:
+        # From None: drivers put rows' values, object keys among them, into messages that would end up in a log.
+        raise DatabaseError(explain(error)) from None
+
+
+def explain(error: psycopg2.Error | DBAPIError) -> str:
+    """Say in words what Postgres refused and what to do, without the rows' values that drivers put in messages."""
+    cause: Any = error.orig if isinstance(error, DBAPIError) else error
+    code = getattr(cause, "pgcode", None)
+    first_line = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
+    if code is None:
+        return f"Postgres cannot be reached ({first_line}); check CXR_DATABASE_URL and the server (`cxr doctor`)."
+    if code in {"42P01", "3F000", "42703", "42883"}:
+        return f"The schema is missing or older than this code ({first_line}); run `cxr migrate`."
+    if code == "42501":
+        return f"The database role may not do this ({first_line}); grant it cxr_writer."
+    return f"Postgres refused ({code}: {first_line})."
+
+
+class Lock:
+    """A session-level advisory lock on a connection of its own: it ends with the process, however that ends."""
+
+    def __init__(self, pool: sa.Engine, name: str) -> None:
+        self._pool = pool
+        self._name = name
+        self._connection: sa.Connection | None = None
+
+    def acquire(self) -> bool:
+        """Take the lock; False where another session holds it."""
+        connection = self._pool.connect().execution_options(isolation_level="AUTOCOMMIT")
+        statement = sa.text("select pg_try_advisory_lock(hashtextextended(:name, 0))")
+        if connection.execute(statement, {"name": self._name}).scalar_one():
+            self._connection = connection
+            return True
+        connection.close()
+        return False
+
+    def renew(self) -> None:
+        """Make sure that the lock is still held, taking it again after Postgres was away.
+
+        Raises:
+            LockLostError: another session took it meanwhile.
+        """
+        try:
+            if self._connection is not None:
+                self._connection.execute(sa.text("select 1"))
+                return
+        except DBAPIError:
+            self.release()
+        if not self.acquire():
+            raise LockLostError("another run took over while Postgres was away; this run stops, that one goes on")
+
+    def release(self) -> None:
+        """Give the lock back; nothing where it is not held."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.invalidate()
+            connection.close()

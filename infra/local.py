@@ -1,0 +1,279 @@
+"""The local stack: Postgres, an object store, a reports server and Prefect in one folder, up and down together."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from infra.postgres import EmbeddedPostgres
+from infra.processes import MARK, Child, StackError, check_ports, clean_environment, end_all, leftovers
+from infra.servers import ObjectStore, PrefectServer, ReportsServer
+from infra.settings import LOCAL_FILE
+from infra.settings import home as settings_home
+from infra.statefolder import already_runs, credentials, locked, ready, running, write_private
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from types import FrameType
+
+    from infra.settings import Settings
+
+BUCKET = "cxr"
+REPORTS = "reports"
+LOOPBACK = "127.0.0.1"
+_WATCH_S = 0.5
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class _StopRequestedError(BaseException):
+    """Ctrl-C, SIGTERM or a closed terminal; not an Exception, so that no step mistakes it for its own failure."""
+
+
+def run_stack(
+    settings: Settings,
+    serve: list[str] | None = None,
+    *,
+    after_start: Callable[[dict[str, str]], None] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> None:
+    """Run the local stack in the foreground, from the main thread, until Ctrl-C, SIGTERM or a part's death.
+
+    Its state lies in `infra.settings.home()`; `local.env` there names the addresses and secrets from the moment the
+    stack is ready until it stops.
+
+    Args:
+        settings: host (of the two servers a browser opens; the others stay on the loopback interface) and ports.
+        serve: command that is run beside the stack once Prefect is healthy, with the addresses in its environment.
+        after_start: called with these addresses once Postgres and the object store are up, before Prefect is.
+        say: takes the messages; standard output where None.
+
+    Raises:
+        StackError: a stack runs already in this folder, a port is taken, or a part cannot start or has died.
+    """
+    say = say or _print
+    home = settings_home().resolve()
+    local_file = home / LOCAL_FILE
+    with locked(home), _until_asked_to_stop():
+        stack = _Stack(home, settings, credentials(home))
+        began = time.monotonic()
+        try:
+            local_file.unlink(missing_ok=True)
+            if left := leftovers(home):
+                say(f"Stopping {len(left)} processes that an earlier stack left behind.")
+                end_all(left)
+            stack.check_ports()
+            stack.start(serve, after_start, say)
+            write_private(local_file, stack.local_env())
+            say(stack.summary(time.monotonic() - began))
+            stack.watch()
+        finally:
+            # From here on a second Ctrl-C would leave parts running.
+            _ignore_signals()
+            if stack.children:
+                say("Stopping the local stack.")
+            local_file.unlink(missing_ok=True)
+            stack.stop()
+            if stack.children:
+                say("The local stack is down.")
+
+
+def start_detached(argv: list[str], home: Path, *, timeout_s: float = 300.0) -> int:
+    """Start the command, which runs the stack, in the background; return the stack's process id once it is up.
+
+    Args:
+        argv: the command; it runs in a session of its own and writes to `logs/up.log`.
+        home: the stack's state folder, given to the command as CXR_HOME.
+        timeout_s: how long to wait for it to be ready.
+
+    Raises:
+        StackError: a stack runs already, or this one did not come up; the message holds what it wrote.
+    """
+    if running(home) is not None:
+        raise StackError(already_runs(home))
+    env = {**os.environ, "CXR_HOME": str(home)}
+    child = Child("The local stack", argv, home / "logs" / "up.log", env, death_signal=None)
+    child.start()
+    try:
+        child.wait_until(lambda: ready(home), timeout_s)
+    except BaseException:
+        child.stop(grace_s=60)
+        raise
+    pid = running(home)
+    if pid is None:
+        raise StackError(f"The local stack came up and went down again; see {child.log}.")
+    return pid
+
+
+def stop(home: Path, *, timeout_s: float = 120.0) -> bool:
+    """Stop the stack that runs in the folder, and what a killed one left behind; return whether there was any.
+
+    Raises:
+        StackError: it belongs to another user, or has not stopped in `timeout_s` seconds.
+    """
+    pid = running(home)
+    if pid is None:
+        left = leftovers(home.resolve())
+        end_all(left)
+        return bool(left)
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except ProcessLookupError:
+        pass
+    except PermissionError as error:
+        raise StackError(f"The local stack (process {pid}) belongs to another user: stop it as that user.") from error
+    deadline = time.monotonic() + timeout_s
+    while running(home) == pid:
+        if time.monotonic() > deadline:
+            raise StackError(
+                f"The local stack (process {pid}) has not stopped after {timeout_s:.0f} s; see {home}/logs."
+            )
+        time.sleep(0.1)
+    return True
+
+
+@dataclass
+class _Stack:
+    """The parts of one stack, in the order in which they start."""
+
+    home: Path
+    settings: Settings
+    credentials: dict[str, str]
+    children: list[Child] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def check_ports(self) -> None:
+        """Raise `StackError` if a port is taken."""
+        ours, host = self.settings, self.settings.host
+        check_ports(
+            [
+                ("Postgres", "CXR_POSTGRES_PORT", LOOPBACK, ours.postgres_port),
+                ("the object store", "CXR_S3_PORT", LOOPBACK, ours.s3_port),
+                ("the Prefect server", "CXR_PREFECT_PORT", host, ours.prefect_port),
+                ("the reports' server", "CXR_REPORTS_PORT", host, ours.reports_port),
+            ]
+        )
+
+    def start(
+        self, serve: list[str] | None, after_start: Callable[[dict[str, str]], None] | None, say: Callable[[str], None]
+    ) -> None:
+        """Start all parts; what takes longest, Prefect, comes up while the rest goes on."""
+        home, ours, secrets = self.home, self.settings, self.credentials
+        logs = home / "logs"
+        keys = {name: secrets[name] for name in ("access_key_id", "secret_access_key")}
+        store = ObjectStore(home / "objects", ours.s3_port, log=logs / "objects.log", home=home, **keys)
+        reports = ReportsServer(
+            home / "objects" / BUCKET / REPORTS, ours.reports_port, host=ours.host, log=logs / "reports.log", home=home
+        )
+        postgres = EmbeddedPostgres(
+            home / "postgres",
+            ours.postgres_port,
+            password=secrets["postgres"],
+            log=logs / "postgres.log",
+            home=home,
+        )
+        self._add(store.start().child)
+        self._add(reports.start().child)
+        self._add(postgres.start().child)
+        postgres.wait_ready()
+        database = postgres.ensure_database("cxr", secrets["cxr"])
+        prefect = PrefectServer(
+            home / "prefect",
+            postgres.ensure_database("prefect", secrets["prefect"]),
+            ours.prefect_port,
+            host=ours.host,
+            log=logs / "prefect.log",
+            home=home,
+        )
+        self._add(prefect.start().child)
+        say(f"Starting Prefect, which takes its time ({logs}/prefect.log).")
+        store.wait_ready().create_bucket(BUCKET)
+        reports.wait_ready()
+        self.environment = {
+            "CXR_DATABASE_URL": database.replace("postgresql://", "postgresql+psycopg2://", 1),
+            **store.environment(BUCKET),
+            "CXR_REPORTS_URL": reports.url,
+            "PREFECT_API_URL": prefect.api_url,
+        }
+        if after_start:
+            after_start(dict(self.environment))
+        prefect.wait_ready()
+        if serve:
+            # Its own Prefect home: the user's profile may hold another server's key.
+            env = clean_environment("PREFECT_", "CXR_S3_", "AWS_") | self.environment
+            env |= {"CXR_HOME": str(home), "PREFECT_HOME": str(home / "prefect"), MARK: str(home)}
+            self._add(Child("The process that serves the deployments", serve, logs / "serve.log", env).start())
+
+    def watch(self) -> None:
+        """Wait for a part to die, and raise `StackError` then."""
+        while True:
+            for child in self.children:
+                child.check()
+            time.sleep(_WATCH_S)
+
+    def stop(self) -> None:
+        """Stop all parts, last started first, and what they left: a flow run ends before its database does."""
+        database = [child for child in self.children if child.name == "Postgres"]
+        for child in [*(c for c in reversed(self.children) if c not in database), *database]:
+            child.stop(grace_s=60 if child in database else 20)
+        end_all(leftovers(self.home))
+
+    def local_env(self) -> str:
+        """Return the text of `local.env`."""
+        head = "# Written by `cxr up` and removed when it stops: the running local stack's addresses and secrets."
+        return "\n".join([head, *(f"{name}={value}" for name, value in self.environment.items()), ""])
+
+    def summary(self, took_s: float) -> str:
+        """Return what to tell the user once the stack is up."""
+        ours = self.environment
+        return "\n".join(
+            [
+                f"The local stack is up after {took_s:.0f} s; Ctrl-C or `cxr down` stops it.",
+                f"  Prefect UI    {ours['PREFECT_API_URL'].removesuffix('/api')}",
+                f"  Reports       {ours['CXR_REPORTS_URL']}",
+                f"  Postgres      {LOOPBACK}:{self.settings.postgres_port}, database cxr",
+                f"  Object store  {ours['CXR_S3_ENDPOINT_URL']}, bucket {BUCKET}",
+                f"  State         {self.home} (addresses and secrets: {LOCAL_FILE}; logs: logs/)",
+            ]
+        )
+
+    def _add(self, child: Child | None) -> None:
+        if child is not None:
+            self.children.append(child)
+
+
+@contextlib.contextmanager
+def _until_asked_to_stop() -> Iterator[None]:
+    """End the block without an error when a signal asks for an end, and put the signals' handlers back."""
+
+    def request(_number: int, _frame: FrameType | None) -> None:
+        _ignore_signals()
+        raise _StopRequestedError
+
+    before = {number: signal.getsignal(number) for number in _STOP_SIGNALS}
+    for number, handler in before.items():
+        # A stack started with nohup outlives its terminal.
+        if number is not signal.SIGHUP or handler is not signal.SIG_IGN:
+            signal.signal(number, request)
+    try:
+        yield
+    except _StopRequestedError:
+        pass
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _ignore_signals() -> None:
+    for number in _STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _print(message: str) -> None:
+    sys.stdout.write(f"{message}\n")
+    sys.stdout.flush()

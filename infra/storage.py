@@ -1,0 +1,181 @@
+"""The object store: listing, reading and writing objects of one bucket through boto3.
+
+botocore retries what is transient (its "standard" mode: throttling, 5xx, broken connections; exponential back-off with
+jitter). A connection that breaks while a body is read is past botocore's retries, so that is retried here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+    ResponseStreamingError,
+)
+from botocore.exceptions import (
+    ConnectionError as BotoConnectionError,
+)
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+    from pathlib import Path
+
+    from infra.settings import Settings
+
+ATTEMPTS = 5
+GONE = {"NoSuchKey", "404", "NotFound"}
+REFUSED = {"AccessDenied", "403", "Forbidden"}
+BROKEN_BODY = (IncompleteReadError, ResponseStreamingError, HTTPClientError)
+
+
+class StorageError(RuntimeError):
+    """The store as a whole cannot be used (unreachable, wrong credentials, no such bucket)."""
+
+
+class ObjectError(RuntimeError):
+    """One object cannot be read; the message says why in words and does not name the object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One object as the listing shows it."""
+
+    key: str = field(repr=False)
+    etag: str
+    size: int
+    last_modified: datetime
+
+
+class Store:
+    """One bucket. Safe to share between threads: boto3 clients are."""
+
+    def __init__(self, settings: Settings, connections: int = 16) -> None:
+        def secret(value: Any) -> str | None:
+            return value.get_secret_value() if value is not None else None
+
+        self.bucket = settings.bucket
+        self.client = boto3.client(
+            "s3",
+            endpoint_url=settings.s3_endpoint_url,
+            region_name=settings.aws_region,
+            aws_access_key_id=secret(settings.aws_access_key_id),
+            aws_secret_access_key=secret(settings.aws_secret_access_key),
+            aws_session_token=secret(settings.aws_session_token),
+            config=Config(
+                retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+                max_pool_connections=connections,
+                connect_timeout=5,
+                read_timeout=30,
+                s3={"addressing_style": "path"} if settings.s3_endpoint_url else {},
+            ),
+        )
+
+    def list(self, prefix: str) -> Iterator[list[Listed]]:
+        """Yield the objects under a prefix, page by page (up to 1,000 each).
+
+        Raises:
+            StorageError: the bucket cannot be listed.
+        """
+        try:
+            pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+            for page in pages:
+                yield [
+                    Listed(item["Key"], item["ETag"].strip('"'), item["Size"], item["LastModified"])
+                    for item in page.get("Contents", [])
+                ]
+        except (ClientError, BotoCoreError) as error:
+            raise StorageError(self._explain(error)) from error
+
+    @retry(
+        retry=retry_if_exception_type(BROKEN_BODY),
+        stop=stop_after_attempt(ATTEMPTS),
+        wait=wait_random_exponential(multiplier=0.1, max=5),
+        reraise=True,
+    )
+    def _get(self, key: str) -> tuple[bytes, str]:
+        answer = self.client.get_object(Bucket=self.bucket, Key=key)
+        with answer["Body"] as body:
+            return body.read(), answer["ETag"].strip('"')
+
+    def read(self, key: str, etag: str | None = None) -> bytes:
+        """Return an object's bytes.
+
+        Args:
+            key: the object.
+            etag: the version that is meant, where it matters.
+
+        Raises:
+            ObjectError: this object is gone, was replaced, is refused, or fails again and again.
+            StorageError: the store cannot be reached or the credentials are wrong.
+        """
+        try:
+            data, found = self._get(key)
+        except ClientError as error:
+            code = str(error.response.get("Error", {}).get("Code"))
+            if code in GONE:
+                raise ObjectError("the object was deleted after it had been listed") from None
+            if code in REFUSED:
+                raise ObjectError("the object store denies access to this object") from None
+            if code in {"NoSuchBucket", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}:
+                raise StorageError(self._explain(error)) from error
+            raise ObjectError(f"the object store answered {code} in {ATTEMPTS} attempts") from None
+        except (BotoConnectionError, NoCredentialsError) as error:
+            raise StorageError(self._explain(error)) from error
+        except BotoCoreError as error:
+            raise ObjectError(f"reading broke off {ATTEMPTS} times ({type(error).__name__})") from None
+        if etag is not None and found != etag:
+            raise ObjectError(
+                "the object was replaced after it had been listed; the new version is scored by a later run"
+            )
+        return data
+
+    def write(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
+        """Store an object.
+
+        Raises:
+            StorageError: the store refuses or cannot be reached.
+        """
+        try:
+            self.client.put_object(Bucket=self.bucket, Key=key, Body=data, ContentType=content_type)
+        except (ClientError, BotoCoreError) as error:
+            raise StorageError(self._explain(error)) from error
+
+    def presigned(self, key: str, seconds: int = 3600) -> str:
+        """Return a link that opens the object without credentials for so many seconds."""
+        return str(
+            self.client.generate_presigned_url(
+                "get_object", Params={"Bucket": self.bucket, "Key": key}, ExpiresIn=seconds
+            )
+        )
+
+    def fetch(self, key: str, target: Path) -> None:
+        """Copy an object into a file.
+
+        Raises:
+            StorageError: the object or the store cannot be read.
+        """
+        try:
+            target.write_bytes(self._get(key)[0])
+        except (ClientError, BotoCoreError) as error:
+            raise StorageError(f"{key}: {self._explain(error)}") from error
+
+    def _explain(self, error: ClientError | BotoCoreError) -> str:
+        if isinstance(error, ClientError):
+            code = str(error.response.get("Error", {}).get("Code"))
+            if code == "NoSuchBucket":
+                return f"bucket {self.bucket} does not exist; create it or set CXR_S3_BUCKET."
+            if code in REFUSED | {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}:
+                return f"the object store refuses these credentials ({code}); check AWS_ACCESS_KEY_ID and its rights."
+            return f"the object store answered {code} to {error.operation_name}."
+        if isinstance(error, NoCredentialsError):
+            return "no credentials for the object store; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+        return f"the object store cannot be reached ({type(error).__name__}); check CXR_S3_ENDPOINT_URL."

@@ -1,0 +1,103 @@
+"""The one way from a radiograph's pixels to the model's input, for training and scoring alike.
+
+A specification is stored with each model version and read back by the scorer. Size, format and colour depth of the
+file leave no trace: every image is cut to the same shape, resized, and stretched between the same percentiles.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import cv2
+import numpy as np
+
+from models.radiograph import histogram
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from models.radiograph import Pixels
+
+
+@dataclass(frozen=True, slots=True)
+class PreprocessingSpec:
+    """What is done to each image; equal specifications have equal hashes."""
+
+    height: int = 224
+    width: int = 224
+    channels: int = 1
+    crop: Literal["centre", "none"] = "centre"
+    """centre: the largest centred rectangle of the target's aspect, so that no image is distorted; none: squeezed."""
+    low_percentile: float = 0.5
+    high_percentile: float = 99.5
+    """Grey values at these percentiles become 0 and 255: exposure and bit depth are no cue."""
+    equalisation: Literal["none", "clahe"] = "none"
+    """clahe: contrast-limited adaptive histogram equalisation, clip limit 2, 8x8 tiles."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of one preprocessed image: (height, width, channels)."""
+        return self.height, self.width, self.channels
+
+    @property
+    def hash(self) -> str:
+        """First 16 hex digits of the sha256 of the specification's canonical JSON."""
+        canonical = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The specification as JSON-ready values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Read back what `to_dict` wrote; an unknown or missing name raises ValueError, never a silent default."""
+        expected = set(cls.__dataclass_fields__)
+        if set(values) != expected:
+            difference = sorted(set(values) ^ expected)
+            raise ValueError(f"preprocessing specification differs from this code's in {difference}")
+        return cls(**values)
+
+
+def preprocess(pixels: Pixels, spec: PreprocessingSpec) -> NDArray[np.uint8]:
+    """Turn grey pixels into the model's input.
+
+    Args:
+        pixels: (height, width), uint8 or uint16, any size.
+        spec: what to do.
+
+    Returns:
+        uint8 array of shape `spec.shape`; grey repeated where the model wants three channels.
+    """
+    if spec.crop == "centre":
+        pixels = _centre(pixels, spec.width / spec.height)
+    low, high = _percentiles(pixels, spec.low_percentile, spec.high_percentile)
+    shrink = pixels.shape[0] > spec.height and pixels.shape[1] > spec.width
+    resized = cv2.resize(
+        pixels, (spec.width, spec.height), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR
+    )
+    scale = 255.0 / max(high - low, 1)
+    stretched: NDArray[np.uint8] = np.clip((resized.astype(np.float32) - low) * scale + 0.5, 0, 255).astype(np.uint8)
+    if spec.equalisation == "clahe":
+        stretched = cv2.createCLAHE(clipLimit=2.0, tileGridSize=(8, 8)).apply(stretched)  # type: ignore[assignment]
+    return np.repeat(stretched[:, :, None], spec.channels, axis=2)
+
+
+def _centre(pixels: Pixels, aspect: float) -> Pixels:
+    height, width = pixels.shape
+    if width > height * aspect:
+        kept = max(1, round(height * aspect))
+        left = (width - kept) // 2
+        return pixels[:, left : left + kept]
+    kept = max(1, round(width / aspect))
+    top = (height - kept) // 2
+    return pixels[top : top + kept]
+
+
+def _percentiles(pixels: Pixels, low: float, high: float) -> tuple[int, int]:
+    cumulative = np.cumsum(histogram(np.ascontiguousarray(pixels)))
+    bounds = np.searchsorted(cumulative, cumulative[-1] * np.array([low, high]) / 100)
+    return int(bounds[0]), int(bounds[1])

@@ -1,0 +1,267 @@
+"""One radiograph: from the bytes of a file to grey pixels and measurements, or a reason in words why not.
+
+The format is told by the content (Pillow reads headers lazily), limits are held against the header before a pixel is
+decoded, and OpenCV decodes, because it releases the GIL. OpenCV accepts files that are cut off, so completeness is
+checked first: PNG by its chunks' checksums, JPEG by its end-of-image marker.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Final
+
+import cv2
+import numpy as np
+from PIL import Image, ImageFile
+
+from models.phantom import MARKER
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Pixels = NDArray[Any]
+    """Grey pixels (height, width), uint8 or uint16."""
+
+# Pillow's own limit would refuse a bomb before its size is known; ours is held against the header below.
+Image.MAX_IMAGE_PIXELS = None
+
+FORMATS: Final = ("PNG", "JPEG")
+JPEG_END: Final = b"\xff\xd9"
+ORIENTATION_TAG: Final = 0x0112
+PNG_DEPTH_OFFSET: Final = 24  # signature (8) + IHDR's length, type, width and height (16): ISO/IEC 15948, 11.2.2
+COLOUR_CHANNELS: Final = 3
+BLACK_AND_WHITE_TAIL: Final = 0.01
+"""Share of the grey range at either end that counts as black or white."""
+
+# EXIF 2.3, tag Orientation: what to do to the stored pixels to see the image upright.
+UPRIGHT: Final[dict[int, tuple[int | None, int | None]]] = {  # (rotate code, flip code)
+    2: (None, 1),
+    3: (cv2.ROTATE_180, None),
+    4: (None, 0),
+    5: (cv2.ROTATE_90_CLOCKWISE, 1),
+    6: (cv2.ROTATE_90_CLOCKWISE, None),
+    7: (cv2.ROTATE_90_COUNTERCLOCKWISE, 1),
+    8: (cv2.ROTATE_90_COUNTERCLOCKWISE, None),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is refused before decoding."""
+
+    max_bytes: int = 64 * 1024**2
+    max_pixels: int = 64_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What is known of one file. Fields that could not be measured are None.
+
+    Grey statistics are in units of the full grey range of the data (0..1), taken over the decoded image at its own
+    size, 16-bit images over the range that their pixels use.
+    """
+
+    n_bytes: int
+    sha256: str | None
+    """None where the file was too large to be fetched."""
+    made: bool = False
+    format: str | None = None
+    """Format told by the content, as Pillow names it: PNG, JPEG, GIF ..."""
+    width: int | None = None
+    height: int | None = None
+    """Size in pixels as displayed (EXIF orientation applied)."""
+    bit_depth: int | None = None
+    """Bits per channel in the file (a palette's entries count as 8)."""
+    channels: int | None = None
+    mode: str | None = None
+    """Pillow's mode: L, I;16, RGB, RGBA, P, LA, CMYK, 1 ..."""
+    decodable: bool = False
+    problem: str | None = None
+    """Why the file is not decodable, in words."""
+    mean: float | None = None
+    std: float | None = None
+    p05: float | None = None
+    p95: float | None = None
+    black_share: float | None = None
+    """Share of pixels in the darkest hundredth of the range."""
+    white_share: float | None = None
+    levels: int | None = None
+    """Number of distinct grey values."""
+    peak_share: float | None = None
+    """Share of pixels that have the most frequent value among those neither black nor white."""
+    entropy: float | None = None
+    """Shannon entropy of the 256-bin grey histogram, bits."""
+    colour: float | None = None
+    """Mean difference between the largest and smallest colour channel, 0 (grey) to 1."""
+
+    @property
+    def aspect(self) -> float | None:
+        """Width over height."""
+        return self.width / self.height if self.width and self.height else None
+
+    @property
+    def contrast(self) -> float | None:
+        """Distance between the 5th and 95th percentile of grey, 0..1."""
+        return self.p95 - self.p05 if self.p95 is not None and self.p05 is not None else None
+
+    def as_row(self) -> dict[str, Any]:
+        """All fields and derived values by name, for a data frame."""
+        row: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        return row | {"aspect": self.aspect, "contrast": self.contrast}
+
+
+class Unreadable(Exception):  # noqa: N818 - a verdict in words, caught in this file, not an error of the program
+    """The file cannot become pixels; the message says why in words that end up in the images table."""
+
+
+def read(data: bytes, limits: Limits) -> tuple[Pixels | None, Measurement]:
+    """Decode and measure one file.
+
+    Args:
+        data: the file's bytes.
+        limits: what is refused before decoding.
+
+    Returns:
+        Grey pixels (height, width), uint8 or uint16, upright, or None; and the measurement, which says why not.
+        Never raises for bad input.
+    """
+    known: dict[str, Any] = {"n_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    try:
+        orientation = _header(data, limits, known)
+        _require_complete(data, known["format"])
+        stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if stored is None:
+            raise Unreadable("the decoder rejects its contents")  # noqa: TRY301 - one way out for every reason
+        if stored.dtype not in (np.uint8, np.uint16):
+            raise Unreadable(f"its pixels are of type {stored.dtype}, not integers")  # noqa: TRY301 - as above
+        grey, colour = _grey(stored)
+        grey = _upright(grey, orientation)
+    except (Unreadable, cv2.error, MemoryError) as error:
+        problem = str(error) if isinstance(error, Unreadable) else "the decoder fails on its contents"
+        return None, Measurement(**known, decodable=False, problem=problem)
+    return grey, Measurement(**known, **_statistics(grey), colour=colour, decodable=True)
+
+
+def _header(data: bytes, limits: Limits, known: dict[str, Any]) -> int:
+    """Fill in what the header tells; return the EXIF orientation."""
+    if not data:
+        raise Unreadable("the file is empty")
+    if len(data) > limits.max_bytes:
+        raise Unreadable(f"the file has {len(data):,} bytes, more than the limit of {limits.max_bytes:,}")
+    try:
+        image = Image.open(io.BytesIO(data))
+    except Exception:  # noqa: BLE001 - Pillow's parsers raise anything on hostile bytes
+        raise Unreadable("it is not an image") from None
+    with image:
+        known["format"], known["mode"] = image.format, image.mode
+        known["width"], known["height"] = image.size
+        known["channels"] = len(image.getbands())
+        known["bit_depth"] = _bit_depth(data, image)
+        known["made"] = MARKER.encode() in _notes(image)
+        if image.width * image.height > limits.max_pixels:
+            raise Unreadable(
+                f"decoding it would take {image.width * image.height:,} pixels, more than {limits.max_pixels:,}"
+            )
+        if image.format not in FORMATS:
+            raise Unreadable(f"it is a {image.format} file; PNG and JPEG are read")
+        try:
+            orientation = int(image.getexif().get(ORIENTATION_TAG, 1))
+        except Exception:  # noqa: BLE001 - a broken EXIF block says nothing about the pixels
+            orientation = 1
+        if orientation in UPRIGHT and UPRIGHT[orientation][0] in (
+            cv2.ROTATE_90_CLOCKWISE,
+            cv2.ROTATE_90_COUNTERCLOCKWISE,
+        ):
+            known["width"], known["height"] = image.height, image.width
+    return orientation
+
+
+def _bit_depth(data: bytes, image: Image.Image) -> int:
+    """Bits per channel in the file: Pillow converts deep colour to 8 bits, so a PNG's own header is asked."""
+    if image.format == "PNG" and image.mode != "P":
+        return data[PNG_DEPTH_OFFSET]
+    if image.mode == "1":
+        return 1
+    return 16 if image.mode.startswith("I") else 8
+
+
+def _notes(image: Image.Image) -> bytes:
+    """Free text of the header: a PNG's text chunks, a JPEG's comment."""
+    notes = [image.info.get("Software", ""), image.info.get("comment", b"")]
+    return b" ".join(note if isinstance(note, bytes) else str(note).encode() for note in notes)
+
+
+def _require_complete(data: bytes, kind: str) -> None:
+    if kind == "JPEG":
+        if JPEG_END not in data[-4096:] and JPEG_END not in data[len(data) // 2 :]:
+            raise Unreadable("the JPEG is cut off: its end marker is missing")
+        return
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if not isinstance(image, ImageFile.ImageFile):
+                return
+            image.verify()
+    except Exception:  # noqa: BLE001 - as in _header
+        raise Unreadable("the PNG is cut off or damaged: a chunk is missing or its checksum is wrong") from None
+    if b"IEND" not in data[-4096:] and b"IEND" not in data[len(data) // 2 :]:
+        raise Unreadable("the PNG is cut off: its end chunk is missing")
+
+
+def _grey(stored: NDArray[Any]) -> tuple[Pixels, float]:
+    """Grey pixels and how colourful the file was; transparent parts become black."""
+    if stored.ndim == 2:  # noqa: PLR2004 - height, width
+        return stored, 0.0
+    if stored.shape[2] > COLOUR_CHANNELS:
+        alpha = stored[:, :, 3]
+        opaque = np.iinfo(stored.dtype).max
+        if int(alpha.min()) < opaque:
+            share = (alpha.astype(np.float32) / opaque)[:, :, None]
+            stored = (stored[:, :, :3] * share).astype(stored.dtype)
+        else:
+            stored = stored[:, :, :3]
+    if stored.shape[2] != COLOUR_CHANNELS:
+        return np.ascontiguousarray(stored[:, :, 0]), 0.0
+    step = max(1, min(stored.shape[:2]) // 256)
+    sparse = stored[::step, ::step]
+    spread = sparse.max(axis=2).astype(np.float32) - sparse.min(axis=2)
+    return cv2.cvtColor(stored, cv2.COLOR_BGR2GRAY), float(spread.mean() / np.iinfo(stored.dtype).max)
+
+
+def _upright(grey: Pixels, orientation: int) -> Pixels:
+    rotate, flip = UPRIGHT.get(orientation, (None, None))
+    if rotate is not None:
+        grey = cv2.rotate(grey, rotate)
+    return cv2.flip(grey, flip) if flip is not None else grey
+
+
+def histogram(grey: Pixels) -> NDArray[np.float64]:
+    """Counts of each grey value: shape (256,) for uint8, (65536,) for uint16."""
+    bins = 256 if grey.dtype == np.uint8 else 65536
+    return cv2.calcHist([grey], [0], None, [bins], [0, bins]).ravel().astype(np.float64)
+
+
+def _statistics(grey: Pixels) -> dict[str, Any]:
+    """Everything from the histogram: one pass over the pixels, whatever their number."""
+    counts = histogram(grey)
+    used = np.flatnonzero(counts)
+    lowest, highest = (0, 255) if grey.dtype == np.uint8 else (int(used[0]), max(int(used[-1]), int(used[0]) + 1))
+    values = (np.arange(counts.size) - lowest) / (highest - lowest)
+    share = counts / counts.sum()
+    cumulative = np.cumsum(share)
+    mean = float(share @ values)
+    inner = (values > BLACK_AND_WHITE_TAIL) & (values < 1 - BLACK_AND_WHITE_TAIL)
+    coarse = np.bincount(np.clip(values * 255, 0, 255).astype(np.intp), weights=share, minlength=256)
+    filled = coarse[coarse > 0]
+    return {
+        "mean": mean,
+        "std": float(np.sqrt(max(share @ (values - mean) ** 2, 0.0))),
+        "p05": float(values[int(np.searchsorted(cumulative, 0.05))]),
+        "p95": float(values[min(int(np.searchsorted(cumulative, 0.95)), values.size - 1)]),
+        "black_share": float(share[values <= BLACK_AND_WHITE_TAIL].sum()),
+        "white_share": float(share[values >= 1 - BLACK_AND_WHITE_TAIL].sum()),
+        "levels": int(used.size),
+        "peak_share": float(share[inner].max(initial=0.0)),
+        "entropy": float(-(filled * np.log2(filled)).sum()),
+    }

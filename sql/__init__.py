@@ -1,0 +1,1 @@
+"""What is remembered: migrations, queries, views, roles."""

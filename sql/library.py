@@ -1,0 +1,38 @@
+"""SQL texts by name: statements live in .sql files beside this one."""
+
+from functools import cache
+from pathlib import Path
+
+HERE = Path(__file__).parent
+VIEWS = (
+    "functions",
+    "champion",
+    "published",
+    "prediction_history",
+    "latest_prediction",
+    "class_probabilities",
+    "night_summary",
+    "quarantine",
+    "runs",
+)  # in the order of their dependence
+
+
+@cache
+def query(name: str) -> str:
+    """Return the statement in ``queries/<name>.sql``."""
+    return (HERE / "queries" / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def migration(name: str) -> str:
+    """Return the statements in ``migrations/versions/<name>.sql``; % is doubled for the driver."""
+    return (HERE / "migrations" / "versions" / f"{name}.sql").read_text(encoding="utf-8").replace("%", "%%")
+
+
+def views() -> list[str]:
+    """Return the statements that make the analysts' views, in the order of their dependence."""
+    return [(HERE / "views" / f"{name}.sql").read_text(encoding="utf-8").replace("%", "%%") for name in VIEWS]
+
+
+def roles() -> str:
+    """Return the statements that make the roles and grant their rights."""
+    return (HERE / "roles.sql").read_text(encoding="utf-8").replace("%", "%%")

@@ -1,0 +1,2 @@
+drop schema analysis cascade;
+drop schema cxr cascade;

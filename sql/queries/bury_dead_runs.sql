@@ -1,0 +1,12 @@
+-- The caller holds the bucket's lock, so a run of this bucket that still says running has died. What it committed is
+-- judged and published together with the run that takes over. What a held run had taken over waits with it for a
+-- person's word.
+update cxr.runs dead
+set state = case when state = 'running' then 'crashed' else state end,
+    finished_at = coalesce(finished_at, now()),
+    message = case when state = 'running' then 'stopped without a word; taken over by a later run' else message end,
+    resumed_by = %(run_id)s
+where bucket = %(bucket)s and run_id <> %(run_id)s and published_at is null and flow = %(flow)s
+  and state in ('running', 'crashed', 'failed')
+  and not exists (select from cxr.runs h where h.run_id = dead.resumed_by and h.state = 'held')
+returning run_id

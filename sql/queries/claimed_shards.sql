@@ -1,0 +1,1 @@
+select shard, count(*) from cxr.images where run_id = %(run_id)s and state = 'pending' group by shard order by shard

@@ -1,0 +1,6 @@
+update cxr.runs
+set state = %(state)s, finished_at = now(), message = %(message)s, discovered = %(discovered)s, scored = %(scored)s,
+    quarantined = %(quarantined)s, failed = %(failed)s, duplicate = %(duplicate)s, skipped = %(skipped)s,
+    report_key = %(report_key)s, data_docs_key = %(data_docs_key)s,
+    published_at = case when %(state)s = 'completed' then now() end
+where run_id = %(run_id)s

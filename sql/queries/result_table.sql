@@ -1,0 +1,20 @@
+create temporary table result (
+    image_id bigint not null,
+    state text not null,
+    failed_expectations text[] not null,
+    reason text,
+    duplicate_of bigint,
+    content_sha256 text,
+    made boolean not null,
+    format text,
+    width integer,
+    height integer,
+    bit_depth integer,
+    channels integer,
+    mean real,
+    std real,
+    contrast real,
+    predicted_class text,
+    top_probability real,
+    probabilities real[]
+) on commit drop

@@ -1,0 +1,1 @@
+"""How one step is done: plain functions, the only place where IO meets logic."""

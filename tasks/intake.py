@@ -1,0 +1,89 @@
+"""Intake: from references to the model's input and measurements, in parallel, with bounded memory.
+
+A thread holds one file and its pixels at a time; what leaves is the preprocessed array (50 KB at 224 px), so memory
+depends on the number of threads and shards in flight, not on the night.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
+
+import cv2
+
+from infra.storage import ObjectError
+from models.preprocessing import preprocess
+from models.radiograph import Limits, Measurement, read
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from infra.storage import Store
+    from models.preprocessing import PreprocessingSpec
+    from tasks.discovery import Reference
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """One image taken in: either `failure` says why it could not be fetched, or it was measured.
+
+    `pixels` is the model's input, uint8 (height, width, channels), None where the file is not decodable.
+    """
+
+    image_id: int
+    measurement: Measurement | None = None
+    pixels: NDArray[np.uint8] | None = None
+    failure: str | None = None
+
+
+def threads(configured: int) -> int:
+    """Return the number of intake threads: as configured, or two more than processors, to hide the network's delay."""
+    return (
+        configured or (os.process_cpu_count() if hasattr(os, "process_cpu_count") else len(os.sched_getaffinity(0))) + 2
+    )
+
+
+def take_in(reference: Reference, store: Store, spec: PreprocessingSpec, limits: Limits) -> Intake:
+    """Fetch, decode, measure and preprocess one image.
+
+    Raises:
+        StorageError: the store as a whole is out of reach; anything about this object alone is in the result.
+    """
+    if reference.size > limits.max_bytes:
+        problem = f"the file has {reference.size:,} bytes, more than the limit of {limits.max_bytes:,}"
+        return Intake(reference.image_id, Measurement(n_bytes=reference.size, sha256=None, problem=problem))
+    try:
+        data = store.read(reference.key, reference.etag)
+    except ObjectError as error:
+        return Intake(reference.image_id, failure=str(error))
+    pixels, measurement = read(data, limits)
+    if reference.made and not measurement.made:
+        measurement = replace(measurement, made=True)
+    return Intake(reference.image_id, measurement, None if pixels is None else preprocess(pixels, spec))
+
+
+class IntakePool:
+    """Threads that take in shards; a context manager."""
+
+    def __init__(self, store: Store, spec: PreprocessingSpec, limits: Limits, workers: int) -> None:
+        self._store, self._spec, self._limits = store, spec, limits
+        self._executor = ThreadPoolExecutor(workers, thread_name_prefix="intake")
+        # The threads are the parallelism: OpenCV's own would only compete with them.
+        cv2.setNumThreads(1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def shard(self, references: list[Reference]) -> list[Intake]:
+        """Take in all images of a shard; same order as given.
+
+        Raises:
+            StorageError: the store as a whole is out of reach.
+        """
+        return list(self._executor.map(lambda one: take_in(one, self._store, self._spec, self._limits), references))

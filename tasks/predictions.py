@@ -1,0 +1,119 @@
+"""Predictions: one shard's verdicts and probabilities, committed with the images' states in one transaction."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from infra import database
+from sql.library import query
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import date
+    from uuid import UUID
+
+    import sqlalchemy as sa
+
+    from models.radiograph import Measurement
+
+NULL = "\\N"
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """What made the predictions of a run; written on each row."""
+
+    run_id: UUID
+    night: date
+    model_version: str
+    preprocessing_hash: str
+    code_version: str
+    runtime: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a run found out about one image.
+
+    `state` is scored, quarantined or failed; that a scored image is a duplicate is found out at the commit.
+    `probabilities` are in the order of the model's classes.
+    """
+
+    image_id: int
+    state: str
+    failed_expectations: tuple[str, ...] = ()
+    reason: str | None = None
+    measurement: Measurement | None = None
+    predicted_class: str | None = None
+    probabilities: Sequence[float] | None = None
+
+
+def commit(pool: sa.Engine, lineage: Lineage, results: Iterable[Result]) -> dict[str, int]:
+    """Write one shard's results in one transaction.
+
+    Must be idempotent: rows that this run no longer holds (committed before, or claimed by another run) are left
+    alone, and a content that has a prediction by this model version gets no second one.
+
+    Returns:
+        Number of images by the state they ended in, duplicates included.
+
+    Raises:
+        psycopg2.Error: nothing was written, or, where the connection broke at the very end, all of it was.
+    """
+    buffer = io.StringIO()
+    csv.writer(buffer).writerows(_row(result) for result in results)
+    buffer.seek(0)
+    with database.transaction(pool) as cursor:
+        cursor.execute(query("result_table"))
+        cursor.copy_expert(f"copy result from stdin (format csv, null '{NULL}')", buffer)
+        cursor.execute(
+            query("commit_shard"),
+            {
+                "run_id": str(lineage.run_id),
+                "night": lineage.night,
+                "model_version": lineage.model_version,
+                "preprocessing_hash": lineage.preprocessing_hash,
+                "code_version": lineage.code_version,
+                "runtime": lineage.runtime,
+            },
+        )
+        return dict(cursor.fetchall())
+
+
+def known_content(pool: sa.Engine, hashes: Iterable[str]) -> set[str]:
+    """Return which of these contents (sha256) have been scored: they need no inference."""
+    with database.transaction(pool) as cursor:
+        cursor.execute(query("known_content"), {"hashes": list(hashes)})
+        return {row[0] for row in cursor.fetchall()}
+
+
+def _row(result: Result) -> tuple[Any, ...]:
+    """One line for COPY, in the order of the table `result`."""
+    seen = result.measurement
+    measured = (
+        (NULL, False, *[NULL] * 8)
+        if seen is None
+        else (
+            _null(seen.sha256), seen.made, _null(seen.format), _null(seen.width), _null(seen.height),
+            _null(seen.bit_depth), _null(seen.channels), _null(seen.mean), _null(seen.std), _null(seen.contrast),
+        )
+    )  # fmt: skip
+    scores = result.probabilities
+    return (
+        result.image_id,
+        result.state,
+        "{" + ",".join(result.failed_expectations) + "}",
+        _null(result.reason),
+        NULL,
+        *measured,
+        _null(result.predicted_class),
+        NULL if scores is None else max(scores),
+        NULL if scores is None else "{" + ",".join(map(str, scores)) + "}",
+    )
+
+
+def _null(value: Any) -> Any:
+    return NULL if value is None else value

@@ -1,0 +1,295 @@
+"""Validation: hold one shard's measurements against the expectations, and say of each image what it failed.
+
+Great Expectations decides; this file turns its row-level results into verdicts in words and into Data Docs. It is
+imported on first use, since importing it takes longer than an empty night.
+
+Data Docs are Great Expectations' own pages without what they fetch from other servers (styles, scripts, a logo): they
+open on a network without internet, and opening one tells nobody. What remains is text and tables.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import re
+import threading
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from tasks.expectations import SUITE, Check, Rule, checklist, frame, row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from models.radiograph import Limits, Measurement
+
+DOCS_SHARDS: Final = 20
+"""Shards shown in Data Docs: a page each, so this bounds a long night's memory and upload."""
+
+_RESULT_FORMAT: Final = {
+    "result_format": "COMPLETE",
+    "unexpected_index_column_names": ["image_id"],
+    "include_unexpected_rows": False,
+    "return_unexpected_index_query": False,
+}
+# What Great Expectations' pages fetch from elsewhere or need it for, and their links up from a deep folder.
+_ELSEWHERE: Final = re.compile(r"<(script|style|footer)\b.*?</\1>|<(link|img)\b[^>]*>", re.DOTALL)
+_LINK_UP: Final = re.compile(r'href="(\.\./)+')
+_LINK_TO_SUITE: Final = re.compile(r'href="expectations/[^"]*"')
+_lock = threading.Lock()
+
+
+class ValidationError(RuntimeError):
+    """The suite itself could not be evaluated: nothing is known about the images."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the checklist says of one image: `failed` and `reason` are empty and None where it is accepted."""
+
+    image_id: int
+    failed: tuple[str, ...] = ()
+    reason: str | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether no expectation failed."""
+        return not self.failed
+
+
+@dataclass(frozen=True, slots=True)
+class ShardVerdicts:
+    """Verdicts in the order in which the images were given, and Great Expectations' own result for Data Docs."""
+
+    shard: int
+    verdicts: tuple[Verdict, ...]
+    result: Any = field(repr=False, default=None)
+
+    @property
+    def bad(self) -> int:
+        """Number of images not accepted."""
+        return sum(not verdict.accepted for verdict in self.verdicts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """Everything that does not change from shard to shard."""
+
+    checks: tuple[Check, ...]
+    columns: tuple[str, ...]
+    suite: Any
+    batch_definition: Any
+
+
+def validate(
+    image_ids: Sequence[int], measurements: Sequence[Measurement], limits: Limits, shard: int = 0
+) -> ShardVerdicts:
+    """Run the suite once over a shard.
+
+    Args:
+        image_ids: the images' ids, distinct.
+        measurements: as many measurements, in the same order.
+        limits: the limits that the images were read under.
+        shard: the shard's number in its run, for Data Docs.
+
+    Raises:
+        ValidationError: Great Expectations could not evaluate one of the expectations.
+        ValueError: the arguments differ in length or an id is there twice.
+    """
+    if len(set(image_ids)) != len(image_ids) or len(image_ids) != len(measurements):
+        raise ValueError("image ids must be distinct and as many as measurements")
+    if not image_ids:
+        return ShardVerdicts(shard, ())
+    with _lock:  # Great Expectations keeps the current batch in the context
+        bench = _bench(limits)
+        rows = [row(measurement, limits) for measurement in measurements]
+        table = frame(image_ids, rows, bench.columns)
+        batch = bench.batch_definition.get_batch({"dataframe": table})
+        result = batch.validate(bench.suite, result_format=_RESULT_FORMAT)
+    from great_expectations.core.run_identifier import RunIdentifier
+
+    result.meta["run_id"] = RunIdentifier(run_name=f"shard {shard}")
+    broken = _broken(result)
+    verdicts = (
+        _verdict(image_id, known, broken.get(image_id, frozenset()), bench.checks)
+        for image_id, known in zip(image_ids, rows, strict=True)
+    )
+    return ShardVerdicts(shard, tuple(verdicts), result)
+
+
+def _quiet_great_expectations() -> Any:
+    """Import Great Expectations with its telemetry, progress bars and chatter off."""
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    import great_expectations as gx
+
+    logging.getLogger("great_expectations").setLevel(logging.ERROR)
+    return gx
+
+
+def _context() -> Any:
+    from great_expectations.data_context.types.base import ProgressBarsConfig
+
+    context = _quiet_great_expectations().get_context(mode="ephemeral")
+    context.enable_analytics(enable=False)
+    context.variables.progress_bars = ProgressBarsConfig(globally=False, metric_calculations=False)
+    return context
+
+
+@lru_cache(maxsize=1)
+def _bench(limits: Limits) -> _Bench:
+    gx = _quiet_great_expectations()
+    context = _context()
+    checks = checklist(limits)
+    suite = context.suites.add(gx.ExpectationSuite(name=SUITE))
+    columns: dict[str, None] = {}
+    for place, check in enumerate(checks, start=1):
+        for number, rule in enumerate(check.rules):
+            rule.expectation.description = f"{check.words} Expected: {rule.threshold}."
+            rule.expectation.meta = {
+                "check": check.name,
+                "place": place,
+                "rule": number,
+                "words": check.words,
+                "threshold": rule.threshold,
+            }
+            suite.add_expectation(rule.expectation)
+            columns[rule.expectation.column] = None
+    source = context.data_sources.add_pandas("measurements")
+    batches = source.add_dataframe_asset("shard").add_batch_definition_whole_dataframe("shard")
+    return _Bench(checks, tuple(columns), suite, batches)
+
+
+def _broken(result: Any) -> dict[int, frozenset[tuple[str, int]]]:
+    """Return for each image with any: the rules it breaks, as (check's name, number of the rule)."""
+    broken: defaultdict[int, set[tuple[str, int]]] = defaultdict(set)
+    for outcome in result.results:
+        meta = outcome.expectation_config.meta
+        places = outcome.result.get("unexpected_index_list") or []
+        if len(places) != outcome.result.get("unexpected_count", -1) or outcome.success != (not places):
+            error = ValidationError(f"the expectation '{meta['check']}' could not be evaluated")
+            error.add_note(str(outcome.exception_info))
+            raise error
+        for place in places:
+            broken[int(place["image_id"])].add((meta["check"], meta["rule"]))
+    return {image_id: frozenset(rules) for image_id, rules in broken.items()}
+
+
+def _verdict(
+    image_id: int, known: dict[str, Any], broken: frozenset[tuple[str, int]], checks: Sequence[Check]
+) -> Verdict:
+    names = {name for name, _ in broken}
+    failed = [check for check in checks if check.name in names and not names.intersection(check.unless)]
+    if not failed:
+        return Verdict(image_id)
+    first = (
+        (check, next(rule for number, rule in enumerate(check.rules) if (check.name, number) in broken))
+        for check in failed
+    )
+    reason = "; ".join(f"{check.name}: {_found(rule, known)}" for check, rule in first)
+    return Verdict(image_id, tuple(check.name for check in failed), reason)
+
+
+def _found(rule: Rule, known: dict[str, Any]) -> str:
+    return rule.found.format(**(known | rule.thresholds))
+
+
+def bad_share_exceeded(bad: int, total: int, threshold: float, min_images: int) -> str | None:
+    """Return why the share of bad images is too high, in words, or None where it is not or too few are there to judge.
+
+    Args:
+        bad: images that were quarantined or failed.
+        total: images judged.
+        threshold: largest share of bad images that is accepted, 0 to 1.
+        min_images: below this many images no share is judged.
+    """
+    if total < max(min_images, 1) or bad / total <= threshold:
+        return None
+    share = f"{bad} of {total} images ({bad / total:.0%})"
+    return f"{share} were quarantined or failed; at most {threshold:.0%} is accepted"
+
+
+def keep_for_docs(kept: Sequence[ShardVerdicts], new: ShardVerdicts) -> list[ShardVerdicts]:
+    """Return what is worth showing of a run so far: at most `DOCS_SHARDS` shards, those with most bad images first.
+
+    A flow calls it after each shard, so that a long night does not hold every shard's results.
+    """
+    return sorted([*kept, new], key=lambda shard: (-shard.bad, shard.shard))[:DOCS_SHARDS]
+
+
+def build_data_docs(results: Sequence[ShardVerdicts], folder: Path, shards_in_run: int | None = None) -> Path:
+    """Write a run's Data Docs: an index, the checklist, and a page for each shard. They name images by id only.
+
+    Args:
+        results: the shards to show; of more than `DOCS_SHARDS`, those with most bad images.
+        folder: where to write; made where it is missing.
+        shards_in_run: how many shards the run had, where `results` are a choice of them.
+
+    Returns:
+        Path of index.html, whose links are relative.
+    """
+    from jinja2 import Environment, PackageLoader
+
+    shown: list[ShardVerdicts] = []
+    for shard in results:
+        shown = keep_for_docs(shown, shard)
+    shown = [shard for shard in shown if shard.verdicts]
+    templates = Environment(loader=PackageLoader("tasks"), autoescape=True)
+    style = templates.get_template("data_docs_style.html").render()
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, page in _pages(shown, style):
+        (folder / name).write_text(page, encoding="utf-8")
+    index = folder / "index.html"
+    index.write_text(templates.get_template("data_docs.html").render(_summary(shown, shards_in_run)), encoding="utf-8")
+    return index
+
+
+def _pages(shown: Sequence[ShardVerdicts], style: str) -> Iterator[tuple[str, str]]:
+    if not shown:
+        return
+    from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
+    from great_expectations.render.view.view import DefaultJinjaPageView
+
+    renderer, view = ValidationResultsPageRenderer(run_info_at_end=True), cast("Any", DefaultJinjaPageView())
+    for shard in shown:
+        document = renderer.render(_by_check(shard.result))
+        page = _ELSEWHERE.sub("", view.render(document, show_how_to_buttons=False))
+        page = _LINK_TO_SUITE.sub('href="index.html#checklist"', _LINK_UP.sub('href="', page))
+        yield _page(shard), page.replace("</head>", f"<style>{style}</style></head>")
+
+
+def _page(shard: ShardVerdicts) -> str:
+    return f"shard-{shard.shard}.html"
+
+
+def _by_check(result: Any) -> Any:
+    """Return a copy of a result whose pages are grouped by check, in the checklist's order, not by column name."""
+    copied = copy.deepcopy(result)
+    for outcome in copied.results:
+        config = outcome.expectation_config
+        config.kwargs["column"] = f"{config.meta['place']:02} {config.meta['check']}"
+    return copied
+
+
+def _summary(shown: Sequence[ShardVerdicts], shards_in_run: int | None) -> dict[str, Any]:
+    checks: dict[str, dict[str, Any]] = {}
+    for shard in shown[:1]:
+        for outcome in sorted(shard.result.results, key=lambda outcome: outcome.expectation_config.meta["place"]):
+            meta = outcome.expectation_config.meta
+            check = checks.setdefault(meta["check"], {"name": meta["check"], "words": meta["words"], "thresholds": []})
+            check["thresholds"].append(meta["threshold"])
+    rows = []
+    for shard in shown:
+        failed = Counter(name for verdict in shard.verdicts for name in verdict.failed)
+        counts = {"images": len(shard.verdicts), "bad": shard.bad, "failed": [failed[name] for name in checks]}
+        rows.append({"number": shard.shard, "page": _page(shard), **counts})
+    return {
+        "checks": list(checks.values()),
+        "shards": rows,
+        "images": sum(len(shard.verdicts) for shard in shown),
+        "bad": sum(shard.bad for shard in shown),
+        "left_out": (shards_in_run or len(shown)) - len(shown),
+    }

@@ -1,0 +1,158 @@
+"""Real parts for the tests: one Postgres with a migrated template database, one S3 server, one Prefect server."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg2
+import pytest
+
+from infra import database, servers
+from infra.postgres import EmbeddedPostgres
+from infra.settings import Settings
+from infra.storage import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import sqlalchemy as sa
+
+ROOT = Path(__file__).resolve().parent.parent
+XRAYS = ROOT.parent / "shared" / "xrays"
+TEMPLATE = "cxr_template"
+OWNER, WRITER, ANALYST = "cxr_owner", "test_writer", "test_analyst"
+PASSWORD = "only-for-tests"  # noqa: S105 - of a server that lives as long as the tests
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """A Postgres server with the schema in a template database, an owner, and a login for each role."""
+    from sql import schema
+
+    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), durable=False) as server:
+        pool = database.engine(server.ensure_database(OWNER, PASSWORD))
+        with pool.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql(f"create database {TEMPLATE}")
+        pool.dispose()
+        owner = database.engine(server.url(TEMPLATE, user=OWNER, password=PASSWORD))
+        with owner.begin() as connection:
+            schema.migrate(connection)
+            for login, role in ((WRITER, "cxr_writer"), (ANALYST, "cxr_analyst")):
+                connection.exec_driver_sql(f"create role {login} login in role {role} password '{PASSWORD}'")
+        owner.dispose()
+        yield server
+
+
+class Database:
+    """One test's own database, with the URLs of those who log in to it."""
+
+    def __init__(self, server: EmbeddedPostgres, name: str) -> None:
+        self.server, self.name = server, name
+
+    def url(self, user: str = WRITER) -> str:
+        return self.server.url(self.name, user=user, password=PASSWORD)
+
+    @property
+    def owner(self) -> str:
+        return self.url(OWNER)
+
+    @property
+    def analyst(self) -> str:
+        return self.url(ANALYST)
+
+    def rows(self, statement: str, *values: object, user: str = OWNER) -> list[tuple]:
+        """Run a statement as the owner and return its rows."""
+        with psycopg2.connect(self.url(user)) as connection, connection.cursor() as cursor:
+            cursor.execute(statement, values or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def value(self, statement: str, *values: object) -> object:
+        return self.rows(statement, *values)[0][0]
+
+
+def clone(server: EmbeddedPostgres) -> Iterator[Database]:
+    """Clone the template into a database and drop it afterwards."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    connection = psycopg2.connect(server.url("postgres", user=OWNER, password=PASSWORD))
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(f"create database {name} template {TEMPLATE}")
+        yield Database(server, name)
+        cursor.execute(f"drop database {name} with (force)")
+    connection.close()
+
+
+@pytest.fixture
+def db(postgres: EmbeddedPostgres) -> Iterator[Database]:
+    """A migrated database of the test's own."""
+    yield from clone(postgres)
+
+
+@pytest.fixture
+def pool(db: Database) -> Iterator[sa.Engine]:
+    """Connections to it as the writer, as a flow has them."""
+    engine = database.engine(db.url())
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.ObjectStore]:
+    """An S3 server."""
+    keys = {"access_key_id": "test-access-key-id", "secret_access_key": PASSWORD}
+    with servers.ObjectStore(tmp_path_factory.mktemp("objects"), **keys) as server:
+        yield server
+
+
+@pytest.fixture
+def environment(
+    db: Database, object_store: servers.ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
+    """The environment of a flow against the test's own database and bucket, set for this process too."""
+    bucket = f"bucket-{uuid.uuid4().hex[:12]}"
+    object_store.create_bucket(bucket)
+    variables = {
+        "CXR_DATABASE_URL": db.url(),
+        "CXR_HOME": str(tmp_path / "home"),
+        "CXR_REPORTS_URL": "http://reports.invalid",
+        **object_store.environment(bucket),
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return variables
+
+
+@pytest.fixture
+def settings(environment: dict[str, str]) -> Settings:
+    """The settings of that environment."""
+    assert environment
+    return Settings.load()
+
+
+@pytest.fixture
+def store(settings: Settings) -> Store:
+    """The test's own bucket."""
+    return Store(settings)
+
+
+@pytest.fixture(scope="session")
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Prefect server on a database cluster of its own, so that the tests may stop the other one."""
+    folder = tmp_path_factory.mktemp("prefect")
+    with EmbeddedPostgres(folder / "postgres", durable=False) as server:
+        url = server.ensure_database("prefect", PASSWORD)
+        with servers.PrefectServer(folder / "home", url) as prefect:
+            yield prefect.api_url
+
+
+@pytest.fixture(scope="session")
+def xrays() -> Path:
+    """Real radiographs beside the checkout, which are no part of the project."""
+    if not XRAYS.is_dir():
+        pytest.skip("the real radiographs in ../shared/xrays are not on this machine")
+    return XRAYS

@@ -1,0 +1,86 @@
+"""A small trained model, its artifact and a cache of its conversion, made once for all tests of a session."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from models.preprocessing import PreprocessingSpec
+from models.recipes import Recipe
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from models.artifact import ArtifactMetadata
+    from models.training import Trained
+
+CLASSES = ("COVID-19", "NORMAL", "PNEUMONIA")
+SMALL = Recipe(
+    name="small",
+    architecture="compact_cnn",
+    preprocessing=PreprocessingSpec(height=48, width=48),
+    epochs=6,
+    batch_size=16,
+)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Images with a bright spot whose place is the class; two images a patient."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.integer[Any]]
+    patients: list[str]
+
+
+@dataclass(frozen=True)
+class Saved:
+    """An artifact's folder and what was written there."""
+
+    folder: Path
+    metadata: ArtifactMetadata
+
+
+def make_data(n: int, seed: int = 0) -> Data:
+    random = np.random.default_rng(seed)
+    labels = np.arange(n) // 2 % 3
+    y, x = np.mgrid[:48, :48]
+    places = np.array([(12, 12), (36, 36), (12, 36)])[labels] + random.normal(0, 2, (n, 2))
+    spots = np.exp(-((y - places[:, 0, None, None]) ** 2 + (x - places[:, 1, None, None]) ** 2) / 40)
+    images = np.clip(90 + 110 * spots + random.normal(0, 15, (n, 48, 48)), 0, 255).astype(np.uint8)
+    return Data(images[..., None], labels, [f"patient-{row // 2}" for row in range(n)])
+
+
+@pytest.fixture(scope="session")
+def data() -> Data:
+    return make_data(240)
+
+
+@pytest.fixture(scope="session")
+def trained(data: Data) -> Trained:
+    from models.training import train
+
+    return train(SMALL, data.images, data.labels, data.patients, CLASSES, seed=1)
+
+
+@pytest.fixture(scope="session")
+def saved(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Saved:
+    from models.artifact import save
+
+    folder = tmp_path_factory.mktemp("artifact")
+    metadata = trained.metadata(data_fingerprint="f" * 64, code_version="0.1.0", made_data=True)
+    return Saved(folder, save(folder, trained.model, metadata, trained.sample))
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
