@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from prefect import serve
+from prefect.deployments.runner import EntrypointType
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.schedules import Cron
 
@@ -23,5 +24,6 @@ def serve_all(settings: Settings) -> None:
         # A night that is still running makes the next one pointless, not urgent: what it would find is found later.
         concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
         tags=["scoring"],
+        entrypoint_type=EntrypointType.MODULE_PATH,  # found wherever the process was started
     )
     serve(scoring)

@@ -87,6 +87,13 @@ class Night:
         self.shards: list[ShardOutcome] = []
         self.kept_for_docs: list[ShardVerdicts] = []
 
+    def note(self, notes: Sequence[str]) -> None:
+        """Keep what ops should know of this run, for its report, and log it once."""
+        for words in notes:
+            if words not in self.notes:
+                self.notes.append(words)
+                self.log.warning("run %s: %s", self.run_id, words)
+
     def patiently(self, step: Callable[[], Any]) -> Any:
         """Run a repeatable database step, waiting while Postgres is away."""
 
@@ -200,9 +207,7 @@ def load_champion(this: Night, wanted: registry.Champion) -> Runtime:
     loaded = load_runtime(folder, wanted.artifact_sha256, settings.cache, settings.runtime, settings.batch_size)
     this.patiently(lambda: runs.describe(this.pool, this.run_id, wanted.model_version, loaded.name))
     this.log.info("run %s: %s scores with %s", this.run_id, wanted.model_version, loaded.name)
-    for note in loaded.notes:
-        this.notes.append(note)
-        this.log.warning("run %s: %s", this.run_id, note)
+    this.note(loaded.notes)
     return loaded
 
 
@@ -222,6 +227,7 @@ def score_shards(this: Night, champion: registry.Champion, shards: list[tuple[in
         for shard, taken in prefetch((take_in(number) for number, _ in shards), this.settings.queue_shards):
             score_shard(this, shard, as_is((taken, lineage, scorer, limits)))
             progress.add(len(taken))
+    this.note(scorer.notes)
 
 
 @task(name="score shard", task_run_name="score shard {shard}", cache_policy=NO_CACHE, persist_result=False)

@@ -126,7 +126,8 @@ def _quiet_great_expectations() -> Any:
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     import great_expectations as gx
 
-    logging.getLogger("great_expectations").setLevel(logging.ERROR)
+    for chatty in ("great_expectations", "great_expectations.data_context.types.base"):  # the latter sets its own level
+        logging.getLogger(chatty).setLevel(logging.ERROR)
     return gx
 
 
