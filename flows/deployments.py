@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from prefect import serve
-from prefect.deployments.runner import EntrypointType
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.schedules import Cron
+from prefect.types.entrypoint import EntrypointType
 
 from flows.scoring import nightly_scoring
 

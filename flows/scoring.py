@@ -6,7 +6,6 @@ Reads like a table of contents; how a step is done is in tasks/.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import UUID, uuid4
@@ -14,17 +13,14 @@ from zoneinfo import ZoneInfo
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
-from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from prefect.utilities.annotations import quote
 
 from flows import artifacts
-from infra import database
+from flows.run import KNOWN_ERRORS, SHOWN_SETTINGS, Run
 from infra.settings import Settings
-from infra.storage import StorageError, Store
 from infra.version import code_version
-from models.artifact import ArtifactError
 from models.radiograph import Limits
 from tasks import discovery, inference, intake, predictions, registry, reporting, runs
 from tasks.expectations import checklist
@@ -32,78 +28,17 @@ from tasks.figures import Outcome, gather
 from tasks.prefetch import prefetch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from prefect.client.schemas.objects import State
 
     from models.runtime import Runtime
     from tasks.figures import RunFigures
     from tasks.intake import Intake
-    from tasks.validation import ShardVerdicts
 
     ShardWork = tuple[list[Intake], predictions.Lineage, Runtime, Limits]
 
-SHOWN_SETTINGS = {
-    "look_back_days", "skip_suffixes", "max_attempts", "max_bytes", "max_pixels", "shard_size", "max_bad_share_shard",
-    "max_bad_share_run", "bad_share_min_images", "runtime", "batch_size",
-}  # fmt: skip
-"""Settings written on the run's row: thresholds, never addresses or secrets."""
-
 Value = TypeVar("Value")
-
-KNOWN_ERRORS = (
-    database.DatabaseError, database.LockLostError, StorageError, ArtifactError, registry.RegistryError, runs.RunError,
-)  # fmt: skip
-"""Errors whose message is written for ops and names no object."""
-
-
-@dataclass(frozen=True, slots=True)
-class ShardOutcome:
-    """One shard after its commit: how many of its images were bad."""
-
-    shard: int
-    bad: int
-    total: int
-
-
-class Night:
-    """What the steps of one run share; lives in the flow's process only.
-
-    A plain class: Prefect looks into dataclasses among a task's parameters, and would find clients there.
-    """
-
-    def __init__(self, settings: Settings, night: date, run_id: UUID) -> None:
-        self.settings = settings
-        self.date = night
-        self.run_id = run_id
-        self.log = get_run_logger()
-        self.pool = database.engine(settings.database)
-        self.store = Store(settings, intake.threads(settings.intake_threads))
-        self.lock = database.Lock(self.pool, f"cxr.scoring:{settings.bucket}")
-        self.run_ids = [run_id]
-        """This run, then the dead ones that it took over."""
-        self.skipped = 0
-        self.notes: list[str] = []
-        self.shards: list[ShardOutcome] = []
-        self.kept_for_docs: list[ShardVerdicts] = []
-
-    def note(self, notes: Sequence[str]) -> None:
-        """Keep what ops should know of this run, for its report, and log it once."""
-        for words in notes:
-            if words not in self.notes:
-                self.notes.append(words)
-                self.log.warning("run %s: %s", self.run_id, words)
-
-    def patiently(self, step: Callable[[], Any]) -> Any:
-        """Run a repeatable database step, waiting while Postgres is away."""
-
-        def waiting(retry: Any) -> None:
-            self.log.warning(
-                "run %s: Postgres is away, try %d; waiting up to %.0f s in all",
-                self.run_id, retry.attempt_number, self.settings.database_patience_s,
-            )  # fmt: skip
-
-        return database.patiently(step, self.settings.database_patience_s, waiting)
 
 
 def as_is(value: Value) -> Value:
@@ -136,7 +71,7 @@ def nightly_scoring(
     """
     settings = Settings.load()
     night = night or _today(settings)
-    this = Night(settings, night, UUID(str(flow_run.id)) if flow_run.id else uuid4())
+    this = Run(settings, night, UUID(str(flow_run.id)) if flow_run.id else uuid4())
     try:
         if not this.patiently(this.lock.acquire):
             message = "Skipped: another run is scoring this bucket; what is new is scored there or by the next run"
@@ -152,7 +87,7 @@ def nightly_scoring(
         this.pool.dispose()
 
 
-def score_night(this: Night, prefixes: Sequence[str], *, discover: bool) -> State[Any]:
+def score_night(this: Run, prefixes: Sequence[str], *, discover: bool) -> State[Any]:
     """Do the night's steps in order."""
     take_over(this)
     champion = this.patiently(lambda: registry.champion(this.pool))
@@ -165,7 +100,7 @@ def score_night(this: Night, prefixes: Sequence[str], *, discover: bool) -> Stat
     return Failed(name="Held", message=headline) if state == "held" else Completed(message=headline)
 
 
-def take_over(this: Night) -> None:
+def take_over(this: Run) -> None:
     """Write the run's row, adopt what dead runs of this bucket left, and see that there are partitions to write to."""
     kept = this.settings.model_dump(mode="json", include=SHOWN_SETTINGS)
     taken_over = this.patiently(
@@ -178,7 +113,7 @@ def take_over(this: Night) -> None:
 
 
 @task(name="find new images", cache_policy=NO_CACHE, persist_result=False)
-def find_new_images(this: Night, prefixes: list[str]) -> None:
+def find_new_images(this: Run, prefixes: list[str]) -> None:
     """List the bucket and write a row for each object that is not known yet."""
     found = this.patiently(lambda: discovery.discover(this.pool, this.store, this.settings, prefixes))
     this.skipped = found.skipped
@@ -188,7 +123,7 @@ def find_new_images(this: Night, prefixes: list[str]) -> None:
     )  # fmt: skip
 
 
-def claim_shards(this: Night, *, retry_failed: bool) -> list[tuple[int, int]]:
+def claim_shards(this: Run, *, retry_failed: bool) -> list[tuple[int, int]]:
     """Claim everything that waits, in shards: (number, images) of each."""
     shards: list[tuple[int, int]] = this.patiently(
         lambda: discovery.claim(this.pool, this.settings, this.run_id, retry_failed=retry_failed)
@@ -198,7 +133,7 @@ def claim_shards(this: Night, *, retry_failed: bool) -> list[tuple[int, int]]:
 
 
 @task(name="load champion", cache_policy=NO_CACHE, persist_result=False)
-def load_champion(this: Night, wanted: registry.Champion) -> Runtime:
+def load_champion(this: Run, wanted: registry.Champion) -> Runtime:
     """Fetch, verify and smoke-test the champion."""
     from models.runtime import load_runtime
 
@@ -211,7 +146,7 @@ def load_champion(this: Night, wanted: registry.Champion) -> Runtime:
     return loaded
 
 
-def score_shards(this: Night, champion: registry.Champion, shards: list[tuple[int, int]]) -> None:
+def score_shards(this: Run, champion: registry.Champion, shards: list[tuple[int, int]]) -> None:
     """Score shard after shard; the next one is taken in while the last one is scored."""
     scorer = load_champion(this, as_is(champion))
     lineage = predictions.Lineage(
@@ -231,7 +166,7 @@ def score_shards(this: Night, champion: registry.Champion, shards: list[tuple[in
 
 
 @task(name="score shard", task_run_name="score shard {shard}", cache_policy=NO_CACHE, persist_result=False)
-def score_shard(this: Night, shard: int, work: ShardWork) -> None:
+def score_shard(this: Run, shard: int, work: ShardWork) -> None:
     """Validate, score and commit one shard."""
     from tasks import validation
 
@@ -255,12 +190,12 @@ def score_shard(this: Night, shard: int, work: ShardWork) -> None:
         "run %s shard %d: %s", this.run_id, shard, ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
     )
     bad = sum(one.state in ("quarantined", "failed") for one in results)
-    this.shards.append(ShardOutcome(shard, bad, len(taken)))
+    this.shards.append(runs.ShardOutcome(shard, bad, len(taken)))
     this.kept_for_docs = validation.keep_for_docs(this.kept_for_docs, verdicts)
 
 
 @task(name="conclude", cache_policy=NO_CACHE, persist_result=False)
-def conclude(this: Night) -> tuple[str, str]:
+def conclude(this: Run) -> tuple[str, str]:
     """Reconcile the counts, judge the share of bad images, write the report, and publish or hold the night.
 
     Returns:
@@ -276,7 +211,7 @@ def conclude(this: Night) -> tuple[str, str]:
             f"{whole.pending} of {whole.discovered} images have no state: the counts do not add up, "
             "nothing is published"
         )
-    held = judge(this.settings, whole, this.shards)
+    held = runs.judge(this.settings, whole, this.shards)
     limits = Limits(this.settings.max_bytes, this.settings.max_pixels)
     wording = {check.name: check.words for check in checklist(limits)} if whole.discovered else None
     outcome = Outcome("held" if held else "completed", held, this.skipped, tuple(this.notes))
@@ -287,43 +222,26 @@ def conclude(this: Night) -> tuple[str, str]:
         lambda: runs.finish(this.pool, this.run_id, outcome.state, headline, own, this.skipped, report_key, docs_key)
     )
     if whole.discovered:
-        artifacts.show(this.settings, found, report_key, docs_key)
+        with this.best_effort("the artifacts could not be shown"):
+            artifacts.show(this.settings, found, report_key, docs_key)
     this.log.log(logging.ERROR if held else logging.INFO, "run %s: %s", this.run_id, headline)
     return outcome.state, headline
 
 
-def judge(settings: Settings, whole: runs.Counts, shards: Sequence[ShardOutcome]) -> str | None:
-    """Return why the night must be held, or None: the share of bad images, over the run and in each shard."""
-    from tasks.validation import bad_share_exceeded
-
-    least = settings.bad_share_min_images
-    over_run = bad_share_exceeded(whole.bad, whole.discovered, settings.max_bad_share_run, least)
-    if over_run:
-        return over_run
-    in_shards = (
-        (one.shard, bad_share_exceeded(one.bad, one.total, settings.max_bad_share_shard, least)) for one in shards
-    )
-    return next((f"in shard {shard} {why}" for shard, why in in_shards if why), None)
-
-
-def write_reports(this: Night, found: RunFigures) -> tuple[str | None, str | None]:
-    """Store Data Docs and report; the predictions stand without them, so an error here is a warning."""
+def write_reports(this: Run, found: RunFigures) -> tuple[str | None, str | None]:
+    """Store Data Docs and report; returns their keys, None for what could not be stored."""
     docs_key = report_key = None
-    try:
+    with this.best_effort("the Data Docs could not be written"):
         if this.kept_for_docs:
             docs_key = artifacts.write_data_docs(this.store, found, this.run_id, this.kept_for_docs, len(this.shards))
+    with this.best_effort("the report could not be written"):
         report_key = artifacts.write_report(this.pool, this.store, this.settings, found, this.run_ids, docs_key)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost the night
-        reason = str(error) if isinstance(error, KNOWN_ERRORS) else type(error).__name__
-        this.log.warning("run %s: the report could not be written (%s)", this.run_id, reason)
     return docs_key, report_key
 
 
-def record_failure(this: Night, error: BaseException) -> None:
+def record_failure(this: Run, error: BaseException) -> None:
     """Write on the run's row why it stopped, as far as Postgres can be reached."""
     message = str(error) if isinstance(error, KNOWN_ERRORS) else f"{type(error).__name__}: see the flow run's log"
-    try:
+    with this.best_effort("its end could not be recorded"):
         counts = runs.count(this.pool, [this.run_id])
         runs.finish(this.pool, this.run_id, "failed", message, counts, this.skipped)
-    except Exception as second:  # noqa: BLE001 - the first error is the one to report
-        this.log.warning("run %s: its end could not be recorded (%s)", this.run_id, type(second).__name__)

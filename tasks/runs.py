@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
+    from infra.settings import Settings
+
 SCORING = "nightly_scoring"
 
 
@@ -42,6 +44,15 @@ class Counts:
     def bad(self) -> int:
         """Images that got no prediction for a reason of their own."""
         return self.quarantined + self.failed
+
+
+@dataclass(frozen=True, slots=True)
+class ShardOutcome:
+    """One shard after its commit: how many of its images were bad."""
+
+    shard: int
+    bad: int
+    total: int
 
 
 def start(
@@ -93,11 +104,29 @@ def count(pool: sa.Engine, run_ids: Sequence[UUID]) -> Counts:
         return Counts(*cursor.fetchall()[0])
 
 
+def judge(settings: Settings, whole: Counts, shards: Sequence[ShardOutcome]) -> str | None:
+    """Return why the night must be held, or None: the share of bad images is too high, in the run or in a shard."""
+    from tasks.validation import bad_share_exceeded
+
+    least = settings.bad_share_min_images
+    over_run = bad_share_exceeded(whole.bad, whole.discovered, settings.max_bad_share_run, least)
+    if over_run:
+        return over_run
+    in_shards = (
+        (one.shard, bad_share_exceeded(one.bad, one.total, settings.max_bad_share_shard, least)) for one in shards
+    )
+    return next((f"in shard {shard} {why}" for shard, why in in_shards if why), None)
+
+
 def finish(
     pool: sa.Engine, run_id: UUID, state: str, message: str, counts: Counts, skipped: int,
     report_key: str | None = None, data_docs_key: str | None = None,
 ) -> None:  # fmt: skip
-    """Write how a run ended; `completed` publishes it and the runs it took over, in one transaction."""
+    """Write how a run ended; `completed` publishes it and the runs it took over, in one transaction.
+
+    Raises:
+        RunError: the run has ended already, or another run took it over.
+    """
     with database.transaction(pool) as cursor:
         cursor.execute(
             query("finish_run"),
@@ -111,6 +140,8 @@ def finish(
                 "data_docs_key": data_docs_key,
             },
         )
+        if cursor.rowcount != 1:
+            raise RunError(f"run {run_id} is not running any more: another run took it over, or it has ended")
         if state == "completed":
             cursor.execute(query("publish_taken_over"), {"run_id": str(run_id)})
 
