@@ -5,7 +5,7 @@ SQLAlchemy pools the connections; statements go through its psycopg2 driver, who
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg2
@@ -115,6 +115,8 @@ def explain(error: psycopg2.Error | DBAPIError) -> str:
         return f"The schema is missing or older than this code ({first_line}); run `cxr migrate`."
     if code == "42501":
         return f"The database role may not do this ({first_line}); grant it cxr_writer."
+    if code[:2] == "22":  # such messages quote the value in their first line
+        return f"Postgres refused a value ({code}, {type(cause).__name__})."
     return f"Postgres refused ({code}: {first_line})."
 
 
@@ -130,11 +132,13 @@ class Lock:
         """Take the lock; False where another session holds it."""
         connection = self._pool.connect().execution_options(isolation_level="AUTOCOMMIT")
         statement = sa.text("select pg_try_advisory_lock(hashtextextended(:name, 0))")
-        if connection.execute(statement, {"name": self._name}).scalar_one():
-            self._connection = connection
-            return True
-        connection.close()
-        return False
+        try:
+            if connection.execute(statement, {"name": self._name}).scalar_one():
+                self._connection = connection
+        finally:
+            if self._connection is not connection:
+                connection.close()
+        return self._connection is connection
 
     def renew(self) -> None:
         """Make sure that the lock is still held, taking it again after Postgres was away.
@@ -154,6 +158,10 @@ class Lock:
     def release(self) -> None:
         """Give the lock back; nothing where it is not held."""
         connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.invalidate()
-            connection.close()
+        if connection is None:
+            return
+        # Said, not only hung up: Postgres sees a closed connection a moment later, and the next run may be waiting.
+        with suppress(DBAPIError):
+            connection.execute(sa.text("select pg_advisory_unlock_all()"))
+        connection.invalidate()
+        connection.close()

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AliasChoices, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 SERVICE_VARIABLES = ("CXR_DATABASE_URL", "CXR_S3_ENDPOINT_URL", "CXR_S3_BUCKET")
 LOCAL_FILE = "local.env"
@@ -26,6 +27,14 @@ class SettingsError(RuntimeError):
 def home() -> Path:
     """Return the state folder of the local stack (``CXR_HOME``, default ``.cxr`` in the working directory)."""
     return Path(os.environ.get("CXR_HOME", ".cxr")).absolute()
+
+
+def _split(value: object) -> object:
+    """Read a list from a variable: its items are separated by commas."""
+    return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+
+
+Items = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 
 
 class Settings(BaseSettings):
@@ -48,11 +57,14 @@ class Settings(BaseSettings):
     """Address under which the bucket's ``reports/`` folder can be opened in a browser; without one, links are s3://."""
 
     # Discovery
-    prefixes: list[str] = ["incoming/"]
-    """Prefixes to list; a date pattern (``incoming/%Y/%m/%d/``) stands for each day of the look-back, %% for a %."""
+    prefixes: Items = ["incoming/"]
+    """Prefixes to list, separated by commas.
+
+    A date pattern (``incoming/%Y/%m/%d/``) stands for each day of the look-back, %% for a percent sign.
+    """
     look_back_days: int = Field(default=3, ge=0)
-    skip_suffixes: list[str] = [".txt", ".csv", ".json", ".xml", ".md", ".html", ".pdf", ".zip", ".gz", ".tmp", ".part"]
-    made_prefixes: list[str] = ["made/"]
+    skip_suffixes: Items = [".txt", ".csv", ".json", ".xml", ".md", ".html", ".pdf", ".zip", ".gz", ".tmp", ".part"]
+    made_prefixes: Items = ["made/"]
     """Objects below these are made data (phantoms), and so are their rows."""
     max_attempts: int = Field(default=3, ge=1)
     """Nights on which a `failed` image is tried again by itself."""
@@ -91,11 +103,31 @@ class Settings(BaseSettings):
     prefect_port: int = 4200
     reports_port: int = 4280
 
+    @field_validator("timezone")
+    @classmethod
+    def _known_timezone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise ValueError("no such time zone; use a name such as Europe/Berlin") from None
+        return value
+
     @classmethod
     def load(cls) -> Self:
-        """Read the environment, or the local stack's file where the environment names no service."""
+        """Read the environment, or the local stack's file where the environment names no service.
+
+        Raises:
+            SettingsError: a variable has a value that cannot be used.
+        """
         named = any(os.environ.get(name) for name in SERVICE_VARIABLES)
-        return cls(_env_file=None if named else home() / LOCAL_FILE)
+        try:
+            return cls(_env_file=None if named else home() / LOCAL_FILE)
+        except ValidationError as error:
+            wrong = "; ".join(
+                f"{_variable(str(problem['loc'][0]))}: {problem['msg'].removeprefix('Value error, ')}"
+                for problem in error.errors(include_input=False)
+            )
+            raise SettingsError(wrong) from None
 
     @property
     def bucket(self) -> str:
@@ -115,6 +147,11 @@ class Settings(BaseSettings):
     def cache(self) -> Path:
         """Folder for model artifacts and converted models, safe to delete."""
         return home() / "cache"
+
+
+def _variable(field: str) -> str:
+    """Return the variable that a validation error is about: pydantic names a field, or its alias."""
+    return field.upper() if field.isupper() else f"CXR_{field.upper()}"
 
 
 def _missing(variable: str) -> str:

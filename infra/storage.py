@@ -38,7 +38,10 @@ BROKEN_BODY = (IncompleteReadError, ResponseStreamingError, HTTPClientError)
 
 
 class StorageError(RuntimeError):
-    """The store as a whole cannot be used (unreachable, wrong credentials, no such bucket)."""
+    """The store as a whole cannot be used (unreachable, wrong credentials, no such bucket).
+
+    Raised from None: botocore's messages hold URLs, and with them the keys of objects.
+    """
 
 
 class ObjectError(RuntimeError):
@@ -93,7 +96,7 @@ class Store:
                     for item in page.get("Contents", [])
                 ]
         except (ClientError, BotoCoreError) as error:
-            raise StorageError(self._explain(error)) from error
+            raise StorageError(self._explain(error)) from None
 
     @retry(
         retry=retry_if_exception_type(BROKEN_BODY),
@@ -126,10 +129,10 @@ class Store:
             if code in REFUSED:
                 raise ObjectError("the object store denies access to this object") from None
             if code in {"NoSuchBucket", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}:
-                raise StorageError(self._explain(error)) from error
+                raise StorageError(self._explain(error)) from None
             raise ObjectError(f"the object store answered {code} in {ATTEMPTS} attempts") from None
         except (BotoConnectionError, NoCredentialsError) as error:
-            raise StorageError(self._explain(error)) from error
+            raise StorageError(self._explain(error)) from None
         except BotoCoreError as error:
             raise ObjectError(f"reading broke off {ATTEMPTS} times ({type(error).__name__})") from None
         if etag is not None and found != etag:
@@ -147,7 +150,7 @@ class Store:
         try:
             self.client.put_object(Bucket=self.bucket, Key=key, Body=data, ContentType=content_type)
         except (ClientError, BotoCoreError) as error:
-            raise StorageError(self._explain(error)) from error
+            raise StorageError(self._explain(error)) from None
 
     def presigned(self, key: str, seconds: int = 3600) -> str:
         """Return a link that opens the object without credentials for so many seconds."""
@@ -166,7 +169,7 @@ class Store:
         try:
             target.write_bytes(self._get(key)[0])
         except (ClientError, BotoCoreError) as error:
-            raise StorageError(f"{key}: {self._explain(error)}") from error
+            raise StorageError(f"{key}: {self._explain(error)}") from None
 
     def _explain(self, error: ClientError | BotoCoreError) -> str:
         if isinstance(error, ClientError):
