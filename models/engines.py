@@ -6,9 +6,6 @@ An engine is called with uint8 images (n, height, width, channels), any n, and a
 
 from __future__ import annotations
 
-import os
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import numpy as np
@@ -17,6 +14,7 @@ from models.conversion import silence_telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     import keras
     from numpy.typing import NDArray
@@ -25,13 +23,8 @@ if TYPE_CHECKING:
     Probabilities = NDArray[np.float32]
     Forward = Callable[[Images], Probabilities]
 
-GPU_NODES: Final = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/nvmap", "/dev/kfd", "/dev/dxg")
-"""NVIDIA, Jetson, AMD, WSL: without one of these files Linux has no GPU to compute on."""
 MIN_REQUEST: Final = 4
 """Images in one OpenVINO request at least: below, the work of starting requests shows."""
-BFLOAT16_CAPABILITY: Final = 8
-FLOAT16_CAPABILITY: Final = 7
-"""CUDA compute capabilities from which tensor cores know the two types."""
 
 
 class Engine(Protocol):
@@ -181,77 +174,6 @@ def with_policy(model: keras.Model, policy: str) -> keras.Model:
     copy = keras.models.clone_model(model, clone_function=under_policy, recursive=True)
     copy.set_weights(model.get_weights())
     return copy
-
-
-def gpu_may_be_there() -> bool:
-    """Say in no time whether asking a backend for a GPU is worth importing it: False only if there surely is none."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
-        return False
-    return not sys.platform.startswith("linux") or any(Path(node).exists() for node in GPU_NODES)
-
-
-def prepare_gpu() -> str | None:
-    """Ask the Keras backend for a GPU and make TensorFlow take memory only as it needs it.
-
-    Returns:
-        The policy that suits the first GPU: mixed_bfloat16, mixed_float16 or float32; None where there is no GPU.
-    """
-    import keras
-
-    capability: str | float | None = None
-    match keras.backend.backend():
-        case "tensorflow":
-            import tensorflow as tf
-
-            gpus = tf.config.list_physical_devices("GPU")
-            if not gpus:
-                return None
-            for gpu in gpus:
-                try:
-                    tf.config.experimental.set_memory_growth(gpu, True)
-                except RuntimeError:  # TensorFlow already runs, with whatever was set before
-                    break
-            capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0,))[0]
-        case "jax":
-            import jax  # type: ignore[import-not-found] # an optional backend
-
-            gpus = [device for device in jax.devices() if device.platform == "gpu"]
-            if not gpus:
-                return None
-            capability = str(getattr(gpus[0], "compute_capability", "0")).partition(".")[0]
-        case "torch":
-            import torch  # type: ignore[import-not-found] # as above
-
-            if not torch.cuda.is_available():
-                return None
-            capability = torch.cuda.get_device_capability()[0]
-        case _:
-            return None
-    return _policy(int(capability or 0))
-
-
-def limit_threads(threads: int) -> None:
-    """Tell the Keras backend how many CPU threads to use; without effect once TensorFlow has begun to compute."""
-    import keras
-
-    match keras.backend.backend():
-        case "tensorflow":
-            import tensorflow as tf
-
-            try:
-                tf.config.threading.set_intra_op_parallelism_threads(threads)
-            except RuntimeError:
-                return
-        case "torch":
-            import torch
-
-            torch.set_num_threads(threads)
-
-
-def _policy(capability: int) -> str:
-    if capability >= BFLOAT16_CAPABILITY:
-        return "mixed_bfloat16"  # float16's smaller range can overflow in a layer that no sample reaches
-    return "mixed_float16" if capability >= FLOAT16_CAPABILITY else "float32"
 
 
 def _padded(images: Images, size: int) -> Images:

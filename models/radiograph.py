@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     Pixels = NDArray[Any]
     """Grey pixels (height, width), uint8 or uint16."""
+    Counts = NDArray[np.float64]
+    """Pixels of each grey value: (256,) for uint8, (65536,) for uint16."""
 
 # Pillow's own limit would refuse a bomb before its size is known; ours is held against the header below.
 Image.MAX_IMAGE_PIXELS = None
@@ -30,8 +32,12 @@ Image.MAX_IMAGE_PIXELS = None
 FORMATS: Final = ("PNG", "JPEG")
 JPEG_END: Final = b"\xff\xd9"
 ORIENTATION_TAG: Final = 0x0112
+PNG_SIGNATURE_BYTES: Final = 8
+PNG_EXIF: Final = (b"eXIf", b"tEXtRaw profile type exif", b"zTXtRaw profile type exif", b"iTXtXML:com.adobe.xmp")
+"""How a PNG's chunk that may hold an orientation begins: the standard's own, and those in use before it."""
 PNG_DEPTH_OFFSET: Final = 24  # signature (8) + IHDR's length, type, width and height (16): ISO/IEC 15948, 11.2.2
 COLOUR_CHANNELS: Final = 3
+LEVELS_8: Final = 256
 BLACK_AND_WHITE_TAIL: Final = 0.01
 """Share of the grey range at either end that counts as black or white."""
 
@@ -127,6 +133,12 @@ def read(data: bytes, limits: Limits) -> tuple[Pixels | None, Measurement]:
         Grey pixels (height, width), uint8 or uint16, upright, or None; and the measurement, which says why not.
         Never raises for bad input.
     """
+    pixels, _, measurement = read_counted(data, limits)
+    return pixels, measurement
+
+
+def read_counted(data: bytes, limits: Limits) -> tuple[Pixels | None, Counts | None, Measurement]:
+    """As `read`, with the pixels' histogram in between, which preprocessing then need not count again."""
     known: dict[str, Any] = {"n_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     try:
         orientation = _header(data, limits, known)
@@ -140,8 +152,9 @@ def read(data: bytes, limits: Limits) -> tuple[Pixels | None, Measurement]:
         grey = _upright(grey, orientation)
     except (Unreadable, cv2.error, MemoryError) as error:
         problem = str(error) if isinstance(error, Unreadable) else "the decoder fails on its contents"
-        return None, Measurement(**known, decodable=False, problem=problem)
-    return grey, Measurement(**known, **_statistics(grey), colour=colour, decodable=True)
+        return None, None, Measurement(**known, decodable=False, problem=problem)
+    counts = histogram(grey)
+    return grey, counts, Measurement(**known, **_statistics(counts), colour=colour, decodable=True)
 
 
 def _header(data: bytes, limits: Limits, known: dict[str, Any]) -> int:
@@ -166,16 +179,33 @@ def _header(data: bytes, limits: Limits, known: dict[str, Any]) -> int:
             )
         if image.format not in FORMATS:
             raise Unreadable(f"it is a {image.format} file; PNG and JPEG are read")
-        try:
-            orientation = int(image.getexif().get(ORIENTATION_TAG, 1))
-        except Exception:  # noqa: BLE001 - a broken EXIF block says nothing about the pixels
-            orientation = 1
+        orientation = _orientation(data, image)
         if orientation in UPRIGHT and UPRIGHT[orientation][0] in (
             cv2.ROTATE_90_CLOCKWISE,
             cv2.ROTATE_90_COUNTERCLOCKWISE,
         ):
             known["width"], known["height"] = image.height, image.width
     return orientation
+
+
+def _orientation(data: bytes, image: Image.Image) -> int:
+    """The EXIF orientation, 1 (upright) where there is none."""
+    # Pillow decodes a whole PNG to look for EXIF behind the pixels; nearly none has any.
+    if image.format == "PNG" and not _png_has_exif(data):
+        return 1
+    try:
+        return int(image.getexif().get(ORIENTATION_TAG, 1))
+    except Exception:  # noqa: BLE001 - a broken EXIF block says nothing about the pixels
+        return 1
+
+
+def _png_has_exif(data: bytes) -> bool:
+    place = PNG_SIGNATURE_BYTES
+    while place < len(data):  # a chunk: length, type, content, checksum (ISO/IEC 15948, 5.3)
+        if data.startswith(PNG_EXIF, place + 4):
+            return True
+        place += 12 + int.from_bytes(data[place : place + 4])
+    return False
 
 
 def _bit_depth(data: bytes, image: Image.Image) -> int:
@@ -236,17 +266,16 @@ def _upright(grey: Pixels, orientation: int) -> Pixels:
     return cv2.flip(grey, flip) if flip is not None else grey
 
 
-def histogram(grey: Pixels) -> NDArray[np.float64]:
+def histogram(grey: Pixels) -> Counts:
     """Counts of each grey value: shape (256,) for uint8, (65536,) for uint16."""
-    bins = 256 if grey.dtype == np.uint8 else 65536
+    bins = LEVELS_8 if grey.dtype == np.uint8 else 65536
     return cv2.calcHist([grey], [0], None, [bins], [0, bins]).ravel().astype(np.float64)
 
 
-def _statistics(grey: Pixels) -> dict[str, Any]:
+def _statistics(counts: Counts) -> dict[str, Any]:
     """Everything from the histogram: one pass over the pixels, whatever their number."""
-    counts = histogram(grey)
     used = np.flatnonzero(counts)
-    lowest, highest = (0, 255) if grey.dtype == np.uint8 else (int(used[0]), max(int(used[-1]), int(used[0]) + 1))
+    lowest, highest = (0, 255) if counts.size == LEVELS_8 else (int(used[0]), max(int(used[-1]), int(used[0]) + 1))
     values = (np.arange(counts.size) - lowest) / (highest - lowest)
     share = counts / counts.sum()
     cumulative = np.cumsum(share)

@@ -33,7 +33,7 @@ class Recipe:
     """A name in `models.architectures.ARCHITECTURES`."""
     preprocessing: PreprocessingSpec = field(default_factory=PreprocessingSpec)
     augmentation: Augmentation = field(default_factory=Augmentation)
-    epochs: int = 8
+    epochs: int = 6
     batch_size: int = 16
     learning_rate: float = 1e-3
     """Peak of the schedule: it falls along a cosine to nearly nothing over the epochs."""

@@ -7,14 +7,17 @@ converted model in its cache.
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
 from models import artifact as artifacts
-from models import engines
-from models.conversion import converted, silence_telemetry
+from models import devices, engines
+from models.conversion import converted
+from models.devices import processor_precisions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from models.artifact import Artifact, ArtifactMetadata, Sample
     from models.engines import Engine
     from models.preprocessing import PreprocessingSpec
+
+__all__ = ["Choice", "Runtime", "RuntimeUnfit", "gpu_names", "load_runtime", "processor_precisions"]
 
 Choice = Literal["auto", "openvino", "openvino-f32", "openvino-bf16", "keras"]
 
@@ -83,19 +88,17 @@ class Runtime:
             images: uint8 (n, height, width, channels) of `spec.shape`, any n; read in fixed-size batches.
 
         Returns:
-            Probabilities, float32 (n, classes).
+            Probabilities, float32 (n, classes). Half precision may overflow on an image unlike any of the sample: its
+            row is then not finite, which the caller must look at.
 
         Raises:
             ValueError: the array has another type or shape.
-            RuntimeUnfit: an answer is not finite, or no probabilities.
         """
         if images.dtype != np.uint8 or images.shape[1:] != self.spec.shape:
             raise ValueError(f"images are {images.dtype} {images.shape}, the model takes uint8 (n, *{self.spec.shape})")
         if not len(images):
             return np.empty((0, len(self.classes)), np.float32)
-        probabilities = self._engine(images)
-        _require_probabilities(probabilities, self.name)
-        return probabilities
+        return self._engine(images)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,17 +151,18 @@ def _candidates(
     artifact: Artifact, cache: Path, choice: Choice, batch_size: int, threads: int | None, notes: list[str]
 ) -> Iterator[_Candidate]:
     """Yield runtimes in the order in which they are tried."""
-    if choice in ("auto", "keras") and engines.gpu_may_be_there():
-        policy = engines.prepare_gpu()
-        if policy is None:
+    if choice in ("auto", "keras"):
+        gpus = devices.gpus()
+        if not gpus and sys.platform.startswith("linux") and devices.gpu_may_be_there():
             notes.append("this machine seems to have a GPU that the Keras backend does not see")
-        else:
+        if gpus:
+            policy = gpus[0].policy
             if policy != "float32":
                 yield _Candidate(lambda: _keras(artifact, batch_size, None, gpu=True, policy=policy), exact=False)
             # GPUs round float32 factors in convolutions (TF32), so they are not held to the CPU's exactness.
             yield _Candidate(lambda: _keras(artifact, batch_size, None, gpu=True), exact=False)
     if choice != "keras":
-        if choice == "openvino-bf16" or (choice in ("auto", "openvino") and _native_bf16()):
+        if choice == "openvino-bf16" or (choice in ("auto", "openvino") and "bf16" in processor_precisions()):
             yield _Candidate(lambda: _openvino(artifact, cache, "bf16", batch_size, threads), exact=False)
         if choice != "openvino-bf16":
             yield _Candidate(lambda: _openvino(artifact, cache, "f32", batch_size, threads), exact=True)
@@ -166,18 +170,15 @@ def _candidates(
         yield _Candidate(lambda: _keras(artifact, batch_size, threads, gpu=False), exact=True)
 
 
-def _native_bf16() -> bool:
-    """Whether the processor multiplies bfloat16 itself (AVX-512 BF16, AMX)."""
-    silence_telemetry()
-    import openvino
-
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+def gpu_names() -> list[str]:
+    """Names of the GPUs that the Keras backend sees."""
+    return [gpu.name for gpu in devices.gpus()]
 
 
 def _openvino(
     artifact: Artifact, cache: Path, precision: Literal["f32", "bf16"], batch_size: int, threads: int | None
 ) -> Engine:
-    if precision == "bf16" and not _native_bf16():
+    if precision == "bf16" and "bf16" not in processor_precisions():
         raise RuntimeUnfit("openvino-bf16 does not score: this processor has no bfloat16 arithmetic")
     try:
         return engines.OpenVino(converted(artifact, cache), precision, batch_size, threads)
@@ -186,10 +187,11 @@ def _openvino(
 
 
 def _keras(artifact: Artifact, batch_size: int, threads: int | None, *, gpu: bool, policy: str = "float32") -> Engine:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import keras
 
     if threads:
-        engines.limit_threads(threads)
+        devices.limit_threads(threads)
     # A model read onto the CPU's device stays there in PyTorch; elsewhere the scope is what places it.
     with keras.device("gpu:0" if gpu else "cpu:0"):
         return engines.Keras(artifact.open_model(), batch_size, gpu=gpu, policy=policy)

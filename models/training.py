@@ -266,6 +266,8 @@ class _RandomShift(keras.layers.Layer):  # type: ignore[misc] # as above
         super().__init__()
         self.augmentation = augmentation
         self.seeds = keras.random.SeedGenerator(seed)
+        # TensorFlow's resampling is not in XLA, which Keras would use on a GPU; JAX needs its jit.
+        self.supports_jit = keras.backend.backend() != "tensorflow"
 
     def call(self, images: Any, training: bool = False) -> Any:  # noqa: FBT001, FBT002 - Keras passes it by name
         if not training:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +12,7 @@ from models.preprocessing import PreprocessingSpec
 from models.recipes import Recipe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -50,7 +47,7 @@ class Saved:
     metadata: ArtifactMetadata
 
 
-def make_data(n: int, seed: int = 0) -> Data:
+def _make(n: int, seed: int = 0) -> Data:
     random = np.random.default_rng(seed)
     labels = np.arange(n) // 2 % 3
     y, x = np.mgrid[:48, :48]
@@ -61,8 +58,13 @@ def make_data(n: int, seed: int = 0) -> Data:
 
 
 @pytest.fixture(scope="session")
+def make_data() -> Callable[[int], Data]:
+    return _make
+
+
+@pytest.fixture(scope="session")
 def data() -> Data:
-    return make_data(240)
+    return _make(240)
 
 
 @pytest.fixture(scope="session")
