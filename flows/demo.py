@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from flows.session import connected, prepare_prefect
+from flows.session import connected, import_training, prepare_prefect
 from infra import statefolder
-from infra.settings import Settings, home
+from infra.settings import SERVICE_VARIABLES, Settings, SettingsError, home
 
-TRAINING_PHANTOMS = 600
+TRAINING_PHANTOMS = 480
+TRAINING_EPOCHS = 7
+TRAINING_BUDGET_S = 120.0
+"""On a busy machine training stops here, with the best epoch so far."""
 NIGHT_PHANTOMS = 150
 MIN_LABELLED = 30
-TRAINING_BUDGET_S = 100.0
 
 
 def phantoms(
@@ -63,24 +67,33 @@ def demo(
     """Show the whole system at work: start the stack, make data, train a first champion, score a night.
 
     The stack stays up, so that you can look around; `cxr down` stops it. With --images the champion learns from that
-    folder too if it has a sub-folder with 30 images or more for each class.
+    folder too if it has a sub-folder with 30 images or more for each class. Works on the local stack only.
     """
+    named = [name for name in SERVICE_VARIABLES if os.environ.get(name)]
+    if named:
+        raise SettingsError(
+            f"the demo fills the local stack with made data and touches no other: unset {', '.join(named)} first"
+        )
     began = time.monotonic()
-    if statefolder.ready(home()):
-        typer.echo(f"1. The local stack runs already in {home()}.")
-    else:
-        typer.echo("1. Starting the local stack.")
-        from flows.stack import up
-
-        up(detach=True)
-    settings = Settings.load()
-    prepare_prefect(settings)
-    typer.echo("2. Preparing the data.")
-    learned_from = _training_folder(images)
+    labelled = _labelled(images)
+    with ThreadPoolExecutor(1) as drawing:  # while Prefect, which takes longest, comes up
+        drawn = drawing.submit(_draw, training=not labelled, night=images is None)
+        _ensure_stack()
+        settings = Settings.load()
+        prepare_prefect(settings)
+        typer.echo("2. The data: " + (f"the files of {images}." if images else "phantoms, good and bad ones."))
+        drawn.result()
     prefix = _upload_night(settings, images)
-    typer.echo("3. A first champion.")
-    _ensure_champion(settings, learned_from)
-    typer.echo("4. The night.")
+    typer.echo("3. A champion.")
+    made = _ensure_champion(settings, images if images and labelled else _folder("training"))
+    if images and made:
+        typer.echo("   IT LEARNED FROM PHANTOMS: ITS WORD ON YOUR IMAGES MEANS NOTHING (and the rows say so).")
+        typer.echo(
+            f"   One that learns from yours: `cxr train {images}` (a sub-folder for each class), then `cxr promote`."
+        )
+    typer.echo(f"4. The night. Watch it at {_ui(settings)}/runs")
+    # The console stays with the demo's own words; the UI has the log.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
     from flows.scoring import nightly_scoring
 
     state = nightly_scoring(prefixes=[prefix], return_state=True)
@@ -89,75 +102,100 @@ def demo(
         raise typer.Exit(1)
 
 
-def _training_folder(images: Path | None) -> Path:
-    """The user's folder where it is labelled, else phantoms."""
-    from models.phantom import write_phantoms
+def _ensure_stack() -> None:
+    if statefolder.ready(home()):
+        typer.echo(f"1. The local stack runs already in {home()}.")
+        return
+    typer.echo("1. Starting the local stack.")
+    from flows.stack import up
 
-    if images is not None:
-        counts = {one.name: sum(path.is_file() for path in one.iterdir()) for one in images.iterdir() if one.is_dir()}
-        if len(counts) > 1 and min(counts.values()) >= MIN_LABELLED:
-            typer.echo(f"   {images} is labelled ({', '.join(sorted(counts))}): the champion learns from it.")
-            return images
-        typer.echo("   Your images have no labels (a sub-folder for each class): the champion learns from phantoms.")
-        typer.echo("   ITS WORD ON YOUR IMAGES MEANS NOTHING; the rows say so (model_made_data).")
-    folder = home() / "demo" / "training"
-    if not (folder / "labels.csv").exists():
-        typer.echo(f"   Drawing {TRAINING_PHANTOMS} phantoms to learn from.")
-        write_phantoms(folder, TRAINING_PHANTOMS, seed=1)
-    return folder
+    up(detach=True)
+
+
+def _labelled(images: Path | None) -> bool:
+    """Tell whether a folder has enough images in a sub-folder for each class to learn from."""
+    if images is None:
+        return False
+    counts = [sum(path.is_file() for path in one.iterdir()) for one in images.iterdir() if one.is_dir()]
+    return len(counts) > 1 and min(counts) >= MIN_LABELLED
+
+
+def _folder(name: str) -> Path:
+    return home() / "demo" / name
+
+
+def _draw(*, training: bool, night: bool) -> None:
+    """Draw the phantoms that are needed and not there yet; labels.csv is written last."""
+    from models.phantom import write_phantoms
+    from models.spoiled import write_spoiled
+
+    for name, count, seed, wanted in (
+        ("training", TRAINING_PHANTOMS, 1, training),
+        ("night", NIGHT_PHANTOMS, 2, night),
+    ):
+        if wanted and not (_folder(name) / "labels.csv").exists():
+            write_phantoms(_folder(name), count, seed)
+    if night and not (_folder("night") / "bad").exists():
+        write_spoiled(_folder("night") / "bad", seed=2)
 
 
 def _upload_night(settings: Settings, images: Path | None) -> str:
     """Put the night's images into the bucket; returns their prefix."""
     from infra.storage import Store
-    from models.phantom import write_phantoms
-    from models.spoiled import write_spoiled
     from tasks.reporting import publish_folder
 
-    store = Store(settings)
-    if images is not None:
-        prefix = "incoming/demo/"
-        typer.echo(f"   {publish_folder(store, images, prefix)} files of {images} copied to the bucket.")
-        return prefix
-    folder, prefix = home() / "demo" / "night", "made/demo/"
-    if not (folder / "labels.csv").exists():
-        write_phantoms(folder, NIGHT_PHANTOMS, seed=2)
-        write_spoiled(folder / "bad", seed=2)
-    typer.echo(f"   {publish_folder(store, folder, prefix)} files, good and bad ones, copied to the bucket.")
+    prefix = "incoming/demo/" if images else "made/demo/"
+    copied = publish_folder(Store(settings), images or _folder("night"), prefix)
+    typer.echo(f"   {copied} files copied to the bucket.")
     return prefix
 
 
-def _ensure_champion(settings: Settings, folder: Path) -> None:
+def _ensure_champion(settings: Settings, folder: Path) -> bool:
+    """Train the first champion where there is none; returns whether the champion learned from made data."""
     from infra.storage import Store
     from models.recipes import RECIPES
-    from tasks import datasets, registry, training
+    from tasks import registry
 
     with connected() as (_, pool):
         try:
-            typer.echo(f"   {registry.champion(pool).model_version} is champion already.")
+            present = registry.champion(pool)
+            typer.echo(f"   {present.model_version} is champion already.")
         except registry.RegistryError:
+            from tasks import datasets, training
+
+            import_training()
             recipe = RECIPES["compact-cnn"]
             data = datasets.from_folder(folder, recipe.preprocessing)
+            what = "phantoms" if data.made else "images"
+            typer.echo(f"   Training the first one on {len(data.labels)} {what} of {len(set(data.patients))} patients.")
             outcome = training.train_and_register(
-                pool, Store(settings), recipe, data, seed=0, epochs=None, budget_s=TRAINING_BUDGET_S,
+                pool, Store(settings), recipe, data, seed=0, epochs=TRAINING_EPOCHS, budget_s=TRAINING_BUDGET_S,
                 say=lambda line: typer.echo(f"   {line}"),
             )  # fmt: skip
             typer.echo(f"   {outcome}")
+        return registry.champion(pool).made_data
+
+
+def _ui(settings: Settings) -> str:
+    return (settings.prefect_api_url or "").removesuffix("/api")
 
 
 def _where_to_look(settings: Settings, name: str, message: str, seconds: float) -> None:
     from tasks import reporting, runs
 
     with connected() as (_, pool):
-        report = reporting.link(settings, runs.report_key(pool, None))
-    ui = (settings.prefect_api_url or "").removesuffix("/api")
-    typer.echo(
-        f"\n{name}: {message}\n\nAll of it took {seconds:.0f} s. Where to look:\n"
-        f"  Prefect UI   {ui}/runs\n"
-        f"  report       {report}\n"
-        "  rows         .venv/bin/cxr psql -- -c 'select * from night_summary'\n"
-        "               .venv/bin/cxr psql -- -c 'select * from latest_prediction limit 5' -x\n"
-        "  runs         .venv/bin/cxr status\n"
-        "  stop it      .venv/bin/cxr down   (or make down)\n"
-        "Research use, not for diagnosis."
-    )
+        try:
+            report = reporting.link(settings, runs.report_key(pool, None))
+        except runs.RunError as error:
+            report = str(error)
+    typer.echo(f"\n{name}: {message}\n\nAll of it took {seconds:.0f} s. Where to look:")
+    for what, where in (
+        ("Prefect UI", f"{_ui(settings)}/runs"),
+        ("report", report),
+        ("rows", ".venv/bin/cxr psql -- -x -c 'select * from night_summary'"),
+        ("", ".venv/bin/cxr psql -- -x -c 'select * from latest_prediction limit 3'"),
+        ("runs", ".venv/bin/cxr status"),
+        ("stop it", ".venv/bin/cxr down   (or make down)"),
+    ):
+        typer.echo(f"  {what:12} {where}")
+    typer.echo("Research use, not for diagnosis.")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import urllib.error
-import urllib.request
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 import typer
 
+from flows.session import prepare_prefect
 from infra import database
 from infra.settings import Settings, SettingsError
 from infra.storage import StorageError, Store
@@ -20,6 +19,8 @@ Finding = tuple[bool | None, str]
 """Good, bad, or (None) worth knowing; and the words."""
 
 OLDEST_POSTGRES = 140000
+PATIENCE_S = 10
+DEPLOYMENT = "nightly_scoring/nightly"
 WRITER_NEEDS = (
     ("cxr.images", "insert"), ("cxr.runs", "update"), ("cxr.predictions", "insert"), ("cxr.model_versions", "select"),
 )  # fmt: skip
@@ -104,21 +105,36 @@ def look_at_store(settings: Settings) -> Iterator[Finding]:
 
 
 def look_at_prefect(settings: Settings) -> Iterator[Finding]:
-    """Reachable, and the server's version beside the client's."""
-    import prefect
-
+    """Reachable, the server's version beside the client's, and whether somebody is there to run the nights."""
     url = settings.prefect_api_url
     if not url:
         yield False, "PREFECT_API_URL is not set and no local stack is running: set it, or start one with `cxr up`"
         return
-    try:
-        with urllib.request.urlopen(f"{url}/admin/version", timeout=10) as answer:  # noqa: S310 - the user's own setting
-            server = answer.read().decode().strip('"')
-    except (urllib.error.URLError, OSError, ValueError) as error:
-        yield False, f"{url} does not answer ({error}): check PREFECT_API_URL and that the server runs"
-        return
-    same = server == prefect.__version__
-    yield True if same else None, f"server {server} at {url}" + ("" if same else f", client {prefect.__version__}")
+    prepare_prefect(settings)
+    import prefect
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+
+    with get_client(httpx_settings={"timeout": PATIENCE_S}, sync_client=True) as client:
+        if error := client.api_healthcheck():
+            hint = "" if url.rstrip("/").endswith("/api") or "/accounts/" in url else "; it should end in /api"
+            why = next(iter(str(error).splitlines()), type(error).__name__)
+            yield False, f"{url} does not answer ({why}): check PREFECT_API_URL and that the server runs{hint}"
+            return
+        server = client.api_version()
+        same = server == prefect.__version__
+        yield True if same else None, f"server {server} at {url}" + ("" if same else f", client {prefect.__version__}")
+        try:
+            found = client.read_deployment_by_name(DEPLOYMENT)
+        except ObjectNotFound:
+            yield None, f"no deployment {DEPLOYMENT}, so no night starts by itself: `cxr serve`, or see prefect.yaml"
+            return
+    if found.paused or not any(schedule.active for schedule in found.schedules):
+        yield None, f"deployment {DEPLOYMENT} is paused: no night starts until somebody resumes it in the UI"
+    elif found.status is None or found.status.value != "READY":
+        yield None, f"nobody serves deployment {DEPLOYMENT}: start `cxr serve`, or a worker for its work pool"
+    else:
+        yield True, f"deployment {DEPLOYMENT} is served"
 
 
 def look_at_compute(settings: Settings) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.session import connected
+from flows.session import connected, import_training
 
 
 def train(
@@ -32,6 +32,8 @@ def train(
     """
     from infra.storage import Store
     from models.recipes import RECIPES
+
+    import_training()
     from tasks import datasets, training
 
     if recipe not in RECIPES:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import typer
 
-from flows.session import connected, prepare_prefect
+from flows.session import connected, require_prefect
 from infra.settings import Settings
 
 Prefixes = Annotated[
@@ -38,7 +38,9 @@ def score(
 
 def run_flow(date: datetime | None, prefixes: list[str] | None, *, discover: bool) -> None:
     """Run the flow in this process and end the command with its verdict."""
-    prepare_prefect(Settings.load())
+    settings = Settings.load()
+    _ = settings.database, settings.bucket  # what is not set is said before Prefect starts anything
+    require_prefect(settings)
     from flows.scoring import nightly_scoring
 
     state = nightly_scoring(

@@ -10,6 +10,7 @@ from prefect.logging import get_run_logger
 from infra import database
 from infra.storage import StorageError, Store
 from models.artifact import ArtifactError
+from models.runtime import RuntimeUnfit
 from tasks import intake, registry, runs
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ SHOWN_SETTINGS = {
 """Settings written on the run's row: thresholds, never addresses or secrets."""
 
 KNOWN_ERRORS = (
-    database.DatabaseError, database.LockLostError, StorageError, ArtifactError, registry.RegistryError, runs.RunError,
+    database.DatabaseError, database.LockLostError, StorageError, ArtifactError, RuntimeUnfit, registry.RegistryError, runs.RunError,
 )  # fmt: skip
 """Errors whose message is written for ops and names no object."""
 

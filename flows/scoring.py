@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
+from prefect.exceptions import TerminationSignal
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from prefect.utilities.annotations import quote
@@ -79,6 +80,9 @@ def nightly_scoring(
             return Completed(name="Skipped", message=message)
         try:
             return score_night(this, prefixes or settings.prefixes, discover=discover)
+        except KNOWN_ERRORS as error:
+            record_failure(this, error)
+            return Failed(message=str(error))
         except BaseException as error:
             record_failure(this, error)
             raise
@@ -241,7 +245,12 @@ def write_reports(this: Run, found: RunFigures) -> tuple[str | None, str | None]
 
 def record_failure(this: Run, error: BaseException) -> None:
     """Write on the run's row why it stopped, as far as Postgres can be reached."""
-    message = str(error) if isinstance(error, KNOWN_ERRORS) else f"{type(error).__name__}: see the flow run's log"
+    if isinstance(error, KNOWN_ERRORS):
+        message = str(error)
+    elif isinstance(error, (KeyboardInterrupt, TerminationSignal)):
+        message = "it was told to stop by a signal; the next run takes up what is left"
+    else:
+        message = f"{type(error).__name__}: see the flow run's log"
     with this.best_effort("its end could not be recorded"):
         counts = runs.count(this.pool, [this.run_id])
         runs.finish(this.pool, this.run_id, "failed", message, counts, this.skipped)

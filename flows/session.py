@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from infra import database
-from infra.settings import Settings
+from infra.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +31,37 @@ def prepare_prefect(settings: Settings) -> None:
         os.environ.setdefault(name, value)
     if settings.prefect_api_url:
         os.environ["PREFECT_API_URL"] = settings.prefect_api_url
+
+
+def require_prefect(settings: Settings) -> None:
+    """Point Prefect at its server and see that it answers.
+
+    Raises:
+        SettingsError: no server is named, or it does not answer.
+    """
+    if not settings.prefect_api_url:
+        raise SettingsError("PREFECT_API_URL is not set and no local stack is running: set it, or start one: `cxr up`")
+    prepare_prefect(settings)
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        if error := client.api_healthcheck():
+            why = next(iter(str(error).splitlines()), type(error).__name__)
+            raise SettingsError(
+                f"Prefect does not answer at {settings.prefect_api_url} ({why}): check PREFECT_API_URL and the server"
+            )
+
+
+def import_training() -> None:
+    """Import what training needs, keeping off the terminal what TensorFlow writes before it reads its log level."""
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as sink:
+        os.dup2(sink.fileno(), 2)
+        try:
+            import_module("models.training")
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
 
 
 @contextmanager

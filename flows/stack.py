@@ -8,11 +8,12 @@ from typing import Annotated
 
 import sqlalchemy as sa
 import typer
+from dotenv import dotenv_values
 
 from flows.session import PREFECT_DEFAULTS, connected, prepare_prefect
 from infra import database, local, statefolder
 from infra.postgres import programs
-from infra.settings import Settings, SettingsError, home
+from infra.settings import LOCAL_FILE, Settings, SettingsError, home
 
 CXR = [sys.executable, "-m", "flows.cli"]
 ANALYST = "analyst"
@@ -87,19 +88,20 @@ def psql(
         raise SettingsError(
             "no local stack is running: start one with `cxr up`; for another database use your own psql"
         )
+    # Where the stack listens, not where the settings of this shell would start one.
+    address = sa.make_url(dotenv_values(home() / LOCAL_FILE)["CXR_DATABASE_URL"] or "")
     environment = {
         **os.environ,
+        "PGHOST": str(address.host),
+        "PGPORT": str(address.port),
+        "PGDATABASE": str(address.database),
+        "PGUSER": ANALYST,
         "PGPASSWORD": statefolder.credentials(home())[ANALYST],
         "PGOPTIONS": "-c search_path=analysis",
         "PAGER": os.environ.get("PAGER", ""),
     }
-    port = Settings.load().postgres_port
     program = str(programs() / "psql")
-    os.execve(  # noqa: S606 - no shell: psql takes over this process
-        program,
-        [program, "-h", "127.0.0.1", "-p", str(port), "-U", ANALYST, "-d", "cxr", *(arguments or [])],
-        environment,
-    )
+    os.execve(program, [program, *(arguments or [])], environment)  # noqa: S606 - no shell: psql takes over this process
 
 
 def serve() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg2
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 if TYPE_CHECKING:
@@ -33,9 +33,19 @@ class LockLostError(RuntimeError):
 
 
 def engine(url: str) -> sa.Engine:
-    """Return a pooled engine for a postgresql:// URL; connections are checked before use."""
+    """Return a pooled engine for a postgresql:// URL; connections are checked before use.
+
+    Raises:
+        DatabaseError: the URL cannot be read.
+    """
+    try:
+        address = sa.make_url(url)
+    except ArgumentError:
+        raise DatabaseError(
+            "CXR_DATABASE_URL cannot be read: postgresql://user:password@host:5432/database is its form"
+        ) from None
     return sa.create_engine(
-        sa.make_url(url).set(drivername="postgresql+psycopg2"),
+        address.set(drivername="postgresql+psycopg2"),
         pool_pre_ping=True,
         hide_parameters=True,
         connect_args={"application_name": APPLICATION, "connect_timeout": 10},
@@ -161,7 +171,7 @@ class Lock:
         if connection is None:
             return
         # Said, not only hung up: Postgres sees a closed connection a moment later, and the next run may be waiting.
-        with suppress(DBAPIError):
+        with suppress(SQLAlchemyError):
             connection.execute(sa.text("select pg_advisory_unlock_all()"))
         connection.invalidate()
         connection.close()

@@ -14,6 +14,7 @@ VIEWS = (
     "night_summary",
     "quarantine",
     "runs",
+    "glossary",
 )  # in the order of their dependence
 
 
