@@ -28,8 +28,14 @@ SHOWN_SETTINGS = {
 """Settings written on the run's row: thresholds, never addresses or secrets."""
 
 KNOWN_ERRORS = (
-    database.DatabaseError, database.LockLostError, StorageError, ArtifactError, RuntimeUnfit, registry.RegistryError, runs.RunError,
-)  # fmt: skip
+    database.DatabaseError,
+    database.LockLostError,
+    StorageError,
+    ArtifactError,
+    RuntimeUnfit,
+    registry.RegistryError,
+    runs.RunError,
+)
 """Errors whose message is written for ops and names no object."""
 
 

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
 PREFECT_DEFAULTS = {
-    # A flow run outlives a restart of the database that Prefect's server shares with us.
-    "PREFECT_CLIENT_MAX_RETRIES": "12",
+    # Prefect's server answers 500 while its database is away; the client then tries again as it does at 503.
     "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",

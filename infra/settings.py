@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 SERVICE_VARIABLES = ("CXR_DATABASE_URL", "CXR_S3_ENDPOINT_URL", "CXR_S3_BUCKET")
 LOCAL_FILE = "local.env"
@@ -113,6 +113,18 @@ class Settings(BaseSettings):
         return value
 
     @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the names are pydantic's
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the local stack's file win where it is read: a developer's own AWS keys do not open the local store."""
+        return init_settings, dotenv_settings, env_settings, file_secret_settings
+
+    @classmethod
     def load(cls) -> Self:
         """Read the environment, or the local stack's file where the environment names no service.
 
@@ -121,7 +133,7 @@ class Settings(BaseSettings):
         """
         named = any(os.environ.get(name) for name in SERVICE_VARIABLES)
         try:
-            return cls(_env_file=None if named else home() / LOCAL_FILE)
+            return cls() if named else cls(_env_file=home() / LOCAL_FILE, aws_session_token=None)
         except ValidationError as error:
             wrong = "; ".join(
                 f"{_variable(str(problem['loc'][0]))}: {problem['msg'].removeprefix('Value error, ')}"

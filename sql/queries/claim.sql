@@ -9,4 +9,5 @@ with waiting as (
 update cxr.images i
 set state = 'pending', reason = null, run_id = %(run_id)s, shard = w.shard, attempts = i.attempts + 1, decided_at = null
 from waiting w
-where w.image_id = i.image_id
+-- The states again: a dead run's last commit may land while this waits for its rows.
+where w.image_id = i.image_id and i.state in ('pending', 'failed')
