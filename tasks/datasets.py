@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from infra import database
+from infra.storage import ObjectError
 from models.preprocessing import preprocess
 from models.radiograph import Limits, read
 from sql.library import query
@@ -58,7 +59,7 @@ class Dataset:
     made: bool
     """Any of it is made data."""
     unreadable: int
-    """Files left out because they could not be decoded."""
+    """Files left out because they are gone or could not be decoded."""
 
 
 def from_folder(folder: Path, spec: PreprocessingSpec) -> Dataset:
@@ -71,7 +72,7 @@ def from_folder(folder: Path, spec: PreprocessingSpec) -> Dataset:
     """
     sheet = folder / SHEET
     if sheet.is_file():
-        with sheet.open(newline="", encoding="utf-8") as file:
+        with sheet.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             if not set(reader.fieldnames or ()) >= SHEET_COLUMNS:
                 raise DatasetError(f"{sheet} needs the columns {', '.join(sorted(SHEET_COLUMNS))}")
@@ -108,7 +109,11 @@ def _read(items: Iterable[Labelled], spec: PreprocessingSpec, where: str) -> Dat
     limits = Limits()
 
     def one(item: Labelled) -> tuple[NDArray[np.uint8], str, str, str, bool] | None:
-        pixels, measurement = read(item.read(), limits)
+        try:
+            data = item.read()
+        except (ObjectError, FileNotFoundError):
+            return None
+        pixels, measurement = read(data, limits)
         if pixels is None:
             return None
         return preprocess(pixels, spec), item.label, item.patient, str(measurement.sha256), measurement.made

@@ -43,15 +43,17 @@ def score(intakes: Sequence[Intake], runtime: Runtime, known_content: set[str]) 
         A result for each image. An image whose content is known or came earlier in the shard has no probabilities:
         the commit makes it a duplicate. An answer that is not finite makes the image `failed`.
     """
-    seen = set(known_content)
+    seen: set[str] = set()
+    refused: set[str] = set()
     to_score: list[Intake] = []
+    repeated: list[Intake] = []
     results: list[Result] = []
     for one in intakes:
-        content = one.measurement.sha256 if one.measurement else None
-        if content is None or one.pixels is None:
-            raise ValueError(f"image {one.image_id} was accepted without pixels")
-        if content in seen:
+        content = _content(one)
+        if content in known_content:
             results.append(Result(one.image_id, "scored", measurement=one.measurement))
+        elif content in seen:
+            repeated.append(one)
         else:
             seen.add(content)
             to_score.append(one)
@@ -71,7 +73,16 @@ def score(intakes: Sequence[Intake], runtime: Runtime, known_content: set[str]) 
                 )
             )
         else:
-            results.append(
-                Result(one.image_id, "failed", reason="the model's answer was not finite", measurement=one.measurement)
-            )
+            repeated.append(one)
+            refused.add(_content(one))
+    for one in repeated:
+        bad = _content(one) in refused
+        reason = "the model's answer was not finite" if bad else None
+        results.append(Result(one.image_id, "failed" if bad else "scored", reason=reason, measurement=one.measurement))
     return results
+
+
+def _content(accepted: Intake) -> str:
+    if accepted.measurement is None or accepted.measurement.sha256 is None or accepted.pixels is None:
+        raise ValueError(f"image {accepted.image_id} was accepted without pixels")
+    return accepted.measurement.sha256

@@ -15,7 +15,7 @@ import cv2
 
 from infra.storage import ObjectError
 from models.preprocessing import preprocess
-from models.radiograph import Limits, Measurement, read
+from models.radiograph import Limits, Measurement, read_counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,10 +59,10 @@ def take_in(reference: Reference, store: Store, spec: PreprocessingSpec, limits:
         data = store.read(reference.key, reference.etag)
     except ObjectError as error:
         return Intake(reference.image_id, failure=str(error))
-    pixels, measurement = read(data, limits)
+    pixels, counts, measurement = read_counted(data, limits)
     if reference.made and not measurement.made:
         measurement = replace(measurement, made=True)
-    return Intake(reference.image_id, measurement, None if pixels is None else preprocess(pixels, spec))
+    return Intake(reference.image_id, measurement, None if pixels is None else preprocess(pixels, spec, counts))
 
 
 class IntakePool:

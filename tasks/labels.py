@@ -30,7 +30,7 @@ def add(pool: sa.Engine, bucket: str, sheet: Path, source: str) -> tuple[int, in
     Raises:
         LabelError: a column is missing.
     """
-    with sheet.open(newline="", encoding="utf-8") as file:
+    with sheet.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         if not set(COLUMNS) <= set(reader.fieldnames or ()):
             raise LabelError(f"{sheet} needs the columns {', '.join(COLUMNS)}")

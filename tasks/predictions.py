@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from models.radiograph import Measurement
 
-NULL = "\\N"
-
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
@@ -68,7 +66,7 @@ def commit(pool: sa.Engine, lineage: Lineage, results: Iterable[Result]) -> dict
     buffer.seek(0)
     with database.transaction(pool) as cursor:
         cursor.execute(query("result_table"))
-        cursor.copy_expert(f"copy result from stdin (format csv, null '{NULL}')", buffer)
+        cursor.copy_expert("copy result from stdin (format csv)", buffer)  # an empty field is NULL
         cursor.execute(
             query("commit_shard"),
             {
@@ -91,14 +89,14 @@ def known_content(pool: sa.Engine, hashes: Iterable[str]) -> set[str]:
 
 
 def _row(result: Result) -> tuple[Any, ...]:
-    """One line for COPY, in the order of the table `result`."""
+    """One line for COPY, in the order of the table `result`; what is None is NULL there."""
     seen = result.measurement
     measured = (
-        (NULL, False, *[NULL] * 8)
+        (None, False, *[None] * 8)
         if seen is None
         else (
-            _null(seen.sha256), seen.made, _null(seen.format), _null(seen.width), _null(seen.height),
-            _null(seen.bit_depth), _null(seen.channels), _null(seen.mean), _null(seen.std), _null(seen.contrast),
+            seen.sha256, seen.made, seen.format, seen.width, seen.height, seen.bit_depth, seen.channels, seen.mean,
+            seen.std, seen.contrast,
         )
     )  # fmt: skip
     scores = result.probabilities
@@ -106,14 +104,10 @@ def _row(result: Result) -> tuple[Any, ...]:
         result.image_id,
         result.state,
         "{" + ",".join(result.failed_expectations) + "}",
-        _null(result.reason),
-        NULL,
+        result.reason,
+        None,
         *measured,
-        _null(result.predicted_class),
-        NULL if scores is None else max(scores),
-        NULL if scores is None else "{" + ",".join(map(str, scores)) + "}",
+        result.predicted_class,
+        None if scores is None else max(scores),
+        None if scores is None else "{" + ",".join(map(str, scores)) + "}",
     )
-
-
-def _null(value: Any) -> Any:
-    return NULL if value is None else value

@@ -112,27 +112,33 @@ def fetch(store: Store, wanted: Champion, cache: Path) -> Path:
         StorageError: it cannot be fetched.
     """
     folder = cache / "artifacts" / wanted.artifact_sha256
+    if folder.is_dir():
+        try:
+            artifact.load(folder, wanted.artifact_sha256)
+        except artifact.ArtifactError:
+            shutil.rmtree(folder, ignore_errors=True)  # a damaged cache mends itself
     if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix="fetching-") as temporary:
-            fetched = Path(temporary) / "artifact"
-            fetched.mkdir()
-            for name in artifact.FILES:
-                store.fetch(f"{wanted.artifact_key}/{name}", fetched / name)
-            artifact.load(fetched, wanted.artifact_sha256)
-            try:
-                fetched.rename(folder)
-            except OSError:
-                if not folder.is_dir():  # else another process was faster
-                    raise
-    try:
-        metadata = artifact.load(folder, wanted.artifact_sha256).metadata
-    except artifact.ArtifactError:
-        shutil.rmtree(folder)  # a damaged cache mends itself at the next try
-        raise
+        _download(store, wanted, folder)
+    metadata = artifact.read_metadata(folder)
     if metadata.classes != wanted.classes or metadata.preprocessing.hash != wanted.preprocessing_hash:
         raise artifact.ArtifactError(
             f"{wanted.model_version}: classes or preprocessing in the artifact differ from the registry's row; "
             "promote another version or register this one again"
         )
     return folder
+
+
+def _download(store: Store, wanted: Champion, folder: Path) -> None:
+    """Fetch an artifact beside its folder and rename it once it is verified."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="fetching-") as temporary:
+        fetched = Path(temporary) / "artifact"
+        fetched.mkdir()
+        for name in artifact.FILES:
+            store.fetch(f"{wanted.artifact_key}/{name}", fetched / name)
+        artifact.load(fetched, wanted.artifact_sha256)
+        try:
+            fetched.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster
+                raise

@@ -61,8 +61,13 @@ def start(
 ) -> list[UUID]:  # fmt: skip
     """Write the run's row and take over what dead runs of this bucket left; the caller holds the bucket's lock.
 
+    Safe to repeat, also for a run that failed: it goes on.
+
     Returns:
         The runs taken over: stopped without finishing, and unpublished. They are judged and published with this one.
+
+    Raises:
+        RunError: this run has been judged already, or has passed to another one.
     """
     with database.transaction(pool) as cursor:
         cursor.execute(
@@ -77,6 +82,8 @@ def start(
                 "settings": json.dumps(settings),
             },
         )
+        if cursor.rowcount != 1:
+            raise RunError(f"run {run_id} has ended already; start a new one instead of trying it again")
         cursor.execute(query("bury_dead_runs"), {"run_id": str(run_id), "bucket": bucket, "flow": SCORING})
         return [row[0] for row in cursor.fetchall()]
 

@@ -1,5 +1,8 @@
 -- One shard, one transaction. `result` holds what the run found out about its images.
 
+-- One commit at a time: two buckets that bring the same content at once would each take it for new.
+select pg_advisory_xact_lock(hashtextextended('cxr.commit_shard', 0));
+
 -- Only rows that this run still holds: another run may have claimed them while Postgres was away, and a commit whose
 -- answer was lost is repeated here and finds nothing left to do.
 delete from result r

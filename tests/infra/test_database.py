@@ -1,0 +1,233 @@
+"""Postgres: patience while it restarts, the lock, and errors in words."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import psycopg2
+import pytest
+
+from infra import database
+from infra.database import DatabaseError, Lock, LockLostError
+from infra.postgres import EmbeddedPostgres
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import sqlalchemy as sa
+    from conftest import Database
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """A server that these tests may stop, crash and start."""
+    with EmbeddedPostgres(tmp_path_factory.mktemp("own") / "postgres", durable=False) as server:
+        yield server
+
+
+@pytest.fixture
+def pool(own: EmbeddedPostgres) -> Iterator[sa.Engine]:
+    engine = database.engine(own.url())
+    yield engine
+    engine.dispose()
+
+
+def one(pool: sa.Engine) -> int:
+    with database.transaction(pool) as cursor:
+        cursor.execute("select 1")
+        return int(cursor.fetchall()[0][0])
+
+
+@pytest.mark.parametrize("how", ["stop", "crash"])
+def test_a_step_waits_until_postgres_is_back(own: EmbeddedPostgres, pool: sa.Engine, how: str) -> None:
+    waits: list[int] = []
+    assert one(pool) == 1
+    getattr(own, how)()
+    with ThreadPoolExecutor(1) as threads:
+        step = threads.submit(
+            database.patiently, lambda: one(pool), 30, lambda retry: waits.append(retry.attempt_number)
+        )
+        time.sleep(0.5)
+        own.start().wait_ready()
+        assert step.result() == 1
+    assert waits
+
+
+def test_patience_ends_and_says_what_to_do(own: EmbeddedPostgres, pool: sa.Engine) -> None:
+    own.stop()
+    began = time.monotonic()
+    try:
+        with pytest.raises(DatabaseError, match="cannot be reached") as refusal:
+            database.patiently(lambda: one(pool), 0.5)
+    finally:
+        own.start().wait_ready()
+    assert time.monotonic() - began < 6
+    assert own.password not in str(refusal.value)
+    assert one(pool) == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgresql://nobody:x@127.0.0.1:{port}/postgres", "password authentication failed"),
+        ("postgresql://postgres:{password}@127.0.0.1:{port}/nowhere", "does not exist"),
+    ],
+)
+def test_what_no_waiting_mends_is_said_at_once(own: EmbeddedPostgres, url: str, said: str) -> None:
+    pool = database.engine(url.format(port=own.port, password=own.password))
+    began = time.monotonic()
+    with pytest.raises(DatabaseError, match=said):
+        database.patiently(lambda: one(pool), 30)
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("select * from cxr.nothing", "run `cxr migrate`"),
+        ("select cxr.ensure_partitions(1)", "run `cxr migrate`"),
+        ("select 'DOE^JANE'::bigint", "refused a value"),
+        ("do $$ begin raise unique_violation using message = 'twice', detail = 'DOE^JANE'; end $$", "23505"),
+    ],
+)
+def test_a_refusal_is_said_in_words_without_the_rows_values(pool: sa.Engine, statement: str, said: str) -> None:
+    def step() -> None:
+        with database.transaction(pool) as cursor:
+            cursor.execute(statement)
+
+    with pytest.raises(DatabaseError, match=said) as refusal:
+        database.patiently(step, 5)
+    assert "DOE" not in str(refusal.value)
+    assert refusal.value.__suppress_context__
+
+
+def test_a_missing_right_names_the_role_to_grant(db: Database) -> None:
+    pool = database.engine(db.analyst)
+    with (
+        pytest.raises(DatabaseError, match="grant it cxr_writer"),
+        database.explained(),
+        database.transaction(pool) as cursor,
+    ):
+        cursor.execute("select * from cxr.images")
+    pool.dispose()
+
+
+def test_an_error_rolls_back_and_the_connection_is_usable_again(pool: sa.Engine) -> None:
+    with database.transaction(pool) as cursor:
+        cursor.execute("create table if not exists kept (x integer); truncate kept")
+
+    def fail(error: type[Exception]) -> None:
+        with database.transaction(pool) as cursor:
+            cursor.execute("insert into kept values (1)")
+            if error is ValueError:
+                raise ValueError("ours")
+            cursor.execute("select 1 / 0")
+
+    for error in (psycopg2.DataError, ValueError):
+        with pytest.raises(error):
+            fail(error)
+    with database.transaction(pool) as cursor:
+        cursor.execute("select count(*) from kept")
+        assert cursor.fetchall() == [(0,)]
+    assert pool.pool.checkedout() == 0  # type: ignore[attr-defined]
+
+
+def test_a_deadlock_is_worth_another_try_and_a_constraint_is_not() -> None:
+    def coded(kind: type[psycopg2.Error], code: str) -> psycopg2.Error:
+        class Coded(kind):  # type: ignore[misc,valid-type]
+            pgcode = code
+
+        return Coded("x")
+
+    assert database.transient(coded(psycopg2.OperationalError, "40P01"))
+    assert database.transient(coded(psycopg2.OperationalError, "57P01"))
+    assert not database.transient(coded(psycopg2.IntegrityError, "23505"))
+    assert not database.transient(ValueError("x"))
+
+
+def test_one_holds_the_lock_and_the_next_gets_it_the_moment_it_is_released(pool: sa.Engine) -> None:
+    first, second, unrelated = Lock(pool, "a"), Lock(pool, "a"), Lock(pool, "b")
+    for _ in range(20):
+        assert first.acquire()
+        assert not second.acquire()
+        first.release()
+        assert second.acquire()
+        second.release()
+    assert first.acquire()
+    assert unrelated.acquire()
+    first.release()
+    first.release()
+    unrelated.release()
+    assert pool.pool.checkedout() == 0  # type: ignore[attr-defined]
+
+
+def test_the_lock_outlives_the_transactions_beside_it(pool: sa.Engine) -> None:
+    first, second = Lock(pool, "a"), Lock(pool, "a")
+    assert first.acquire()
+    assert one(pool) == 1
+    first.renew()
+    assert not second.acquire()
+    first.release()
+
+
+HOLDER = """
+import sys, time
+from infra import database
+lock = database.Lock(database.engine(sys.argv[1]), "a")
+print(lock.acquire(), flush=True)
+time.sleep(60)
+"""
+
+
+def test_the_lock_of_a_process_that_is_killed_is_free(own: EmbeddedPostgres, pool: sa.Engine) -> None:
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, own.url()], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout
+        assert holder.stdout.readline() == "True\n"
+        lock = Lock(pool, "a")
+        assert not lock.acquire()
+        os.kill(holder.pid, signal.SIGKILL)
+    finally:
+        holder.kill()
+        holder.communicate()
+    deadline = time.monotonic() + 10
+    while not (held := lock.acquire()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert held
+    lock.release()
+
+
+def test_a_lock_is_taken_again_after_a_restart_unless_another_was_faster(
+    own: EmbeddedPostgres, pool: sa.Engine
+) -> None:
+    first, second = Lock(pool, "a"), Lock(pool, "a")
+    assert first.acquire()
+    own.crash()
+    own.start().wait_ready()
+    database.patiently(first.renew, 10)
+    assert not second.acquire()
+    own.stop()
+    own.start().wait_ready()
+    assert database.patiently(second.acquire, 10)
+    with pytest.raises(LockLostError, match="another run took over"):
+        database.patiently(first.renew, 10)
+    second.release()
+
+
+def test_renewing_waits_while_postgres_is_away(own: EmbeddedPostgres, pool: sa.Engine) -> None:
+    lock = Lock(pool, "a")
+    assert lock.acquire()
+    own.stop()
+    with ThreadPoolExecutor(1) as threads:
+        renewed = threads.submit(database.patiently, lock.renew, 30)
+        time.sleep(0.3)
+        own.start().wait_ready()
+        renewed.result()
+    assert not Lock(pool, "a").acquire()
+    lock.release()

@@ -1,0 +1,133 @@
+"""The object store: what is one object's fault and what is the store's, retries, and no key in any message."""
+
+from __future__ import annotations
+
+import hashlib
+import traceback
+from typing import TYPE_CHECKING
+
+import pytest
+from proxy import CuttingProxy
+
+from infra import storage
+from infra.processes import free_port
+from infra.storage import ObjectError, StorageError, Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from infra.servers import ObjectStore
+    from infra.settings import Settings
+
+KEY = "incoming/DOE^JANE 1970.png"
+
+
+def other(settings: Settings, **changes: object) -> Store:
+    return Store(settings.model_copy(update=changes))
+
+
+def printed(error: BaseException) -> str:
+    """What a log shows of an error, with its causes."""
+    return "".join(traceback.format_exception(error))
+
+
+def test_an_object_comes_back_as_it_was_written(store: Store) -> None:
+    data = bytes(range(256)) * 999
+    store.write(KEY, data)
+    assert store.read(KEY) == data
+    ((listed,),) = store.list("incoming/")
+    assert (listed.key, listed.size, listed.etag) == (KEY, len(data), hashlib.md5(data).hexdigest())  # noqa: S324 - S3's
+    assert store.read(KEY, listed.etag) == data
+    assert "DOE" not in repr(listed)
+
+
+def test_a_long_listing_comes_in_pages_without_a_gap(store: Store) -> None:
+    for number in range(12):
+        store.write(f"pages/{number:02}.png", b"")
+    store.client.meta.events.register(
+        "provide-client-params.s3.ListObjectsV2", lambda params, **_: {**params, "MaxKeys": 5}
+    )
+    pages = list(store.list("pages/"))
+    assert [len(page) for page in pages] == [5, 5, 2]
+    assert [item.key for page in pages for item in page] == [f"pages/{number:02}.png" for number in range(12)]
+    assert [len(page) for page in store.list("nothing/")] == [0]
+
+
+def test_a_deleted_object_is_that_objects_fault(store: Store) -> None:
+    with pytest.raises(ObjectError, match="deleted after it had been listed"):
+        store.read(KEY)
+
+
+def test_a_replaced_object_is_not_taken_for_the_listed_one(store: Store) -> None:
+    store.write(KEY, b"old")
+    ((listed,),) = store.list("incoming/")
+    store.write(KEY, b"new")
+    with pytest.raises(ObjectError, match="replaced") as refusal:
+        store.read(KEY, listed.etag)
+    assert "DOE" not in printed(refusal.value)
+
+
+def test_a_missing_bucket_is_the_stores_fault_and_named(settings: Settings) -> None:
+    lost = other(settings, s3_bucket="no-such-bucket")
+    for step in (lambda: lost.read(KEY), lambda: list(lost.list("incoming/")), lambda: lost.write(KEY, b"")):
+        with pytest.raises(StorageError, match="no-such-bucket does not exist") as refusal:
+            step()
+        assert "DOE" not in printed(refusal.value)
+
+
+def test_wrong_credentials_are_the_stores_fault_and_not_shown(settings: Settings) -> None:
+    wrong = other(settings, aws_secret_access_key=type(settings.aws_secret_access_key)("wrong-secret-key"))  # type: ignore[misc]
+    with pytest.raises(StorageError, match="refuses these credentials") as refusal:
+        list(wrong.list("incoming/"))
+    assert "wrong-secret" not in printed(refusal.value)
+
+
+def test_a_store_that_is_down_is_no_objects_fault_and_no_key_is_printed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "ATTEMPTS", 2)  # the pauses between five take many seconds
+    down = other(settings, s3_endpoint_url=f"http://127.0.0.1:{free_port()}")
+    for step in (lambda: down.read(KEY), lambda: down.write(KEY, b""), lambda: list(down.list(KEY))):
+        with pytest.raises(StorageError, match="cannot be reached") as refusal:
+            step()
+        assert "DOE" not in printed(refusal.value)
+
+
+@pytest.mark.parametrize("after", [300, 20_000], ids=["at the start", "in mid-body"])
+def test_a_connection_that_breaks_in_mid_body_is_tried_again(
+    store: Store, settings: Settings, object_store: ObjectStore, after: int
+) -> None:
+    data = bytes(range(256)) * 2000
+    store.write(KEY, data)
+    with CuttingProxy(object_store.url, cuts=2, after=after) as proxy:
+        assert other(settings, s3_endpoint_url=proxy.url).read(KEY) == data
+        assert (proxy.cuts_left, proxy.connections) == (0, 3)
+
+
+def test_a_connection_that_always_breaks_is_given_up_in_words(
+    store: Store, settings: Settings, object_store: ObjectStore
+) -> None:
+    store.write(KEY, bytes(100_000))
+    with (
+        CuttingProxy(object_store.url, cuts=10_000, after=5_000) as proxy,
+        pytest.raises(ObjectError, match="broke off 5 times") as refusal,
+    ):
+        other(settings, s3_endpoint_url=proxy.url).read(KEY)
+    assert "DOE" not in printed(refusal.value)
+
+
+def test_an_object_is_fetched_into_a_file_or_its_absence_is_said(store: Store, tmp_path: Path) -> None:
+    store.write("models/m/model.keras", b"weights")
+    store.fetch("models/m/model.keras", tmp_path / "model.keras")
+    assert (tmp_path / "model.keras").read_bytes() == b"weights"
+    with pytest.raises(StorageError, match=r"models/m/lost\.keras"):
+        store.fetch("models/m/lost.keras", tmp_path / "lost")
+    assert not (tmp_path / "lost").exists()
+
+
+def test_a_presigned_link_opens_without_credentials(store: Store) -> None:
+    from urllib.request import urlopen
+
+    store.write("reports/späť 1.html", b"<p>fine</p>")
+    with urlopen(store.presigned("reports/späť 1.html")) as answer:  # noqa: S310 - our own server
+        assert answer.read() == b"<p>fine</p>"

@@ -1,0 +1,87 @@
+"""Prefetch: the same items in the same order, never too many ahead, and no thread left behind."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tasks.prefetch import prefetch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def workers() -> int:
+    return sum(thread.name == "prefetch" for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize("depth", [1, 3, 100])
+def test_items_come_whole_and_in_order(depth: int) -> None:
+    assert list(prefetch(iter(range(50)), depth)) == list(range(50))
+    assert list(prefetch([], depth)) == []
+    assert workers() == 0
+
+
+def test_none_is_an_item_like_any_other() -> None:
+    assert list(prefetch([None, 0, None], 2)) == [None, 0, None]
+
+
+def test_an_error_comes_at_its_place_in_the_order() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        yield 2
+        raise ValueError("the third breaks")
+
+    ahead = prefetch(items(), 5)
+    assert [next(ahead), next(ahead)] == [1, 2]
+    with pytest.raises(ValueError, match="third"):
+        next(ahead)
+    assert workers() == 0
+
+
+def test_no_more_are_drawn_ahead_than_asked_for() -> None:
+    drawn: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(1, 20):
+            drawn.append(number)
+            yield number
+
+    ahead = prefetch(items(), 2)
+    assert next(ahead) == 1
+    time.sleep(0.1)
+    assert len(drawn) <= 4, "one in use, two waiting, one in hand"
+    ahead.close()
+
+
+def test_a_caller_that_stops_early_leaves_no_thread_and_draws_no_more() -> None:
+    drawn: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(1000):
+            drawn.append(number)
+            yield number
+
+    for item in prefetch(items(), 1):
+        if item == 3:
+            break
+    deadline = time.monotonic() + 5
+    while workers() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert workers() == 0
+    assert len(drawn) < 10
+
+
+def test_drawing_goes_on_while_the_caller_works() -> None:
+    def items() -> Iterator[int]:
+        for number in range(5):
+            time.sleep(0.05)
+            yield number
+
+    began = time.monotonic()
+    for _ in prefetch(items(), 1):
+        time.sleep(0.05)
+    assert time.monotonic() - began < 0.45, "one after the other takes 0.5 s"

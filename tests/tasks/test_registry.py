@@ -1,0 +1,119 @@
+"""The registry: one champion named in Postgres, and an artifact that is what was registered or is refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from models import artifact
+from models.artifact import ArtifactError
+from models.preprocessing import PreprocessingSpec
+from tasks import registry
+from tasks.registry import Champion, RegistryError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import sqlalchemy as sa
+    from conftest import Database
+    from nights import Nights
+
+    from infra.storage import Store
+    from models.artifact import ArtifactMetadata
+
+SPEC = PreprocessingSpec(height=8, width=8)
+Saved = tuple["Path", "ArtifactMetadata"]
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Saved:
+    """A tiny artifact; what the model says does not matter here."""
+    import keras
+    import numpy as np
+
+    inputs = keras.Input(SPEC.shape)
+    answers = keras.layers.Dense(2, activation="softmax")(keras.layers.Flatten()(inputs))
+    metadata = artifact.ArtifactMetadata(
+        model_version="", recipe="tiny", classes=("NORMAL", "PNEUMONIA"), preprocessing=SPEC, metrics={},
+        data_fingerprint="f" * 64, code_version="1.0", training={}, made_data=True, created_at="", model_sha256="",
+        sample_sha256="", keras_version="",
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("artifact")
+    sample = np.random.default_rng(0).integers(0, 255, (4, *SPEC.shape), np.uint8)
+    return folder, artifact.save(folder, keras.Model(inputs, answers), metadata, sample)
+
+
+@pytest.fixture
+def champion(pool: sa.Engine, store: Store, saved: Saved) -> Champion:
+    version = registry.register(pool, store, *saved)
+    assert registry.bootstrap(pool, version)
+    return registry.champion(pool)
+
+
+def test_without_a_promotion_there_is_no_champion_and_the_way_out_is_said(pool: sa.Engine) -> None:
+    with pytest.raises(RegistryError, match="cxr train"):
+        registry.champion(pool)
+
+
+def test_the_first_registered_model_becomes_champion_once(
+    pool: sa.Engine, store: Store, saved: Saved, champion: Champion, nights: Nights
+) -> None:
+    metadata = saved[1]
+    assert (champion.model_version, champion.classes) == (metadata.model_version, metadata.classes)
+    assert (champion.artifact_sha256, champion.preprocessing_hash) == (metadata.model_sha256, SPEC.hash)
+    assert champion.made_data
+    assert not registry.bootstrap(pool, "model-1")
+    assert registry.register(pool, store, *saved) == champion.model_version, "registering twice is harmless"
+    assert registry.champion(pool) == champion
+    assert nights.db.value("select count(*) from cxr.promotions") == 1
+
+
+def test_a_promotion_names_who_why_and_what_it_replaced(db: Database, nights: Nights, champion: Champion) -> None:
+    registry.promote(nights.pool, "model-1", "it reads the new detector")
+    assert registry.champion(nights.pool).model_version == "model-1"
+    newest = "select kind, reason, previous_version, promoted_by from cxr.promotions order by promotion_id desc limit 1"
+    assert db.rows(newest) == [("manual", "it reads the new detector", champion.model_version, "test_writer")]
+    for version in ("model-1", "model-99"):
+        with pytest.raises(RegistryError, match=version):
+            registry.promote(nights.pool, version, "again")
+
+
+def test_an_artifact_is_fetched_once_and_verified(store: Store, champion: Champion, tmp_path: Path) -> None:
+    folder = registry.fetch(store, champion, tmp_path)
+    artifact.load(folder, champion.artifact_sha256)
+    for name in artifact.FILES:
+        store.client.delete_object(Bucket=store.bucket, Key=f"{champion.artifact_key}/{name}")
+    assert registry.fetch(store, champion, tmp_path) == folder
+    assert [path.name for path in folder.parent.iterdir()] == [champion.artifact_sha256], "nothing left over"
+
+
+@pytest.mark.parametrize("name", artifact.FILES)
+@pytest.mark.parametrize("damage", ["changed", "gone"])
+def test_a_damaged_cache_mends_itself(store: Store, champion: Champion, tmp_path: Path, name: str, damage: str) -> None:
+    damaged = registry.fetch(store, champion, tmp_path) / name
+    if damage == "gone":
+        damaged.unlink()
+    else:
+        damaged.write_bytes(damaged.read_bytes()[:-1] + b"!")
+    artifact.load(registry.fetch(store, champion, tmp_path), champion.artifact_sha256)
+
+
+@pytest.mark.parametrize("name", artifact.FILES)
+def test_a_changed_object_is_refused_and_not_kept(store: Store, champion: Champion, tmp_path: Path, name: str) -> None:
+    key = f"{champion.artifact_key}/{name}"
+    data = store.read(key)
+    store.write(key, data[:-1] + b"!")
+    for _ in range(2):
+        with pytest.raises(ArtifactError):
+            registry.fetch(store, champion, tmp_path)
+    store.write(key, data)
+    assert registry.fetch(store, champion, tmp_path).is_dir(), "mended in the store, it is fetched again"
+
+
+def test_an_artifact_that_contradicts_its_row_is_refused(store: Store, champion: Champion, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    for wrong in (replace(champion, classes=("PNEUMONIA", "NORMAL")), replace(champion, preprocessing_hash="0" * 16)):
+        with pytest.raises(ArtifactError, match="differ from the registry"):
+            registry.fetch(store, wrong, tmp_path)
