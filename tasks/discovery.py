@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from infra.storage import Store
 
 PAGES_AHEAD = 8
+OUR_OWN = ("models/", "reports/")
+"""What the system itself writes into the bucket; never scored, whatever prefix is listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +73,10 @@ def discover(pool: sa.Engine, store: Store, settings: Settings, prefixes: Iterab
     with database.transaction(pool) as cursor:
         cursor.execute(query("listing_table"))
         for page in prefetch((page for prefix in prefixes for page in store.list(prefix)), PAGES_AHEAD):
-            images = [item for item in page if not item.key.endswith("/") and not item.key.lower().endswith(suffixes)]
+            theirs = [item for item in page if not item.key.startswith(OUR_OWN)]
+            images = [one for one in theirs if not one.key.endswith("/") and not one.key.lower().endswith(suffixes)]
             listed += len(images)
-            skipped += len(page) - len(images)
+            skipped += len(theirs) - len(images)
             buffer = io.StringIO()
             csv.writer(buffer).writerows(
                 (item.key, item.etag, item.size, item.last_modified.isoformat(), item.key.startswith(made))
@@ -89,7 +92,8 @@ def discover(pool: sa.Engine, store: Store, settings: Settings, prefixes: Iterab
 def claim(pool: sa.Engine, settings: Settings, run_id: UUID, *, retry_failed: bool) -> list[tuple[int, int]]:
     """Claim what waits in the bucket for this run, in shards; the caller holds the bucket's lock.
 
-    Waiting are new images, what a dead run left, and (with `retry_failed`) failed images with attempts left.
+    Waiting are new images, what a dead run left, and (with `retry_failed`) failed images with attempts left. An image
+    whose runs keep stopping gets a shard of its own at the end, and after twice `max_attempts` it is given up.
 
     Returns:
         (shard number, number of images) of every shard.

@@ -251,3 +251,25 @@ def test_a_failed_image_that_is_scored_later_counts_for_the_later_night_only(nig
     second = nights.night(scored(one, "x"))
     assert runs.count(nights.pool, [first]).discovered == 0
     assert runs.count(nights.pool, [second]).scored == 1
+
+
+def test_an_image_that_stops_its_runs_is_set_apart_and_given_up_in_the_end(db: Database, nights: Nights) -> None:
+    good, poison = nights.listed("good", "poison")
+    layouts = []
+    for night in range(7):
+        run_id = nights.begin(shard_size=8)
+        layouts.append(nights.shards)
+        if night == 3:  # the first run in which the two are apart: the good one is committed, then the process dies
+            nights.commit(run_id, scored(good, "x"))
+    assert layouts == [[(0, 2)], [(0, 2)], [(0, 2)], [(0, 1), (1, 1)], [(0, 1)], [(0, 1)], []]
+    state, reason = db.rows("select state, reason from cxr.images where image_id = %s", poison)[0]
+    assert state == "failed"
+    assert "given up: 6 runs stopped" in reason
+
+
+def test_what_the_system_itself_wrote_is_never_found(
+    db: Database, nights: Nights, store: Store, settings: Settings
+) -> None:
+    put(store, "models/sample.png", "reports/2026-01-01/a.png", "a.png", prefix="")
+    discovery.discover(nights.pool, store, settings, [""])
+    assert db.rows("select object_key from cxr.images") == [("a.png",)]
