@@ -129,7 +129,7 @@ class Store:
             answer = sender._endpoint.http_session.send(request.prepare())  # noqa: SLF001 - botocore has no other way in
             with closing(StreamingBody(answer.raw, answer.headers.get("Content-Length"))) as body:
                 data = body.read()
-        except BROKEN_BODY:
+        except (*BROKEN_BODY, BotoConnectionError):
             return None
         if answer.status_code == OK and {"ETag", "Content-Length"} <= answer.headers.keys():
             return data, answer.headers["ETag"].strip('"')
