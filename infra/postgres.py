@@ -80,6 +80,10 @@ class EmbeddedPostgres:
             "port": self.port,
             "unix_socket_directories": "",
             "max_connections": self.max_connections,
+            "shared_buffers": "256MB",
+            # Nothing replicates from here.
+            "wal_level": "minimal",
+            "max_wal_senders": 0,
             "timezone": "UTC",
             "log_timezone": "UTC",
             **({} if self.durable else _FAST),

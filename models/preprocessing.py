@@ -114,15 +114,15 @@ def _centre(height: int, width: int, aspect: float) -> tuple[slice, slice]:
 
 
 def _resize(pixels: Pixels, height: int, width: int) -> Pixels:
-    """Resize; a large picture is halved first as often as leaves twice the target: a third of the time in all.
+    """Resize; a large picture is halved as often as it stays larger than the target, as in a mipmap (Williams, 1983).
 
-    Halving drops an odd last row or column.
+    What is left is a factor below two, for which bilinear interpolation reads every pixel. This takes a third of the
+    time of averaging over areas in one step. Halving drops an odd last row or column.
     """
-    while pixels.shape[0] >= 4 * height and pixels.shape[1] >= 4 * width:
+    while pixels.shape[0] >= 2 * height and pixels.shape[1] >= 2 * width:
         size = (pixels.shape[1] // 2, pixels.shape[0] // 2)
         pixels = cv2.resize(pixels[: 2 * size[1], : 2 * size[0]], size, interpolation=cv2.INTER_AREA)
-    shrink = pixels.shape[0] > height and pixels.shape[1] > width
-    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
+    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def _percentiles(counts: Counts, low: float, high: float) -> tuple[int, int]:

@@ -110,7 +110,8 @@ create table cxr.images (
 create index images_claimed on cxr.images (run_id, shard) where state = 'pending';
 create index images_waiting on cxr.images (bucket) where state in ('pending', 'failed');
 create index images_scored_content on cxr.images (content_sha256) where state = 'scored';
-create index images_run on cxr.images (run_id, state);
+-- A run writes its rows anew, so they lie together: block ranges find them.
+create index images_run on cxr.images using brin (run_id uuid_minmax_multi_ops);
 comment on table cxr.images is 'One row per object version (bucket, key, etag) and the one state it ended in.';
 comment on column cxr.images.state is
     'pending until its run decides; then scored, quarantined (failed expectations), failed (could not be fetched or scored) or duplicate.';
@@ -126,15 +127,17 @@ create table cxr.prediction_keys (
 );
 comment on table cxr.prediction_keys is 'Keeps predictions unique by (content, model version) across partitions.';
 
+-- No foreign keys here: this is where a night's rows go, and each key would be looked up for each of them. The one
+-- statement that inserts joins images, and its run and model version were read before; no role may delete any of them.
 create table cxr.predictions (
-    image_id           bigint      not null references cxr.images,
+    image_id           bigint      not null,
     content_sha256     text        not null,
-    model_version      text        not null references cxr.model_versions,
+    model_version      text        not null,
     predicted_class    text        not null,
     top_probability    real        not null check (top_probability between 0 and 1.0001),
     probabilities      real[]      not null,
     night              date        not null,
-    run_id             uuid        not null references cxr.runs,
+    run_id             uuid        not null,
     scored_at          timestamptz not null,
     preprocessing_hash text        not null,
     code_version       text        not null,
@@ -142,12 +145,13 @@ create table cxr.predictions (
     source_bucket      text        not null,
     source_key         text        not null,
     source_etag        text        not null,
-    made               boolean     not null,
-    primary key (content_sha256, model_version, scored_at)
+    made               boolean     not null
 ) partition by range (scored_at);
+create index predictions_content on cxr.predictions (content_sha256);
 create index predictions_image on cxr.predictions (image_id);
-create index predictions_run on cxr.predictions (run_id);
-create index predictions_night on cxr.predictions (night);
+-- The rows of a run and of a night lie together: block ranges find them, and cost nothing to write.
+create index predictions_run on cxr.predictions using brin (run_id);
+create index predictions_night on cxr.predictions using brin (night);
 comment on table cxr.predictions is 'One row per image content and model version, by month of scored_at.';
 comment on column cxr.predictions.probabilities is 'One probability per class, in the order of model_versions.classes.';
 
