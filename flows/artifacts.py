@@ -34,12 +34,16 @@ class Progress:
 
     def __init__(self, total: int) -> None:
         self.total, self.done = total, 0
-        self.artifact: Any = create_progress_artifact(0.0, key="scoring-progress", description=self._words())
+        self.artifact: Any = None
 
     def add(self, images: int) -> None:
         """Count images as done."""
         self.done += images
-        update_progress_artifact(self.artifact, 100 * self.done / self.total, self._words())
+        share = 100 * self.done / self.total
+        if self.artifact is None:
+            self.artifact = create_progress_artifact(share, key="scoring-progress", description=self._words())
+        else:
+            update_progress_artifact(self.artifact, share, self._words())
 
     def _words(self) -> str:
         return f"{self.done:,} of {self.total:,} images"

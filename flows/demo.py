@@ -153,6 +153,7 @@ def _upload_night(settings: Settings, images: Path | None) -> str:
 def _ensure_champion(settings: Settings, folder: Path) -> bool:
     """Train the first champion where there is none; returns whether the champion learned from made data."""
     from infra.storage import Store
+    from models.radiograph import Limits
     from models.recipes import RECIPES
     from tasks import registry
 
@@ -165,7 +166,9 @@ def _ensure_champion(settings: Settings, folder: Path) -> bool:
 
             import_training()
             recipe = RECIPES["compact-cnn"]
-            data = datasets.from_folder(folder, recipe.preprocessing)
+            data = datasets.from_folder(
+                folder, recipe.preprocessing, limits=Limits(settings.max_bytes, settings.max_pixels)
+            )
             what = "phantoms" if data.made else "images"
             typer.echo(f"   Training the first one on {len(data.labels)} {what} of {len(set(data.patients))} patients.")
             outcome = training.train_and_register(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 import typer
@@ -21,9 +23,18 @@ Finding = tuple[bool | None, str]
 OLDEST_POSTGRES = 140000
 PATIENCE_S = 10
 DEPLOYMENT = "nightly_scoring/nightly"
-WRITER_NEEDS = (
-    ("cxr.images", "insert"), ("cxr.runs", "update"), ("cxr.predictions", "insert"), ("cxr.model_versions", "select"),
-)  # fmt: skip
+WRITER_NEEDS = {
+    "cxr.images": ("select", "insert", "update"),
+    "cxr.runs": ("select", "insert", "update"),
+    "cxr.labels": ("select", "insert", "update"),
+    "cxr.predictions": ("select", "insert"),
+    "cxr.prediction_keys": ("select", "insert"),
+    "cxr.model_versions": ("select", "insert"),
+    "cxr.promotions": ("select", "insert"),
+    "cxr.champion": ("select",),
+    "cxr.published_predictions": ("select",),
+}
+PARTITIONS = "cxr.ensure_partitions(integer)"
 MARKS = {True: ("ok  ", typer.colors.GREEN), False: ("BAD ", typer.colors.RED), None: ("note", typer.colors.YELLOW)}
 
 
@@ -68,11 +79,14 @@ def look_at_postgres(settings: Settings) -> Iterator[Finding]:
             yield True, f"schema at revision {found}"
             lacking = [
                 f"{right} on {table}"
-                for table, right in WRITER_NEEDS
+                for table, rights in WRITER_NEEDS.items()
+                for right in rights
                 if not connection.scalar(
                     sa.text("select has_table_privilege(:table, :right)"), {"table": table, "right": right}
                 )
             ]
+            if not connection.scalar(sa.text("select has_function_privilege(:f, 'execute')"), {"f": PARTITIONS}):
+                lacking.append(f"execute on {PARTITIONS}")
             yield (
                 not lacking,
                 (f"{user} lacks {', '.join(lacking)}: grant cxr_writer to {user}" if lacking else "rights to write"),
@@ -90,11 +104,21 @@ def look_at_postgres(settings: Settings) -> Iterator[Finding]:
 
 def look_at_store(settings: Settings) -> Iterator[Finding]:
     """Reachable, and the rights to list, write and read."""
+    from tasks.discovery import expand
+
     probe = "reports/.doctor"
+    today = datetime.now(ZoneInfo(settings.timezone)).date()
     try:
         store = Store(settings)
-        next(iter(store.list("incoming/")), None)
-        yield True, f"bucket {store.bucket} can be listed at {settings.s3_endpoint_url or 'AWS'}"
+        prefixes = [*expand(settings.prefixes, today, 0), "models/"]
+        for prefix in prefixes:
+            try:
+                next(iter(store.list(prefix)), None)
+            except StorageError as error:
+                yield False, f"{prefix} cannot be listed: {error}"
+                return
+        place = settings.s3_endpoint_url or "AWS"
+        yield True, f"bucket {store.bucket} at {place}: {', '.join(prefixes)} can be listed"
         store.write(probe, b"written by cxr doctor", "text/plain")
         store.read(probe)
         yield True, "rights to write and read below reports/"

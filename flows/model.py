@@ -31,6 +31,7 @@ def train(
     patient_id) keeps a patient's images together. `cxr train` alone learns from the labels in the database.
     """
     from infra.storage import Store
+    from models.radiograph import Limits
     from models.recipes import RECIPES
 
     import_training()
@@ -41,8 +42,11 @@ def train(
     chosen = RECIPES[recipe]
     with connected() as (settings, pool):
         store = Store(settings)
-        spec = chosen.preprocessing
-        data = datasets.from_folder(folder, spec) if folder else datasets.from_labels(pool, store, spec)
+        spec, limits = chosen.preprocessing, Limits(settings.max_bytes, settings.max_pixels)
+        if folder:
+            data = datasets.from_folder(folder, spec, limits=limits)
+        else:
+            data = datasets.from_labels(pool, store, spec, limits=limits)
         typer.echo(f"{len(data.labels)} images of {len(set(data.patients))} patients, {', '.join(data.classes)}")
         outcome = training.train_and_register(
             pool, store, chosen, data, seed=seed, epochs=epochs, budget_s=budget, say=typer.echo

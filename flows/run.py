@@ -58,7 +58,8 @@ class Run:
         """This run, then the dead ones that it took over."""
         self.skipped = 0
         self.notes: list[str] = []
-        self.shards: list[runs.ShardOutcome] = []
+        self.claimed = 0
+        self.shards = 0
         self.kept_for_docs: list[ShardVerdicts] = []
 
     def note(self, notes: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from datetime import date, datetime
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
     from models.runtime import Runtime
+    from tasks.discovery import Shard
     from tasks.figures import RunFigures
     from tasks.intake import Intake
 
@@ -127,12 +129,13 @@ def find_new_images(this: Run, prefixes: list[str]) -> None:
     )  # fmt: skip
 
 
-def claim_shards(this: Run, *, retry_failed: bool) -> list[tuple[int, int]]:
-    """Claim everything that waits, in shards: (number, images) of each."""
-    shards: list[tuple[int, int]] = this.patiently(
+def claim_shards(this: Run, *, retry_failed: bool) -> list[Shard]:
+    """Claim everything that waits, in shards."""
+    shards: list[Shard] = this.patiently(
         lambda: discovery.claim(this.pool, this.settings, this.run_id, retry_failed=retry_failed)
     )
-    this.log.info("run %s: %d images to score in %d shards", this.run_id, sum(n for _, n in shards), len(shards))
+    this.claimed = sum(one.images for one in shards)
+    this.log.info("run %s: %d images to score in %d shards", this.run_id, this.claimed, len(shards))
     return shards
 
 
@@ -150,22 +153,25 @@ def load_champion(this: Run, wanted: registry.Champion) -> Runtime:
     return loaded
 
 
-def score_shards(this: Run, champion: registry.Champion, shards: list[tuple[int, int]]) -> None:
+def score_shards(this: Run, champion: registry.Champion, shards: list[Shard]) -> None:
     """Score shard after shard; the next one is taken in while the last one is scored."""
     scorer = load_champion(this, as_is(champion))
     lineage = predictions.Lineage(
         this.run_id, this.date, champion.model_version, champion.preprocessing_hash, code_version(), scorer.name
     )
     limits = Limits(this.settings.max_bytes, this.settings.max_pixels)
-    progress = artifacts.Progress(sum(count for _, count in shards))
+    progress = artifacts.Progress(this.claimed)
     with intake.IntakePool(this.store, scorer.spec, limits, intake.threads(this.settings.intake_threads)) as pool:
 
-        def take_in(shard: int) -> tuple[int, list[Intake]]:
-            return shard, pool.shard(this.patiently(lambda: discovery.references(this.pool, this.run_id, shard)))
+        def take_in(shard: Shard) -> tuple[Shard, list[Intake]]:
+            return shard, pool.shard(this.patiently(lambda: discovery.begin(this.pool, this.run_id, shard.number)))
 
-        for shard, taken in prefetch((take_in(number) for number, _ in shards), this.settings.queue_shards):
-            score_shard(this, shard, as_is((taken, lineage, scorer, limits)))
-            progress.add(len(taken))
+        ahead = prefetch((take_in(one) for one in shards if not one.suspect), this.settings.queue_shards)
+        # What runs may have died of is taken in when nothing else is at work.
+        for shard, taken in chain(ahead, (take_in(one) for one in shards if one.suspect)):
+            score_shard(this, shard.number, as_is((taken, lineage, scorer, limits)))
+            with this.best_effort("progress could not be shown"):
+                progress.add(len(taken))
     this.note(scorer.notes)
 
 
@@ -193,8 +199,7 @@ def score_shard(this: Run, shard: int, work: ShardWork) -> None:
     this.log.info(
         "run %s shard %d: %s", this.run_id, shard, ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
     )
-    bad = sum(one.state in ("quarantined", "failed") for one in results)
-    this.shards.append(runs.ShardOutcome(shard, bad, len(taken)))
+    this.shards += 1
     this.kept_for_docs = validation.keep_for_docs(this.kept_for_docs, verdicts)
 
 
@@ -215,13 +220,19 @@ def conclude(this: Run) -> tuple[str, str]:
             f"{whole.pending} of {whole.discovered} images have no state: the counts do not add up, "
             "nothing is published"
         )
-    held = runs.judge(this.settings, whole, this.shards)
+    if own.discovered < this.claimed:
+        raise runs.RunError(
+            f"{this.claimed} images were claimed, {own.discovered} are accounted for: nothing is published"
+        )
+    held = this.patiently(lambda: runs.judge(this.pool, this.settings, this.run_ids))
     limits = Limits(this.settings.max_bytes, this.settings.max_pixels)
     wording = {check.name: check.words for check in checklist(limits)} if whole.discovered else None
     outcome = Outcome("held" if held else "completed", held, this.skipped, tuple(this.notes))
     found = this.patiently(lambda: gather(this.pool, this.run_id, this.run_ids, outcome, wording))
     docs_key, report_key = write_reports(this, found) if whole.discovered else (None, None)
     headline = reporting.headline(found)
+    if held:
+        headline += f". Look at the report, then: cxr release {this.run_id} --reason '...', or cxr replay"
     this.patiently(
         lambda: runs.finish(this.pool, this.run_id, outcome.state, headline, own, this.skipped, report_key, docs_key)
     )
@@ -237,7 +248,7 @@ def write_reports(this: Run, found: RunFigures) -> tuple[str | None, str | None]
     docs_key = report_key = None
     with this.best_effort("the Data Docs could not be written"):
         if this.kept_for_docs:
-            docs_key = artifacts.write_data_docs(this.store, found, this.run_id, this.kept_for_docs, len(this.shards))
+            docs_key = artifacts.write_data_docs(this.store, found, this.run_id, this.kept_for_docs, this.shards)
     with this.best_effort("the report could not be written"):
         report_key = artifacts.write_report(this.pool, this.store, this.settings, found, this.run_ids, docs_key)
     return docs_key, report_key

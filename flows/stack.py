@@ -51,11 +51,8 @@ def _prepare_database(environment: dict[str, str]) -> None:
     with database.explained(), pool.begin() as connection:
         revision = schema_migrate(connection)
         exists = connection.execute(sa.text("select from pg_roles where rolname = :name"), {"name": ANALYST}).first()
-        connection.exec_driver_sql(
-            f"{'alter' if exists else 'create'} role {ANALYST} login in role cxr_analyst password '{password}'"
-            if not exists
-            else f"alter role {ANALYST} password '{password}'"
-        )
+        how = f"alter role {ANALYST}" if exists else f"create role {ANALYST} login in role cxr_analyst"
+        connection.exec_driver_sql(f"{how} password '{password}'")
     pool.dispose()
     typer.echo(f"Schema at revision {revision}.")
 

@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 APPLICATION = "cxr-nightly"
+KEEPALIVES = {
+    "keepalives": 1,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+"""With these a connection whose server has vanished fails within a minute or so; the default is hours (s, ms)."""
+SERVER_KEEPALIVES = "set tcp_keepalives_idle = 60; set tcp_keepalives_interval = 10; set tcp_keepalives_count = 3"
+"""The same seen from Postgres: the lock of a run whose machine has vanished is free after a minute and a half."""
 FINAL_SIGNS = ("password authentication failed", "no password supplied", "does not exist", "not permitted to log in")
 
 
@@ -44,12 +54,22 @@ def engine(url: str) -> sa.Engine:
         raise DatabaseError(
             "CXR_DATABASE_URL cannot be read: postgresql://user:password@host:5432/database is its form"
         ) from None
-    return sa.create_engine(
+    keepalives = {name: value for name, value in KEEPALIVES.items() if name not in address.query}
+    pool = sa.create_engine(
         address.set(drivername="postgresql+psycopg2"),
         pool_pre_ping=True,
         hide_parameters=True,
-        connect_args={"application_name": APPLICATION, "connect_timeout": 10},
+        connect_args={"application_name": APPLICATION, "connect_timeout": 10, **keepalives},
     )
+    sa.event.listen(pool, "connect", _keep_alive)
+    return pool
+
+
+def _keep_alive(connection: RawConnection, _: object) -> None:
+    # Said in SQL: the start-up parameter `options` may be the user's own, and connection poolers refuse it.
+    with connection.cursor() as cursor:
+        cursor.execute(SERVER_KEEPALIVES)
+    connection.commit()
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from infra.postgres import EmbeddedPostgres
 from infra.processes import MARK, Child, StackError, check_ports, clean_environment, end_all, leftovers
-from infra.servers import ObjectStore, PrefectServer, ReportsServer
+from infra.servers import LOOPBACK, ObjectStore, PrefectServer, ReportsServer
 from infra.settings import LOCAL_FILE
 from infra.settings import home as settings_home
 from infra.statefolder import already_runs, credentials, locked, ready, running, write_private
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 BUCKET = "cxr"
 REPORTS = "reports"
-LOOPBACK = "127.0.0.1"
 _WATCH_S = 0.5
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -48,7 +47,7 @@ def run_stack(
     stack is ready until it stops.
 
     Args:
-        settings: host (of the two servers a browser opens; the others stay on the loopback interface) and ports.
+        settings: host (of Prefect; the other servers stay on the loopback interface) and ports.
         serve: command that is run beside the stack once Prefect is healthy, with the addresses in its environment.
         after_start: called with these addresses once Postgres and the object store are up, before Prefect is.
         say: takes the messages; standard output where None.
@@ -155,7 +154,7 @@ class _Stack:
                 ("Postgres", "CXR_POSTGRES_PORT", LOOPBACK, ours.postgres_port),
                 ("the object store", "CXR_S3_PORT", LOOPBACK, ours.s3_port),
                 ("the Prefect server", "CXR_PREFECT_PORT", host, ours.prefect_port),
-                ("the reports' server", "CXR_REPORTS_PORT", host, ours.reports_port),
+                ("the reports' server", "CXR_REPORTS_PORT", LOOPBACK, ours.reports_port),
             ]
         )
 
@@ -168,7 +167,7 @@ class _Stack:
         keys = {name: secrets[name] for name in ("access_key_id", "secret_access_key")}
         store = ObjectStore(home / "objects", ours.s3_port, log=logs / "objects.log", home=home, **keys)
         reports = ReportsServer(
-            home / "objects" / BUCKET / REPORTS, ours.reports_port, host=ours.host, log=logs / "reports.log", home=home
+            home / "objects" / BUCKET / REPORTS, ours.reports_port, log=logs / "reports.log", home=home
         )
         postgres = EmbeddedPostgres(
             home / "postgres",

@@ -3,16 +3,15 @@
 # With --check: fail if that would change anything. With --upgrade: take the newest versions.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 uv=${UV:-.venv/bin/uv}
 lock() { # output, then uv's arguments
   local out=$1; shift
   "$uv" pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-    --no-emit-find-links --no-annotate --no-header "$@" --output-file "$out" 2>/tmp/cxr-lock.$$ || { cat /tmp/cxr-lock.$$ >&2; exit 1; }
-  rm -f /tmp/cxr-lock.$$
+    --no-emit-find-links --no-annotate --no-header "$@" --output-file "$out" 2>"$work/errors" || { cat "$work/errors" >&2; exit 1; }
 }
 case ${1:-} in
   --check)
-    work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
     cp requirements.lock requirements-dev.lock "$work"
     lock "$work/requirements.lock"
     lock "$work/requirements-dev.lock" --extra dev --constraint requirements.lock

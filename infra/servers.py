@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 REGION = "us-east-1"
+LOOPBACK = "127.0.0.1"
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - told apart, not bound
 """Addresses that a server binds but no client connects to, and what a client on this machine uses."""
 
@@ -148,12 +149,13 @@ class ObjectStore(Server):
 
 
 class ReportsServer(Server):
-    """`rclone serve http`, read-only, on a bucket's folder of reports, for a browser.
+    """`rclone serve http`, read-only, on a bucket's folder of reports, for a browser on this machine.
+
+    It has no login and reports show radiographs, so it binds the loopback interface and no other.
 
     Args:
         folder: what it serves; made if it does not exist.
         port: a free one where None.
-        host: address to bind.
         log: log file; `folder` with the suffix .http.log where None.
         home: marks the process as part of the stack in this folder.
     """
@@ -163,7 +165,6 @@ class ReportsServer(Server):
         folder: Path,
         port: int | None = None,
         *,
-        host: str = "127.0.0.1",
         log: Path | None = None,
         home: Path | None = None,
     ) -> None:
@@ -171,11 +172,11 @@ class ReportsServer(Server):
         folder.mkdir(parents=True, exist_ok=True)
         port = port or free_port()
         # The files come from another process, the object store: a cached listing would hide a new report.
-        argv = [*_rclone(), "serve", "http", "--addr", _address(host, port), "--read-only", "--dir-cache-time", "0"]
+        argv = [*_rclone(), "serve", "http", "--addr", _address(LOOPBACK, port), "--read-only", "--dir-cache-time", "0"]
         argv += ["--", str(folder)]
         log = log or folder.with_name(f"{folder.name}.http.log")
         env = clean_environment("RCLONE_")
-        super().__init__("The reports' server", argv, env, host=host, port=port, log=log, home=home or folder)
+        super().__init__("The reports' server", argv, env, host=LOOPBACK, port=port, log=log, home=home or folder)
 
 
 class PrefectServer(Server):

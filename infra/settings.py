@@ -67,7 +67,7 @@ class Settings(BaseSettings):
     made_prefixes: Items = ["made/"]
     """Objects below these are made data (phantoms), and so are their rows."""
     max_attempts: int = Field(default=3, ge=1)
-    """Nights on which a `failed` image is tried again by itself."""
+    """Nights on which a `failed` image is tried by itself, the first one included."""
 
     # Intake
     max_bytes: int = Field(default=64 * 1024**2, gt=0)
@@ -157,8 +157,15 @@ class Settings(BaseSettings):
 
     @property
     def cache(self) -> Path:
-        """Folder for model artifacts and converted models, safe to delete."""
-        return home() / "cache"
+        """Folder for model artifacts and converted models, safe to delete.
+
+        Below the state folder where one is named or there; else the user's own, because a worker runs each night in
+        a new temporary folder and would fetch and convert the model each time.
+        """
+        if os.environ.get("CXR_HOME") or home().is_dir():
+            return home() / "cache"
+        users = Path(os.environ.get("XDG_CACHE_HOME", ""))
+        return (users if users.is_absolute() else Path.home() / ".cache") / "cxr-nightly"
 
 
 def _variable(field: str) -> str:

@@ -1,7 +1,7 @@
 """The object store: listing, reading and writing objects of one bucket through boto3.
 
 botocore retries what is transient (its "standard" mode: throttling, 5xx, broken connections; exponential back-off with
-jitter). A connection that breaks while a body is read is past botocore's retries, so that is retried here.
+jitter). What breaks while a body is read is past botocore's retries, so that, and only that, is retried here.
 """
 
 from __future__ import annotations
@@ -16,9 +16,13 @@ from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConnectTimeoutError,
+    CredentialRetrievalError,
     HTTPClientError,
     IncompleteReadError,
     NoCredentialsError,
+    PartialCredentialsError,
+    ReadTimeoutError,
     ResponseStreamingError,
 )
 from botocore.exceptions import (
@@ -40,7 +44,9 @@ UNSIGNED = {400, 403}
 """Statuses with which a store answers that does not take signed links."""
 GONE = {"NoSuchKey", "404", "NotFound"}
 REFUSED = {"AccessDenied", "403", "Forbidden"}
-BROKEN_BODY = (IncompleteReadError, ResponseStreamingError, HTTPClientError)
+BROKEN_BODY = (IncompleteReadError, ResponseStreamingError, ReadTimeoutError)
+"""What goes wrong while a body is read; a request that is not answered at all raises the last one, too."""
+BAD_CREDENTIALS = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError)
 
 
 class StorageError(RuntimeError):
@@ -48,6 +54,10 @@ class StorageError(RuntimeError):
 
     Raised from None: botocore's messages hold URLs, and with them the keys of objects.
     """
+
+
+class BrokenBodyError(RuntimeError):
+    """An answer began well and its body broke off; the message is botocore's name for it."""
 
 
 class ObjectError(RuntimeError):
@@ -65,30 +75,50 @@ class Listed:
 
 
 class Store:
-    """One bucket. Safe to share between threads: boto3 clients are."""
+    """One bucket. Safe to share between threads: boto3 clients are.
 
-    def __init__(self, settings: Settings, connections: int = 16) -> None:
+    Args:
+        settings: where the store is, the bucket, and the credentials.
+        connections: how many are kept open.
+        connect_timeout_s: seconds after which one attempt to connect is given up.
+        read_timeout_s: seconds of silence after which one attempt to read is given up.
+
+    Raises:
+        StorageError: the credentials cannot be had.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        connections: int = 16,
+        *,
+        connect_timeout_s: float = 5.0,
+        read_timeout_s: float = 30.0,
+    ) -> None:
         def secret(value: Any) -> str | None:
             return value.get_secret_value() if value is not None else None
 
         self.bucket = settings.bucket
         self._by_link = True
-        self.client = boto3.client(
-            "s3",
-            endpoint_url=settings.s3_endpoint_url,
-            region_name=settings.aws_region,
-            aws_access_key_id=secret(settings.aws_access_key_id),
-            aws_secret_access_key=secret(settings.aws_secret_access_key),
-            aws_session_token=secret(settings.aws_session_token),
-            config=Config(
-                retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-                max_pool_connections=connections,
-                signature_version="s3v4",  # signed links too: without it they are of version 2, which few stores take
-                connect_timeout=5,
-                read_timeout=30,
-                s3={"addressing_style": "path"} if settings.s3_endpoint_url else {},
-            ),
-        )
+        try:
+            self.client = boto3.client(
+                "s3",
+                endpoint_url=settings.s3_endpoint_url,
+                region_name=settings.aws_region,
+                aws_access_key_id=secret(settings.aws_access_key_id),
+                aws_secret_access_key=secret(settings.aws_secret_access_key),
+                aws_session_token=secret(settings.aws_session_token),
+                config=Config(
+                    retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+                    max_pool_connections=connections,
+                    signature_version="s3v4",  # signed links too: few stores take their default, version 2
+                    connect_timeout=connect_timeout_s,
+                    read_timeout=read_timeout_s,
+                    s3={"addressing_style": "path"} if settings.s3_endpoint_url else {},
+                ),
+            )
+        except BAD_CREDENTIALS as error:
+            raise StorageError(self._explain(error)) from None
 
     def list(self, prefix: str) -> Iterator[list[Listed]]:
         """Yield the objects under a prefix, page by page (up to 1,000 each).
@@ -107,7 +137,7 @@ class Store:
             raise StorageError(self._explain(error)) from None
 
     @retry(
-        retry=retry_if_exception_type(BROKEN_BODY),
+        retry=retry_if_exception_type(BrokenBodyError),
         stop=stop_after_attempt(ATTEMPTS),
         wait=wait_random_exponential(multiplier=0.1, max=5),
         reraise=True,
@@ -129,7 +159,10 @@ class Store:
             answer = sender._endpoint.http_session.send(request.prepare())  # noqa: SLF001 - botocore has no other way in
             with closing(StreamingBody(answer.raw, answer.headers.get("Content-Length"))) as body:
                 data = body.read()
-        except (*BROKEN_BODY, BotoConnectionError):
+        except (ReadTimeoutError, ConnectTimeoutError):
+            self._by_link = False  # each later try would wait as long, on top of boto3's own
+            return None
+        except (IncompleteReadError, HTTPClientError, BotoConnectionError):
             return None
         if answer.status_code == OK and {"ETag", "Content-Length"} <= answer.headers.keys():
             return data, answer.headers["ETag"].strip('"')
@@ -140,9 +173,12 @@ class Store:
         answer = self.client.get_object(Bucket=self.bucket, Key=key)
         # Not `with answer["Body"]`: that gives urllib3's stream, without botocore's look at the length and its errors.
         with closing(answer["Body"]) as body:
-            if "ETag" not in answer or "ContentLength" not in answer:  # cut off among the headers
-                raise IncompleteReadError(actual_bytes=0, expected_bytes=answer.get("ContentLength", "unknown"))
-            return body.read(), answer["ETag"].strip('"')
+            if "ETag" not in answer or "ContentLength" not in answer:
+                raise BrokenBodyError("cut off among the headers")
+            try:
+                return body.read(), answer["ETag"].strip('"')
+            except BROKEN_BODY as error:
+                raise BrokenBodyError(type(error).__name__) from None
 
     def read(self, key: str, etag: str | None = None) -> bytes:
         """Return an object's bytes.
@@ -153,7 +189,7 @@ class Store:
 
         Raises:
             ObjectError: this object is gone, was replaced, is refused, or fails again and again.
-            StorageError: the store cannot be reached or the credentials are wrong.
+            StorageError: the store cannot be reached, does not answer, or the credentials are wrong.
         """
         try:
             data, found = self._get(key)
@@ -166,10 +202,12 @@ class Store:
             if code in {"NoSuchBucket", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}:
                 raise StorageError(self._explain(error)) from None
             raise ObjectError(f"the object store answered {code} in {ATTEMPTS} attempts") from None
-        except (BotoConnectionError, NoCredentialsError) as error:
+        except BrokenBodyError as error:
+            raise ObjectError(f"reading broke off {ATTEMPTS} times ({error})") from None
+        except (BotoConnectionError, HTTPClientError, *BAD_CREDENTIALS) as error:
             raise StorageError(self._explain(error)) from None
         except BotoCoreError as error:
-            raise ObjectError(f"reading broke off {ATTEMPTS} times ({type(error).__name__})") from None
+            raise ObjectError(f"the object cannot be asked for ({type(error).__name__})") from None
         if etag is not None and found != etag:
             raise ObjectError(
                 "the object was replaced after it had been listed; the new version is scored by a later run"
@@ -203,6 +241,8 @@ class Store:
         """
         try:
             target.write_bytes(self._get(key)[0])
+        except BrokenBodyError as error:
+            raise StorageError(f"{key}: reading broke off {ATTEMPTS} times ({error})") from None
         except (ClientError, BotoCoreError) as error:
             raise StorageError(f"{key}: {self._explain(error)}") from None
 
@@ -214,6 +254,7 @@ class Store:
             if code in REFUSED | {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}:
                 return f"the object store refuses these credentials ({code}); check AWS_ACCESS_KEY_ID and its rights."
             return f"the object store answered {code} to {error.operation_name}."
-        if isinstance(error, NoCredentialsError):
-            return "no credentials for the object store; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+        if isinstance(error, BAD_CREDENTIALS):
+            name = type(error).__name__
+            return f"no credentials for the object store ({name}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
         return f"the object store cannot be reached ({type(error).__name__}); check CXR_S3_ENDPOINT_URL."

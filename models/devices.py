@@ -91,21 +91,3 @@ def processor_precisions() -> list[str]:
 
     capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return ["f32", "bf16"] if "BF16" in capabilities else ["f32"]
-
-
-def limit_threads(threads: int) -> None:
-    """Tell the Keras backend how many CPU threads to use; without effect once TensorFlow has begun to compute."""
-    import keras
-
-    match keras.backend.backend():
-        case "tensorflow":
-            import tensorflow as tf
-
-            try:
-                tf.config.threading.set_intra_op_parallelism_threads(threads)
-            except RuntimeError:
-                return
-        case "torch":
-            import torch
-
-            torch.set_num_threads(threads)

@@ -48,7 +48,7 @@ class OpenVino:
     A batch is spread over the requests, so that a single batch keeps all cores busy too.
     """
 
-    def __init__(self, graph: Path, precision: Literal["f32", "bf16"], batch_size: int, threads: int | None) -> None:
+    def __init__(self, graph: Path, precision: Literal["f32", "bf16"], batch_size: int) -> None:
         silence_telemetry()
         import openvino
         from openvino.preprocess import PrePostProcessor
@@ -62,8 +62,6 @@ class OpenVino:
             "INFERENCE_PRECISION_HINT": precision,
             "ENABLE_CPU_PINNING": False,
         }
-        if threads:
-            settings["INFERENCE_NUM_THREADS"] = threads
         model = core.read_model(graph)
         processor = PrePostProcessor(model)
         processor.input().tensor().set_element_type(openvino.Type.u8)  # a quarter of the bytes, converted in the graph

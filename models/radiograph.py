@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import cv2
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 Image.MAX_IMAGE_PIXELS = None
 
 FORMATS: Final = ("PNG", "JPEG")
+SAME_FORMAT: Final = {"MPO": "JPEG"}
+"""A JPEG with more pictures behind the first one (CIPA DC-007), from phones and some scanners: the first is read."""
 JPEG_END: Final = b"\xff\xd9"
 ORIENTATION_TAG: Final = 0x0112
 PNG_SIGNATURE_BYTES: Final = 8
@@ -40,6 +42,10 @@ COLOUR_CHANNELS: Final = 3
 LEVELS_8: Final = 256
 BLACK_AND_WHITE_TAIL: Final = 0.01
 """Share of the grey range at either end that counts as black or white."""
+USED_SHARES: Final = (0.005, 0.995)
+"""Between these shares of its pixels lies the range that a 16-bit film uses; as preprocessing stretches by default."""
+BLOCK_ROWS: Final = 256
+"""Rows that are made opaque at a time: the products are float32, for a whole film a multiple of the decoded file."""
 
 # EXIF 2.3, tag Orientation: what to do to the stored pixels to see the image upright.
 UPRIGHT: Final[dict[int, tuple[int | None, int | None]]] = {  # (rotate code, flip code)
@@ -66,7 +72,8 @@ class Measurement:
     """What is known of one file. Fields that could not be measured are None.
 
     Grey statistics are in units of the full grey range of the data (0..1), taken over the decoded image at its own
-    size, 16-bit images over the range that their pixels use.
+    size. 16-bit images, of which many use 12 bits only, span the range between the 0.5th and the 99.5th percentile of
+    their pixels, and what lies beyond counts as its ends: burnt-in text must not make a film look dark.
     """
 
     n_bytes: int
@@ -111,11 +118,6 @@ class Measurement:
     def contrast(self) -> float | None:
         """Distance between the 5th and 95th percentile of grey, 0..1."""
         return self.p95 - self.p05 if self.p95 is not None and self.p05 is not None else None
-
-    def as_row(self) -> dict[str, Any]:
-        """All fields and derived values by name, for a data frame."""
-        row: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        return row | {"aspect": self.aspect, "contrast": self.contrast}
 
 
 class Unreadable(Exception):  # noqa: N818 - a verdict in words, caught in this file, not an error of the program
@@ -168,7 +170,8 @@ def _header(data: bytes, limits: Limits, known: dict[str, Any]) -> int:
     except Exception:  # noqa: BLE001 - Pillow's parsers raise anything on hostile bytes
         raise Unreadable("it is not an image") from None
     with image:
-        known["format"], known["mode"] = image.format, image.mode
+        known["format"] = SAME_FORMAT.get(str(image.format), image.format)
+        known["mode"] = image.mode
         known["width"], known["height"] = image.size
         known["channels"] = len(image.getbands())
         known["bit_depth"] = _bit_depth(data, image)
@@ -177,7 +180,7 @@ def _header(data: bytes, limits: Limits, known: dict[str, Any]) -> int:
             raise Unreadable(
                 f"decoding it would take {image.width * image.height:,} pixels, more than {limits.max_pixels:,}"
             )
-        if image.format not in FORMATS:
+        if known["format"] not in FORMATS:
             raise Unreadable(f"it is a {image.format} file; PNG and JPEG are read")
         orientation = _orientation(data, image)
         if orientation in UPRIGHT and UPRIGHT[orientation][0] in (
@@ -243,20 +246,30 @@ def _grey(stored: NDArray[Any]) -> tuple[Pixels, float]:
     """Grey pixels and how colourful the file was; transparent parts become black."""
     if stored.ndim == 2:  # noqa: PLR2004 - height, width
         return stored, 0.0
-    if stored.shape[2] > COLOUR_CHANNELS:
-        alpha = stored[:, :, 3]
-        opaque = np.iinfo(stored.dtype).max
-        if int(alpha.min()) < opaque:
-            share = (alpha.astype(np.float32) / opaque)[:, :, None]
-            stored = (stored[:, :, :3] * share).astype(stored.dtype)
-        else:
-            stored = stored[:, :, :3]
-    if stored.shape[2] != COLOUR_CHANNELS:
+    if stored.shape[2] < COLOUR_CHANNELS:
         return np.ascontiguousarray(stored[:, :, 0]), 0.0
     step = max(1, min(stored.shape[:2]) // 256)
-    sparse = stored[::step, ::step]
+    sparse = _opaque(stored[::step, ::step])
     spread = sparse.max(axis=2).astype(np.float32) - sparse.min(axis=2)
-    return cv2.cvtColor(stored, cv2.COLOR_BGR2GRAY), float(spread.mean() / np.iinfo(stored.dtype).max)
+    colour = float(spread.mean() / np.iinfo(stored.dtype).max)
+    if stored.shape[2] == COLOUR_CHANNELS:
+        return cv2.cvtColor(stored, cv2.COLOR_BGR2GRAY), colour
+    grey = np.empty(stored.shape[:2], stored.dtype)
+    for top in range(0, len(stored), BLOCK_ROWS):
+        rows = slice(top, top + BLOCK_ROWS)
+        grey[rows] = cv2.cvtColor(_opaque(stored[rows]), cv2.COLOR_BGR2GRAY)
+    return grey, colour
+
+
+def _opaque(stored: NDArray[Any]) -> NDArray[Any]:
+    """Three colour channels, over black where there is a fourth, alpha."""
+    if stored.shape[2] == COLOUR_CHANNELS:
+        return stored
+    colours, alpha, opaque = stored[:, :, :3], stored[:, :, 3:], np.iinfo(stored.dtype).max
+    if int(alpha.min()) == opaque:
+        return colours
+    product: NDArray[Any] = (colours * (alpha.astype(np.float32) / opaque)).astype(stored.dtype)
+    return product
 
 
 def _upright(grey: Pixels, orientation: int) -> Pixels:
@@ -274,11 +287,10 @@ def histogram(grey: Pixels) -> Counts:
 
 def _statistics(counts: Counts) -> dict[str, Any]:
     """Everything from the histogram: one pass over the pixels, whatever their number."""
-    used = np.flatnonzero(counts)
-    lowest, highest = (0, 255) if counts.size == LEVELS_8 else (int(used[0]), max(int(used[-1]), int(used[0]) + 1))
-    values = (np.arange(counts.size) - lowest) / (highest - lowest)
     share = counts / counts.sum()
     cumulative = np.cumsum(share)
+    lowest, highest = (0, 255) if counts.size == LEVELS_8 else np.searchsorted(cumulative, USED_SHARES).tolist()
+    values = np.clip((np.arange(counts.size) - lowest) / max(highest - lowest, 1), 0, 1)
     mean = float(share @ values)
     inner = (values > BLACK_AND_WHITE_TAIL) & (values < 1 - BLACK_AND_WHITE_TAIL)
     coarse = np.bincount(np.clip(values * 255, 0, 255).astype(np.intp), weights=share, minlength=256)
@@ -290,7 +302,7 @@ def _statistics(counts: Counts) -> dict[str, Any]:
         "p95": float(values[min(int(np.searchsorted(cumulative, 0.95)), values.size - 1)]),
         "black_share": float(share[values <= BLACK_AND_WHITE_TAIL].sum()),
         "white_share": float(share[values >= 1 - BLACK_AND_WHITE_TAIL].sum()),
-        "levels": int(used.size),
+        "levels": int(np.count_nonzero(counts)),
         "peak_share": float(share[inner].max(initial=0.0)),
         "entropy": float(-(filled * np.log2(filled)).sum()),
     }

@@ -114,7 +114,6 @@ def load_runtime(
     cache: Path,
     choice: Choice = "auto",
     batch_size: int = 32,
-    threads: int | None = None,
 ) -> Runtime:
     """Verify an artifact, choose a runtime and hold it against the stored sample.
 
@@ -126,7 +125,6 @@ def load_runtime(
             not or where bf16 changes a class), else Keras on the CPU. openvino: one of its two precisions or an error.
             keras: on a GPU, else on the CPU. Others: that one or an error.
         batch_size: images in a batch; halved on a GPU when memory runs out.
-        threads: CPU threads to score with; all if None.
 
     Raises:
         models.artifact.ArtifactError: the artifact is not the registered one or cannot be opened.
@@ -134,7 +132,7 @@ def load_runtime(
     """
     artifact = artifacts.load(folder, expected_sha256)
     notes: list[str] = []
-    for candidate in _candidates(artifact, cache, choice, batch_size, threads, notes):
+    for candidate in _candidates(artifact, cache, choice, batch_size, notes):
         try:
             engine = candidate.build()
             _hold_against_sample(engine, artifact.sample, exact=candidate.exact)
@@ -148,26 +146,26 @@ def load_runtime(
 
 
 def _candidates(
-    artifact: Artifact, cache: Path, choice: Choice, batch_size: int, threads: int | None, notes: list[str]
+    artifact: Artifact, cache: Path, choice: Choice, batch_size: int, notes: list[str]
 ) -> Iterator[_Candidate]:
     """Yield runtimes in the order in which they are tried."""
     if choice in ("auto", "keras"):
-        gpus = devices.gpus()
-        if not gpus and sys.platform.startswith("linux") and devices.gpu_may_be_there():
+        gpus = _gpus(notes)
+        if not gpus and not notes and sys.platform.startswith("linux") and devices.gpu_may_be_there():
             notes.append("this machine seems to have a GPU that the Keras backend does not see")
         if gpus:
             policy = gpus[0].policy
             if policy != "float32":
-                yield _Candidate(lambda: _keras(artifact, batch_size, None, gpu=True, policy=policy), exact=False)
+                yield _Candidate(lambda: _keras_on_gpu(artifact, batch_size, policy), exact=False)
             # GPUs round float32 factors in convolutions (TF32), so they are not held to the CPU's exactness.
-            yield _Candidate(lambda: _keras(artifact, batch_size, None, gpu=True), exact=False)
+            yield _Candidate(lambda: _keras_on_gpu(artifact, batch_size), exact=False)
     if choice != "keras":
         if choice == "openvino-bf16" or (choice in ("auto", "openvino") and "bf16" in processor_precisions()):
-            yield _Candidate(lambda: _openvino(artifact, cache, "bf16", batch_size, threads), exact=False)
+            yield _Candidate(lambda: _openvino(artifact, cache, "bf16", batch_size), exact=False)
         if choice != "openvino-bf16":
-            yield _Candidate(lambda: _openvino(artifact, cache, "f32", batch_size, threads), exact=True)
+            yield _Candidate(lambda: _openvino(artifact, cache, "f32", batch_size), exact=True)
     if choice in ("auto", "keras"):
-        yield _Candidate(lambda: _keras(artifact, batch_size, threads, gpu=False), exact=True)
+        yield _Candidate(lambda: _keras(artifact, batch_size, gpu=False), exact=True)
 
 
 def gpu_names() -> list[str]:
@@ -175,23 +173,36 @@ def gpu_names() -> list[str]:
     return [gpu.name for gpu in devices.gpus()]
 
 
-def _openvino(
-    artifact: Artifact, cache: Path, precision: Literal["f32", "bf16"], batch_size: int, threads: int | None
-) -> Engine:
+def _openvino(artifact: Artifact, cache: Path, precision: Literal["f32", "bf16"], batch_size: int) -> Engine:
     if precision == "bf16" and "bf16" not in processor_precisions():
         raise RuntimeUnfit("openvino-bf16 does not score: this processor has no bfloat16 arithmetic")
     try:
-        return engines.OpenVino(converted(artifact, cache), precision, batch_size, threads)
+        return engines.OpenVino(converted(artifact, cache), precision, batch_size)
     except (ImportError, OSError, RuntimeError) as error:  # OpenVINO raises RuntimeError
         raise RuntimeUnfit(f"openvino-{precision} does not score: {_first_line(error)}") from error
 
 
-def _keras(artifact: Artifact, batch_size: int, threads: int | None, *, gpu: bool, policy: str = "float32") -> Engine:
+def _gpus(notes: list[str]) -> list[devices.Gpu]:
+    """Ask for GPUs; a backend or driver that fails at it is noted, since it need not stop a CPU from scoring."""
+    try:
+        return devices.gpus()
+    except Exception as error:  # noqa: BLE001 - whatever backends and drivers raise
+        notes.append(f"the Keras backend cannot say whether there is a GPU: {_first_line(error)}")
+        return []
+
+
+def _keras_on_gpu(artifact: Artifact, batch_size: int, policy: str = "float32") -> Engine:
+    try:
+        return _keras(artifact, batch_size, gpu=True, policy=policy)
+    except Exception as error:
+        # Also an ArtifactError: a full GPU fails while the model is read. If the file is to blame, the CPU says so.
+        raise RuntimeUnfit(f"keras on the GPU ({policy}) does not score: {_first_line(error)}") from error
+
+
+def _keras(artifact: Artifact, batch_size: int, *, gpu: bool, policy: str = "float32") -> Engine:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import keras
 
-    if threads:
-        devices.limit_threads(threads)
     # A model read onto the CPU's device stays there in PyTorch; elsewhere the scope is what places it.
     with keras.device("gpu:0" if gpu else "cpu:0"):
         return engines.Keras(artifact.open_model(), batch_size, gpu=gpu, policy=policy)

@@ -34,6 +34,11 @@ def views() -> list[str]:
     return [(HERE / "views" / f"{name}.sql").read_text(encoding="utf-8").replace("%", "%%") for name in VIEWS]
 
 
+def dropped_views() -> str:
+    """Return the statements that drop the views."""
+    return (HERE / "drop_views.sql").read_text(encoding="utf-8")
+
+
 def roles() -> str:
     """Return the statements that make the roles and grant their rights."""
     return (HERE / "roles.sql").read_text(encoding="utf-8").replace("%", "%%")

@@ -13,8 +13,6 @@ begin
     end loop;
 end $$;
 
-revoke all on schema public from public;
-
 -- The writer runs the flows: reads and writes rows, makes partitions through the function, changes no structure.
 grant usage on schema cxr, analysis, public to cxr_writer;
 grant select, insert, update on cxr.images, cxr.runs, cxr.labels to cxr_writer;

@@ -45,6 +45,9 @@ def migrate(connection: Connection, revision: str = "head") -> str | None:
     connection.exec_driver_sql("select pg_advisory_xact_lock(hashtextextended('cxr.migrate', 0))")
     config = _config()
     config.attributes["connection"] = connection
+    connection.exec_driver_sql("create schema if not exists analysis")
+    connection.exec_driver_sql("create schema if not exists cxr")
+    connection.exec_driver_sql(library.dropped_views())
     command.upgrade(config, revision)
     for statement in [*library.views(), library.roles()]:
         connection.exec_driver_sql(statement)

@@ -62,10 +62,10 @@ class Dataset:
     """Files left out because they are gone or could not be decoded."""
 
 
-def from_folder(folder: Path, spec: PreprocessingSpec) -> Dataset:
+def from_folder(folder: Path, spec: PreprocessingSpec, *, limits: Limits | None = None) -> Dataset:
     """Read a folder with one sub-folder for each class, and a labels.csv (file, label, patient_id) if there is one.
 
-    Without a sheet each file counts as a patient of its own.
+    Without a sheet each file counts as a patient of its own. Files beyond the limits count as unreadable.
 
     Raises:
         DatasetError: the folder holds fewer than two classes, or the sheet lacks a column.
@@ -83,11 +83,13 @@ def from_folder(folder: Path, spec: PreprocessingSpec) -> Dataset:
             for path in sorted(folder.glob("*/*"))
             if path.is_file()
         ]
-    return _read(items, spec, f"{folder} (one sub-folder for each class)")
+    return _read(items, spec, limits or Limits(), f"{folder} (one sub-folder for each class)")
 
 
-def from_labels(pool: sa.Engine, store: Store, spec: PreprocessingSpec) -> Dataset:
+def from_labels(pool: sa.Engine, store: Store, spec: PreprocessingSpec, *, limits: Limits | None = None) -> Dataset:
     """Read the images that have a label in the database; where two sources disagree, the newest label counts.
+
+    Files beyond the limits count as unreadable.
 
     Raises:
         DatasetError: there are labels of fewer than two classes.
@@ -99,14 +101,14 @@ def from_labels(pool: sa.Engine, store: Store, spec: PreprocessingSpec) -> Datas
     def reader(key: str, etag: str) -> Callable[[], bytes]:
         return lambda: store.read(key, etag)
 
-    return _read([Labelled(reader(*row[:2]), row[2], row[3]) for row in rows], spec, "the labels in the database")
+    items = [Labelled(reader(*row[:2]), row[2], row[3]) for row in rows]
+    return _read(items, spec, limits or Limits(), "the labels in the database")
 
 
-def _read(items: Iterable[Labelled], spec: PreprocessingSpec, where: str) -> Dataset:
+def _read(items: Iterable[Labelled], spec: PreprocessingSpec, limits: Limits, where: str) -> Dataset:
     from models.training import data_fingerprint
 
     cv2.setNumThreads(1)
-    limits = Limits()
 
     def one(item: Labelled) -> tuple[NDArray[np.uint8], str, str, str, bool] | None:
         try:

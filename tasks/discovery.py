@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from infra.storage import Store
 
 PAGES_AHEAD = 8
+APART_AFTER, GIVEN_UP_AFTER = 2, 4
+"""Runs that died at work on an image before it gets a shard of its own, and before it is given up."""
 OUR_OWN = ("models/", "reports/")
 """What the system itself writes into the bucket; never scored, whatever prefix is listed."""
 
@@ -35,6 +37,15 @@ class Reference:
     etag: str
     size: int
     made: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A commit's worth of claimed images; a `suspect` one holds a single image that runs may have died of."""
+
+    number: int
+    images: int
+    suspect: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,32 +100,29 @@ def discover(pool: sa.Engine, store: Store, settings: Settings, prefixes: Iterab
         return Discovered(listed, cursor.rowcount, skipped)
 
 
-def claim(pool: sa.Engine, settings: Settings, run_id: UUID, *, retry_failed: bool) -> list[tuple[int, int]]:
+def claim(pool: sa.Engine, settings: Settings, run_id: UUID, *, retry_failed: bool) -> list[Shard]:
     """Claim what waits in the bucket for this run, in shards; the caller holds the bucket's lock.
 
     Waiting are new images, what a dead run left, and (with `retry_failed`) failed images with attempts left. An image
-    whose runs keep stopping gets a shard of its own at the end, and after twice `max_attempts` it is given up.
-
-    Returns:
-        (shard number, number of images) of every shard.
+    that was at work when runs died gets a shard of its own at the end, and is given up if they go on dying of it.
     """
+    asked = {
+        "bucket": settings.bucket,
+        "run_id": str(run_id),
+        "shard_size": settings.shard_size,
+        "retry_failed": retry_failed,
+        "max_attempts": settings.max_attempts,
+        "apart_after": APART_AFTER,
+        "given_up_after": GIVEN_UP_AFTER,
+    }
     with database.transaction(pool) as cursor:
-        cursor.execute(
-            query("claim"),
-            {
-                "bucket": settings.bucket,
-                "run_id": str(run_id),
-                "shard_size": settings.shard_size,
-                "retry_failed": retry_failed,
-                "max_attempts": settings.max_attempts,
-            },
-        )
-        cursor.execute(query("claimed_shards"), {"run_id": str(run_id)})
-        return [(int(shard), int(count)) for shard, count in cursor.fetchall()]
+        cursor.execute(query("claim"), asked)
+        cursor.execute(query("claimed_shards"), asked)
+        return [Shard(*row) for row in cursor.fetchall()]
 
 
-def references(pool: sa.Engine, run_id: UUID, shard: int) -> list[Reference]:
-    """Return the images of one shard that are still to be decided."""
+def begin(pool: sa.Engine, run_id: UUID, shard: int) -> list[Reference]:
+    """Return the images of one shard that are still to be decided, and note that work on them begins."""
     with database.transaction(pool) as cursor:
-        cursor.execute(query("shard_references"), {"run_id": str(run_id), "shard": shard})
+        cursor.execute(query("begin_shard"), {"run_id": str(run_id), "shard": shard})
         return [Reference(*row) for row in cursor.fetchall()]

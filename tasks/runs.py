@@ -46,15 +46,6 @@ class Counts:
         return self.quarantined + self.failed
 
 
-@dataclass(frozen=True, slots=True)
-class ShardOutcome:
-    """One shard after its commit: how many of its images were bad."""
-
-    shard: int
-    bad: int
-    total: int
-
-
 def start(
     pool: sa.Engine, run_id: UUID, flow_run_id: UUID | None, bucket: str, night: date, code_version: str,
     settings: dict[str, Any],
@@ -111,18 +102,20 @@ def count(pool: sa.Engine, run_ids: Sequence[UUID]) -> Counts:
         return Counts(*cursor.fetchall()[0])
 
 
-def judge(settings: Settings, whole: Counts, shards: Sequence[ShardOutcome]) -> str | None:
-    """Return why the night must be held, or None: the share of bad images is too high, in the run or in a shard."""
+def judge(pool: sa.Engine, settings: Settings, run_ids: Sequence[UUID]) -> str | None:
+    """Return why the night must be held, or None: the share of bad images is too high, in the runs or in a shard."""
     from tasks.validation import bad_share_exceeded
 
-    least = settings.bad_share_min_images
-    over_run = bad_share_exceeded(whole.bad, whole.discovered, settings.max_bad_share_run, least)
-    if over_run:
+    whole, least = count(pool, run_ids), settings.bad_share_min_images
+    if over_run := bad_share_exceeded(whole.bad, whole.discovered, settings.max_bad_share_run, least):
         return over_run
-    in_shards = (
-        (one.shard, bad_share_exceeded(one.bad, one.total, settings.max_bad_share_shard, least)) for one in shards
-    )
-    return next((f"in shard {shard} {why}" for shard, why in in_shards if why), None)
+    with database.transaction(pool) as cursor:
+        cursor.execute(query("shard_shares"), {"run_ids": [str(one) for one in run_ids]})
+        shares = cursor.fetchall()
+    for shard, bad, total in shares:
+        if in_shard := bad_share_exceeded(bad, total, settings.max_bad_share_shard, least):
+            return f"in shard {shard} {in_shard}"
+    return None
 
 
 def finish(

@@ -80,7 +80,8 @@ class Nights:
         run_id = run_id or uuid4()
         self.taken_over = runs.start(self.pool, run_id, None, bucket, night, "1.0", {})
         settings = Settings(s3_bucket=bucket, shard_size=shard_size, max_attempts=3)
-        self.shards = discovery.claim(self.pool, settings, run_id, retry_failed=retry_failed)
+        self.claimed = discovery.claim(self.pool, settings, run_id, retry_failed=retry_failed)
+        self.shards = [(one.number, one.images) for one in self.claimed]
         return run_id
 
     def lineage(self, run_id: UUID, model: str = MODEL, night: date = NIGHT) -> Lineage:

@@ -1,3 +1,10 @@
+-- The images that a dead run was at work on: one of them may be what it died of.
+update cxr.images i
+set crashes = crashes + 1
+from cxr.runs dead
+where dead.run_id = i.run_id and dead.bucket = %(bucket)s and dead.run_id <> %(run_id)s and dead.state = 'running'
+  and dead.flow = %(flow)s and i.state = 'pending' and i.begun;
+
 -- The caller holds the bucket's lock, so a run of this bucket that still says running has died. What it committed is
 -- judged and published together with the run that takes over. What a held run had taken over waits with it for a
 -- person's word.

@@ -1,21 +1,23 @@
 -- Claim what waits in this bucket and lay it out in shards: new images, those that a dead run left behind, and failed
 -- ones that deserve another try. The caller holds the bucket's lock, so nobody else is claiming.
 
--- An image that was claimed again and again and never decided may be what stopped those runs (a decoder that crashes on
--- it takes the process with it). It first gets a shard of its own, behind the others, and is given up in the end.
+-- An image that was alone at work when its run died, again, is what it died of: a decoder that crashes on it takes the
+-- process with it. It is given up.
 update cxr.images
-set state = 'failed', decided_at = now(), run_id = %(run_id)s, shard = null,
-    reason = 'given up: ' || attempts || ' runs stopped while they were at work on it; cxr replay takes it again'
-where bucket = %(bucket)s and state = 'pending' and attempts >= 2 * %(max_attempts)s;
+set state = 'failed', decided_at = now(), run_id = %(run_id)s, shard = null, attempts = %(max_attempts)s,
+    reason = 'given up: ' || crashes || ' runs died while they were at work on it; cxr replay takes it again'
+where bucket = %(bucket)s and state = 'pending' and crashes >= %(given_up_after)s;
 
+-- One that was at work when runs died gets a shard of its own, behind the others; the worst suspects come last.
 with waiting as (
-    select image_id, state = 'pending' and attempts >= %(max_attempts)s as suspect
+    select image_id, crashes, state = 'pending' and crashes >= %(apart_after)s as suspect
     from cxr.images
     where bucket = %(bucket)s
       and (state = 'pending' or (%(retry_failed)s and state = 'failed' and attempts < %(max_attempts)s))
 ), counted as (
-    select image_id, suspect, row_number() over (partition by suspect order by image_id) - 1 as place,
-           count(*) filter (where not suspect) over () as unsuspected
+    select image_id, suspect, count(*) filter (where not suspect) over () as unsuspected,
+           row_number() over (partition by suspect
+                              order by case when suspect then crashes end, image_id) - 1 as place
     from waiting
 ), laid_out as (
     select image_id,
@@ -24,7 +26,7 @@ with waiting as (
     from counted
 )
 update cxr.images i
-set state = 'pending', reason = null, run_id = %(run_id)s, shard = w.shard, attempts = i.attempts + 1, decided_at = null
+set state = 'pending', reason = null, run_id = %(run_id)s, shard = w.shard, begun = false, decided_at = null
 from laid_out w
 -- The states again: a dead run's last commit may land while this waits for its rows.
 where w.image_id = i.image_id and i.state in ('pending', 'failed')

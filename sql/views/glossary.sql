@@ -48,7 +48,7 @@ begin
             ('mean', 'Mean grey value, 0 black to 1 white.'),
             ('std', 'Standard deviation of the grey values, in units of the grey range.'),
             ('contrast', 'Distance between the 5th and the 95th percentile of grey, 0 to 1.'),
-            ('attempts', 'How many runs have tried it.'),
+            ('attempts', 'How many runs ended with it failed.'),
             ('decided_at', 'When its state was decided.'),
             ('flow', 'What ran.'),
             ('flow_run_id', 'Its flow run in Prefect.'),

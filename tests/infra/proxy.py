@@ -1,4 +1,4 @@
-"""A TCP proxy that can cut connections, to see what a client does when the network breaks."""
+"""A proxy that cuts connections and a server that falls silent, to see what a client does when the network breaks."""
 
 from __future__ import annotations
 
@@ -57,3 +57,34 @@ class CuttingProxy:
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
+
+
+class SilentServer:
+    """Accepts connections, reads what comes, says the same words to each and then nothing more."""
+
+    def __init__(self, words: bytes = b"") -> None:
+        self._words, self._clients = words, list[socket.socket]()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    @property
+    def connections(self) -> int:
+        """How many there were."""
+        return len(self._clients)
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+        for client in self._clients:
+            client.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                self._clients.append(client)
+                client.recv(65536)
+                client.sendall(self._words)

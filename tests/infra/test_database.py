@@ -138,6 +138,20 @@ def test_an_error_rolls_back_and_the_connection_is_usable_again(pool: sa.Engine)
     assert pool.pool.checkedout() == 0  # type: ignore[attr-defined]
 
 
+def test_both_ends_notice_when_the_other_has_vanished(own: EmbeddedPostgres) -> None:
+    """Else the lock of a run whose machine lost its power is held for hours."""
+    pool = database.engine(own.url() + "?keepalives_count=5&options=-c%20statement_timeout%3D7s")
+    with database.transaction(pool) as cursor:
+        raw = cursor.connection
+        assert raw.get_dsn_parameters().items() >= {"keepalives_idle": "30", "keepalives_count": "5"}.items()
+        found = []
+        for name in ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count", "statement_timeout"):
+            cursor.execute(f"show {name}")
+            found.append(cursor.fetchall()[0][0])
+        assert found == ["60", "10", "3", "7s"]
+    pool.dispose()
+
+
 def test_a_deadlock_is_worth_another_try_and_a_constraint_is_not() -> None:
     def coded(kind: type[psycopg2.Error], code: str) -> psycopg2.Error:
         class Coded(kind):  # type: ignore[misc,valid-type]

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from infra.settings import LOCAL_FILE, SERVICE_VARIABLES, Settings, SettingsError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 LOCAL = {
     "CXR_DATABASE_URL": "postgresql://local:local-secret@127.0.0.1/cxr",
@@ -106,3 +103,17 @@ def test_no_secret_is_printed() -> None:
     settings = Settings.load()
     for shown in (repr(settings), str(settings), settings.model_dump_json()):
         assert "local-secret" not in shown
+
+
+def test_a_worker_in_a_temporary_folder_caches_models_in_the_users_own_folder(
+    home: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = tmp_path_factory.mktemp("work")
+    monkeypatch.chdir(work)
+    assert Settings.load().cache == home / "cache"
+    monkeypatch.delenv("CXR_HOME")
+    for value, cache in (("", Path.home() / ".cache"), ("relative", Path.home() / ".cache"), (str(work), work)):
+        monkeypatch.setenv("XDG_CACHE_HOME", value)
+        assert Settings.load().cache == cache / "cxr-nightly"
+    (work / ".cxr").mkdir()
+    assert Settings.load().cache == work / ".cxr" / "cache"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import traceback
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import boto3
 import pytest
-from proxy import CuttingProxy
+from proxy import CuttingProxy, SilentServer
 
 from infra import storage
 from infra.processes import free_port
@@ -114,6 +117,63 @@ def test_a_connection_that_always_breaks_is_given_up_in_words(
     ):
         other(settings, s3_endpoint_url=proxy.url).read(KEY)
     assert "DOE" not in printed(refusal.value)
+
+
+def test_a_store_that_never_answers_is_the_stores_fault_and_its_link_is_tried_once(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "ATTEMPTS", 2)
+    with SilentServer() as server:
+        silent = Store(settings.model_copy(update={"s3_endpoint_url": server.url}), read_timeout_s=0.1)
+        for connections in (3, 5):  # the link and two attempts; then two attempts
+            with pytest.raises(StorageError, match=r"cannot be reached \(ReadTimeoutError\)") as refusal:
+                silent.read(KEY)
+            assert server.connections == connections
+    assert "DOE" not in printed(refusal.value)
+
+
+def test_a_store_that_hangs_up_without_a_word_is_the_stores_fault(
+    settings: Settings, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "ATTEMPTS", 2)
+    with (
+        CuttingProxy(object_store.url, cuts=10_000, after=0) as proxy,
+        pytest.raises(StorageError, match=r"cannot be reached \(ConnectionClosedError\)"),
+    ):
+        other(settings, s3_endpoint_url=proxy.url).read(KEY)
+    assert proxy.connections == 3
+
+
+def test_a_body_that_stalls_is_tried_again_and_is_that_objects_fault(settings: Settings) -> None:
+    begun = b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\nETag: "e"\r\n\r\nbegun'
+    with SilentServer(begun) as server:
+        stalling = Store(settings.model_copy(update={"s3_endpoint_url": server.url}), read_timeout_s=0.1)
+        with pytest.raises(ObjectError, match=r"broke off 5 times \(ReadTimeoutError\)"):
+            stalling.read(KEY)
+        assert server.connections == 6
+
+
+def test_credentials_that_cannot_be_had_are_no_objects_fault(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soon = (datetime.now(UTC) + timedelta(seconds=30)).isoformat()  # so near that they are renewed before they are used
+    keys = {"Version": 1, "AccessKeyId": "key", "SecretAccessKey": "secret", "SessionToken": "t", "Expiration": soon}
+    answer = tmp_path / "answer"
+    answer.write_text(json.dumps(keys))
+    (tmp_path / "config").write_text(f"[default]\ncredential_process = cat {answer}\n")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers the files it has read
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    expiring = other(settings, aws_access_key_id=None, aws_secret_access_key=None)
+    answer.unlink()
+    said = r"no credentials for the object store \(CredentialRetrievalError\)"
+    with pytest.raises(StorageError, match=said):
+        expiring.read(KEY)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    with pytest.raises(StorageError, match=said):
+        other(settings, aws_access_key_id=None, aws_secret_access_key=None)
 
 
 def test_an_object_is_fetched_into_a_file_or_its_absence_is_said(store: Store, tmp_path: Path) -> None:

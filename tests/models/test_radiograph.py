@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import tracemalloc
 import zlib
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
+from models import radiograph
 from models.phantom import FORMATS, draw, encode
 from models.radiograph import Limits, Measurement, read
 
@@ -165,11 +169,57 @@ def test_crumbs_are_a_reason(data: bytes) -> None:
     assert found.problem
 
 
-def test_a_row_for_a_data_frame_holds_everything_measured() -> None:
-    row = measured(encode(PICTURE, "png-grey-8")).as_row()
-    assert None not in {name: value for name, value in row.items() if name != "problem"}.values()
-    assert row["aspect"] == pytest.approx(200 / 240)
-    assert row["contrast"] == pytest.approx(row["p95"] - row["p05"])
+def test_of_a_good_file_everything_is_measured() -> None:
+    found = measured(encode(PICTURE, "png-grey-8"))
+    assert [name for name, value in dataclasses.asdict(found).items() if value is None] == ["problem"]
+    assert found.aspect == pytest.approx(200 / 240)
+    assert found.contrast == pytest.approx(float(found.p95 or 0) - float(found.p05 or 0))
+
+
+def test_the_first_picture_of_a_jpeg_with_several_is_read_as_a_jpeg() -> None:
+    data = save(Image.fromarray(GREY), "MPO", save_all=True, append_images=[Image.fromarray(GREY[:50, :50])])
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.format == "MPO"
+    pixels, found = read(data, LIMITS)
+    assert pixels is not None
+    assert (found.format, found.problem, pixels.shape) == ("JPEG", None, GREY.shape)
+    assert np.abs(pixels.astype(int) - GREY).mean() < 2
+    assert not measured(data[: len(data) // 2]).decodable
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("rows", [1, 255, 256, 257, 700])
+def test_making_a_film_opaque_block_by_block_changes_no_pixel(kind: type, rows: int) -> None:
+    top = int(np.iinfo(kind).max)
+    stored = np.random.default_rng(rows).integers(0, top + 1, (rows, 301, 4), kind)
+    stored[: rows // 2, :, 3] = top
+    at_once = (stored[:, :, :3] * (stored[:, :, 3].astype(np.float32) / top)[:, :, None]).astype(kind)
+    done, data = cv2.imencode(".png", stored)
+    assert done
+    pixels, found = read(data.tobytes(), LIMITS)
+    assert pixels is not None
+    assert np.array_equal(pixels, cv2.cvtColor(at_once, cv2.COLOR_BGR2GRAY))
+    step = max(1, min(stored.shape[:2]) // 256)
+    sparse = at_once[::step, ::step].astype(np.float32)
+    assert found.colour == pytest.approx((sparse.max(axis=2) - sparse.min(axis=2)).mean() / top, rel=1e-5)
+
+
+def test_a_large_film_with_alpha_takes_little_more_memory_than_its_pixels() -> None:
+    stored = np.full((4000, 1000, 4), 30_000, np.uint16)
+    tracemalloc.start()
+    grey, _ = radiograph._grey(stored)  # noqa: SLF001 - the decoder's own memory is not Python's to count
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < grey.nbytes + stored.nbytes / 2
+
+
+def test_text_burnt_into_a_12_bit_film_leaves_its_statistics_as_they_are() -> None:
+    film = np.rint(PICTURE * 4095).astype(np.uint16)
+    clean = measured(save(Image.fromarray(film)))
+    film[10:22, 180:183] = film[19:22, 180:188] = 65535  # an L for the left
+    marked = measured(save(Image.fromarray(film)))
+    for name in ("mean", "std", "contrast", "black_share", "white_share", "peak_share"):
+        assert getattr(marked, name) == pytest.approx(getattr(clean, name), abs=0.02), name
 
 
 def test_the_real_originals_all_decode_and_none_counts_as_made(xrays: Path) -> None:

@@ -20,7 +20,7 @@ import pytest
 
 from models import artifact, devices, engines
 from models.conversion import converted
-from models.runtime import RuntimeUnfit, load_runtime
+from models.runtime import RuntimeUnfit, _keras, _keras_on_gpu, load_runtime
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -93,9 +93,33 @@ def test_an_images_probabilities_do_not_depend_on_its_batch(
     assert runtime.predict(images[:0]).shape == (0, 3)
 
 
-def test_a_number_of_threads_can_be_set(saved: Any, cache: Path, images: NDArray[np.uint8]) -> None:
-    one, all_threads = load(saved, cache, threads=1), load(saved, cache)
-    assert np.allclose(one.predict(images), all_threads.predict(images), atol=1e-5)
+def test_a_gpu_on_which_the_model_cannot_be_built_is_left_for_the_next_runtime(saved: Any, tmp_path: Path) -> None:
+    loaded = artifact.load(saved.folder, saved.metadata.model_sha256)
+    with pytest.raises(RuntimeUnfit, match=r"keras on the GPU \(no_such_policy\) does not score: .+"):
+        _keras_on_gpu(loaded, 8, "no_such_policy")
+    (tmp_path / "model.keras").write_bytes(b"nothing")
+    unreadable = replace(loaded, folder=tmp_path)
+    with pytest.raises(RuntimeUnfit, match=r"not a \.keras file"):
+        _keras_on_gpu(unreadable, 8)
+    with pytest.raises(artifact.ArtifactError, match=r"not a \.keras file"):
+        _keras(unreadable, 8, gpu=False)
+
+
+def test_a_backend_that_fails_when_asked_for_gpus_leaves_scoring_to_openvino(saved: Any, cache: Path) -> None:
+    load(saved, cache)
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom models import devices\nfrom models.runtime import load_runtime\n"
+        "devices.GPU_NODES = ('/',)\n"  # as if the driver were there, so that the backend is asked
+        "runtime = load_runtime(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))\n"
+        "print(runtime.name, *runtime.notes, sep='\\n')"
+    )
+    command = [sys.executable, "-c", program, str(saved.folder), saved.metadata.model_sha256, str(cache)]
+    environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+    environment["KERAS_BACKEND"] = "missing"
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env=environment)
+    name, note, *_ = done.stdout.splitlines()
+    assert name.startswith("openvino-")
+    assert note.startswith("the Keras backend cannot say whether there is a GPU: ")
 
 
 @NO_GPU

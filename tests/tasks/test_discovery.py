@@ -60,7 +60,7 @@ def test_objects_with_odd_names_are_found_once_and_can_be_read(
     assert {key for (key,) in db.rows("select object_key from cxr.images")} == {f"incoming/{key}" for key in ODD}
     assert find(pool, store, settings).new == 0
     run_id = nights.begin(bucket=settings.bucket)
-    for reference in discovery.references(pool, run_id, 0):
+    for reference in discovery.begin(pool, run_id, 0):
         assert store.read(reference.key, reference.etag) == b"x"
     assert max(len(key) for key in ODD) > 880
 
@@ -86,7 +86,7 @@ def test_an_older_file_put_back_is_the_newest_version_again(
         put(store, "a.png", data=content)
         find(pool, store, settings)
     run_id = nights.begin(bucket=settings.bucket)
-    first, second = (one.image_id for one in discovery.references(pool, run_id, 0))
+    first, second = (one.image_id for one in discovery.begin(pool, run_id, 0))
     nights.commit(run_id, scored(first, "first", "NORMAL"), scored(second, "second", "PNEUMONIA"))
     nights.finish(run_id)
     assert db.rows("select predicted_class from analysis.latest_prediction") == [("NORMAL",)]
@@ -183,8 +183,8 @@ def test_the_number_of_statements_does_not_grow_with_the_objects(
             "insert into cxr.runs (run_id, flow, bucket, night, code_version) values (%s, 'f', 'b', now(), '1')",
             (str(run_id),),
         )
-    assert discovery.claim(pool, settings, run_id, retry_failed=True) == [(0, objects)]
-    assert len(discovery.references(pool, run_id, 0)) == objects
+    assert discovery.claim(pool, settings, run_id, retry_failed=True) == [discovery.Shard(0, objects, suspect=False)]
+    assert len(discovery.begin(pool, run_id, 0)) == objects
     assert len(log.statements) <= 12
 
 
@@ -212,7 +212,7 @@ def test_a_claim_lays_everything_out_in_shards_of_the_asked_size(nights: Nights)
     nights.listed("other", bucket="other")
     run_id = nights.begin(shard_size=3)
     assert nights.shards == [(0, 3), (1, 3), (2, 1)]
-    ids = [[one.image_id for one in discovery.references(nights.pool, run_id, n)] for n in range(3)]
+    ids = [[one.image_id for one in discovery.begin(nights.pool, run_id, n)] for n in range(3)]
     assert [len(shard) for shard in ids] == [3, 3, 1]
     assert [*ids[0], *ids[1], *ids[2]] == sorted([*ids[0], *ids[1], *ids[2]])
 
@@ -222,8 +222,8 @@ def test_what_a_dead_run_left_is_claimed_and_what_it_decided_is_not(nights: Nigh
     dead = nights.begin()
     nights.commit(dead, scored(one, "x"), quarantined(two))
     run_id = nights.begin()
-    assert [reference.image_id for reference in discovery.references(nights.pool, run_id, 0)] == [three]
-    assert discovery.references(nights.pool, dead, 0) == []
+    assert [reference.image_id for reference in discovery.begin(nights.pool, run_id, 0)] == [three]
+    assert discovery.begin(nights.pool, dead, 0) == []
 
 
 def test_a_failed_image_is_tried_on_so_many_nights_and_then_left(db: Database, nights: Nights) -> None:
@@ -253,18 +253,36 @@ def test_a_failed_image_that_is_scored_later_counts_for_the_later_night_only(nig
     assert runs.count(nights.pool, [second]).scored == 1
 
 
-def test_an_image_that_stops_its_runs_is_set_apart_and_given_up_in_the_end(db: Database, nights: Nights) -> None:
-    good, poison = nights.listed("good", "poison")
-    layouts = []
-    for night in range(7):
-        run_id = nights.begin(shard_size=8)
-        layouts.append(nights.shards)
-        if night == 3:  # the first run in which the two are apart: the good one is committed, then the process dies
-            nights.commit(run_id, scored(good, "x"))
-    assert layouts == [[(0, 2)], [(0, 2)], [(0, 2)], [(0, 1), (1, 1)], [(0, 1)], [(0, 1)], []]
+def test_an_image_that_kills_its_runs_is_set_apart_behind_the_others_and_given_up_in_the_end(
+    db: Database, nights: Nights
+) -> None:
+    poison, *good = nights.listed("poison", "a", "b", "c", "d")
+    decided = []
+    for _ in range(5):
+        run_id = nights.begin(shard_size=3)
+        done = 0
+        for shard in nights.claimed:
+            images = [one.image_id for one in discovery.begin(nights.pool, run_id, shard.number)]
+            if poison in images:
+                break  # the process is gone
+            nights.commit(run_id, *(scored(one, str(one)) for one in images))
+            done += len(images)
+        decided.append(done)
+    assert decided == [0, 0, 2, 2, 0]
     state, reason = db.rows("select state, reason from cxr.images where image_id = %s", poison)[0]
     assert state == "failed"
-    assert "given up: 6 runs stopped" in reason
+    assert "given up: 4 runs died" in reason
+    assert {row[0] for row in db.rows("select state from cxr.images where image_id = any(%s)", good)} == {"scored"}
+
+
+def test_runs_that_end_in_order_blame_no_image(db: Database, nights: Nights) -> None:
+    nights.listed("a", "b")
+    for _ in range(6):
+        run_id = nights.begin()
+        discovery.begin(nights.pool, run_id, 0)
+        nights.finish(run_id, "failed")
+    assert nights.claimed == [discovery.Shard(0, 2, suspect=False)]
+    assert db.rows("select distinct crashes, state from cxr.images") == [(0, "pending")]
 
 
 def test_what_the_system_itself_wrote_is_never_found(

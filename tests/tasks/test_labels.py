@@ -121,7 +121,7 @@ def test_labels_in_the_database_give_the_newest_word_on_each_content(
     discovery.discover(nights.pool, store, settings, ["incoming/"])
     run_id = nights.begin(bucket=settings.bucket)
     results = []
-    for one in discovery.references(nights.pool, run_id, 0):
+    for one in discovery.begin(nights.pool, run_id, 0):
         measurement = read(store.read(one.key), Limits())[1]
         results.append(
             Result(

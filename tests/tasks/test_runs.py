@@ -10,7 +10,7 @@ from nights import Nights, failed, quarantined, scored
 
 from infra.settings import Settings
 from tasks import replay, runs
-from tasks.runs import Counts, RunError, ShardOutcome
+from tasks.runs import Counts, RunError
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -166,13 +166,44 @@ def test_counts_tell_what_is_undecided(nights: Nights) -> None:
     assert (counts.pending, counts.bad, counts.duplicate) == (1, 2, 1)
 
 
-def test_too_many_bad_images_hold_the_night_but_not_in_a_small_one() -> None:
+@pytest.mark.parametrize(
+    ("bad", "total", "shard_size", "held"),
+    [(7, 20, 256, "7 of 20"), (6, 20, 256, None), (19, 19, 256, None), (25, 125, 25, "in shard 0")],
+)
+def test_too_many_bad_images_hold_the_night_but_not_in_a_small_one(
+    nights: Nights, bad: int, total: int, shard_size: int, held: str | None
+) -> None:
     settings = Settings(max_bad_share_run=0.3, max_bad_share_shard=0.8, bad_share_min_images=20)
-    assert runs.judge(settings, Counts(20, 13, 7, 0, 0), []) is not None
-    assert runs.judge(settings, Counts(20, 14, 3, 3, 0), []) is None
-    assert runs.judge(settings, Counts(19, 0, 19, 0, 0), []) is None
-    shards = [ShardOutcome(0, 0, 100), ShardOutcome(1, 25, 25)]
-    assert "shard 1" in str(runs.judge(settings, Counts(125, 100, 25, 0, 0), shards))
+    ids = nights.listed(*(f"{n}" for n in range(total)))
+    dead = nights.begin(shard_size=shard_size)
+    nights.commit(dead, *(quarantined(one) for one in ids[:bad]))
+    run_id = nights.begin(shard_size=shard_size)
+    nights.commit(run_id, *(scored(one, str(one)) for one in ids[bad:]))
+    assert (held or "") in str(runs.judge(nights.pool, settings, [run_id, dead]))
+    assert bool(held) == bool(runs.judge(nights.pool, settings, [run_id, dead]))
+
+
+def test_a_run_that_was_taken_over_is_published_with_the_counts_of_what_it_decided(
+    db: Database, nights: Nights
+) -> None:
+    one, two, three = nights.listed("a", "b", "c")
+    dead = nights.begin()
+    nights.commit(dead, scored(one, "x"), quarantined(two))
+    run_id = nights.begin()
+    nights.commit(run_id, scored(three, "y"))
+    nights.finish(run_id)
+    counts = "select discovered, scored, quarantined from cxr.runs where run_id = %s"
+    assert db.rows(counts, str(dead)) == [(2, 1, 1)]
+    assert db.rows(counts, str(run_id)) == [(1, 1, 0)]
+
+
+def test_what_a_run_at_work_decided_is_not_replayed_and_what_it_took_over_is(nights: Nights) -> None:
+    one, _ = nights.listed("a", "b")
+    dead = nights.begin()
+    nights.commit(dead, quarantined(one))
+    assert replay.requeue(nights.pool, "b") == 0
+    run_id = nights.begin()
+    assert replay.requeue(nights.pool, "b", run_id=run_id) == 1
 
 
 def test_the_newest_report_is_found_and_none_is_said(db: Database, nights: Nights) -> None:
@@ -230,4 +261,4 @@ def test_what_was_replayed_is_scored_by_the_next_run_with_all_its_attempts(
     nights.commit(run_id, scored(unscored["low"], "l"), scored(unscored["colour"], "c"))
     nights.finish(run_id)
     row = "select state, reason, failed_expectations, attempts from cxr.images where image_id = %s"
-    assert db.rows(row, unscored["low"]) == [("scored", None, [], 1)]
+    assert db.rows(row, unscored["low"]) == [("scored", None, [], 0)]

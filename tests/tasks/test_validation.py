@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -77,6 +78,15 @@ def test_no_phantom_is_quarantined(tmp_path: Path) -> None:
     made = phantom.write_phantoms(tmp_path, len(phantom.FORMATS), seed=3)
     shard = validate(range(len(made)), [measured(one.path.read_bytes()) for one in made], LIMITS)
     assert [(made[at].format, verdict.reason) for at, verdict in enumerate(shard.verdicts) if verdict.failed] == []
+
+
+@pytest.mark.parametrize("label", phantom.CLASSES)
+def test_white_text_burnt_into_a_12_bit_film_does_not_quarantine_it(label: str) -> None:
+    film = np.rint(phantom.draw(label, 1, 0, 4, (800, 700)) * 4095).astype(np.uint16)
+    text = cv2.putText(np.zeros(film.shape, np.uint8), "R AP", (520, 60), cv2.FONT_HERSHEY_SIMPLEX, 0.9, 255, 2)
+    film[text > 127] = 65535
+    assert 0.0005 < (film == 65535).mean() < 0.005
+    assert verdict(measured(png(film))) == Verdict(7, (), None)
 
 
 def test_each_spoiled_file_fails_first_of_all_the_check_it_was_made_to_fail(tmp_path: Path) -> None:

@@ -98,6 +98,8 @@ create table cxr.images (
     std                 real,
     contrast            real,
     attempts            integer     not null default 0,
+    crashes             integer     not null default 0,
+    begun               boolean     not null default false,
     run_id              uuid references cxr.runs,
     shard               integer,
     discovered_at       timestamptz not null default now(),
@@ -116,7 +118,9 @@ comment on table cxr.images is 'One row per object version (bucket, key, etag) a
 comment on column cxr.images.state is
     'pending until its run decides; then scored, quarantined (failed expectations), failed (could not be fetched or scored) or duplicate.';
 comment on column cxr.images.run_id is 'The run that decided, or that has claimed a pending image.';
-comment on column cxr.images.attempts is 'How many runs have claimed it.';
+comment on column cxr.images.attempts is 'How many runs ended with this image failed.';
+comment on column cxr.images.crashes is 'How many runs died without a word while they were at work on it.';
+comment on column cxr.images.begun is 'The run that has claimed it is at work on it.';
 
 -- A unique constraint on a partitioned table must contain the partition key, so the promise "one prediction per
 -- content and model version" is kept by this small table, written in the same transaction.

@@ -1,0 +1,4 @@
+-- Dropped and made anew by each migration: `create or replace` cannot take a column away or change its place.
+drop view if exists analysis.prediction_history, analysis.latest_prediction, analysis.class_probabilities,
+    analysis.night_summary, analysis.quarantine, analysis.runs;
+drop view if exists cxr.published_predictions, cxr.champion;
