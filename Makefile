@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/python
+# The lock is complete, so pip has nothing to resolve; left to resolve, it would ask for the newest version of a package
+# that another one wants with extras, and stop because that one is not in the lock.
+LOCKED := --quiet --disable-pip-version-check --no-deps --require-hashes
 
 .PHONY: demo down test check format lock bench screenshots clean
 
@@ -36,12 +39,12 @@ bench: .venv/dev
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 	  { echo "Python 3.11 to 3.13 is needed; $(PYTHON) is $$($(PYTHON) --version). Set PYTHON=python3.11" >&2; exit 1; }
 	test -x $(RUN) || $(PYTHON) -m venv .venv
-	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(RUN) -m pip install $(LOCKED) -r requirements.lock
 	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
 .venv/dev: requirements-dev.lock .venv/runtime
-	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(RUN) -m pip install $(LOCKED) -r requirements-dev.lock
 	touch $@
 
 clean:
