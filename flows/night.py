@@ -8,7 +8,7 @@ from uuid import UUID
 
 import typer
 
-from flows.session import connected, require_prefect
+from flows.session import connected, require_services
 from infra.settings import Settings
 
 Prefixes = Annotated[
@@ -38,9 +38,7 @@ def score(
 
 def run_flow(date: datetime | None, prefixes: list[str] | None, *, discover: bool) -> None:
     """Run the flow in this process and end the command with its verdict."""
-    settings = Settings.load()
-    _ = settings.database, settings.bucket  # what is not set is said before Prefect starts anything
-    require_prefect(settings)
+    require_services(Settings.load())
     from flows.scoring import nightly_scoring
 
     state = nightly_scoring(
@@ -131,7 +129,11 @@ def report(
         key = report_key(pool, run)
     store = Store(settings)
     if save:
-        Path(save).write_bytes(store.read(key))
+        page = store.read(key)
+        try:
+            Path(save).write_bytes(page)
+        except OSError as error:
+            raise typer.BadParameter(f"{save} cannot be written: {error.strerror}", param_hint="--save") from None
         typer.echo(f"written to {save}")
     else:
         typer.echo(store.presigned(key))

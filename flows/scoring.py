@@ -77,7 +77,7 @@ def nightly_scoring(
     this = Run(settings, night, UUID(str(flow_run.id)) if flow_run.id else uuid4())
     try:
         if not this.patiently(this.lock.acquire):
-            message = "Skipped: another run is scoring this bucket; what is new is scored there or by the next run"
+            message = "another run is scoring this bucket; what is new is scored there or by the next run"
             this.log.info("run %s: %s", this.run_id, message)
             return Completed(name="Skipped", message=message)
         try:
@@ -123,6 +123,10 @@ def find_new_images(this: Run, prefixes: list[str]) -> None:
     """List the bucket and write a row for each object that is not known yet."""
     found = this.patiently(lambda: discovery.discover(this.pool, this.store, this.settings, prefixes))
     this.skipped = found.skipped
+    if not found.listed and not found.skipped:
+        this.note(
+            ["nothing at all lies under the prefixes that were listed; if that is a surprise, check CXR_PREFIXES"]
+        )
     this.log.info(
         "run %s: %d objects listed under %d prefixes, %d new; %d are no images by their suffix",
         this.run_id, found.listed, len(prefixes), found.new, found.skipped,
@@ -231,6 +235,8 @@ def conclude(this: Run) -> tuple[str, str]:
     found = this.patiently(lambda: gather(this.pool, this.run_id, this.run_ids, outcome, wording))
     docs_key, report_key = write_reports(this, found) if whole.discovered else (None, None)
     headline = reporting.headline(found)
+    if not whole.discovered:
+        headline = "; ".join([headline, *this.notes])
     if held:
         headline += f". Look at the report, then: cxr release {this.run_id} --reason '...', or cxr replay"
     this.patiently(

@@ -32,12 +32,13 @@ def prepare_prefect(settings: Settings) -> None:
         os.environ["PREFECT_API_URL"] = settings.prefect_api_url
 
 
-def require_prefect(settings: Settings) -> None:
-    """Point Prefect at its server and see that it answers.
+def require_services(settings: Settings) -> None:
+    """See that database and bucket are named, point Prefect at its server, and see that it answers.
 
     Raises:
-        SettingsError: no server is named, or it does not answer.
+        SettingsError: one is not named, or Prefect does not answer: it would start a server of its own.
     """
+    _ = settings.database, settings.bucket
     if not settings.prefect_api_url:
         raise SettingsError("PREFECT_API_URL is not set and no local stack is running: set it, or start one: `cxr up`")
     prepare_prefect(settings)

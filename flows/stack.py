@@ -10,7 +10,7 @@ import sqlalchemy as sa
 import typer
 from dotenv import dotenv_values
 
-from flows.session import PREFECT_DEFAULTS, connected, prepare_prefect
+from flows.session import PREFECT_DEFAULTS, connected, require_services
 from infra import database, local, statefolder
 from infra.postgres import programs
 from infra.settings import LOCAL_FILE, Settings, SettingsError, home
@@ -108,7 +108,7 @@ def serve() -> None:
     prefect.yaml.
     """
     settings = Settings.load()
-    prepare_prefect(settings)
+    require_services(settings)
     from flows.deployments import serve_all
 
     serve_all(settings)

@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     """Address under which the bucket's ``reports/`` folder can be opened in a browser; without one, links are s3://."""
 
     # Discovery
-    prefixes: Items = ["incoming/"]
+    prefixes: Items = Field(default=["incoming/"], min_length=1)
     """Prefixes to list, separated by commas.
 
     A date pattern (``incoming/%Y/%m/%d/``) stands for each day of the look-back, %% for a percent sign.

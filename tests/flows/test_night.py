@@ -227,3 +227,9 @@ def logs(run_id: str) -> list[str]:
                 break
             time.sleep(0.1)
     return lines
+
+
+def test_a_night_whose_prefix_holds_nothing_at_all_says_so(site: Site) -> None:
+    state = site.night(prefixes=["incomming/"])
+    assert state.is_completed()
+    assert "check CXR_PREFIXES" in str(state.message)
