@@ -46,22 +46,17 @@ def down() -> None:
 
 def _prepare_database(environment: dict[str, str]) -> None:
     """Migrate the local database and give it a login that is an analyst's."""
+    from sql import schema
+
     pool = database.engine(environment["CXR_DATABASE_URL"])
     password = statefolder.credentials(home())[ANALYST]
     with database.explained(), pool.begin() as connection:
-        revision = schema_migrate(connection)
+        revision = schema.migrate(connection)
         exists = connection.execute(sa.text("select from pg_roles where rolname = :name"), {"name": ANALYST}).first()
         how = f"alter role {ANALYST}" if exists else f"create role {ANALYST} login in role cxr_analyst"
         connection.exec_driver_sql(f"{how} password '{password}'")
     pool.dispose()
     typer.echo(f"Schema at revision {revision}.")
-
-
-def schema_migrate(connection: sa.Connection) -> str | None:
-    """Bring the schema up to date inside the caller's transaction."""
-    from sql import schema
-
-    return schema.migrate(connection)
 
 
 def migrate() -> None:
@@ -70,8 +65,10 @@ def migrate() -> None:
     Needs a login that owns the database (or may create schemas and roles); the flows need only a login that is in
     the role cxr_writer, analysts one in cxr_analyst.
     """
+    from sql import schema
+
     with connected() as (_, pool), pool.begin() as connection:
-        typer.echo(f"schema at revision {schema_migrate(connection)}")
+        typer.echo(f"schema at revision {schema.migrate(connection)}")
 
 
 def psql(
