@@ -1,4 +1,4 @@
-"""The object store: listing, reading and writing objects of one bucket through boto3.
+"""The object store: listing, reading and writing objects of one bucket through boto3, and reading many at a time.
 
 botocore retries what is transient (its "standard" mode: throttling, 5xx, broken connections; exponential back-off with
 jitter). What breaks while a body is read is past botocore's retries, so that, and only that, is retried here.
@@ -11,12 +11,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import boto3
-from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
-    ConnectTimeoutError,
     CredentialRetrievalError,
     HTTPClientError,
     IncompleteReadError,
@@ -28,8 +26,9 @@ from botocore.exceptions import (
 from botocore.exceptions import (
     ConnectionError as BotoConnectionError,
 )
-from botocore.response import StreamingBody
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from infra.fastlane import FastLane
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,9 +38,6 @@ if TYPE_CHECKING:
     from infra.settings import Settings
 
 ATTEMPTS = 5
-OK = 200
-UNSIGNED = {400, 403}
-"""Statuses with which a store answers that does not take signed links."""
 GONE = {"NoSuchKey", "404", "NotFound"}
 REFUSED = {"AccessDenied", "403", "Forbidden"}
 BROKEN_BODY = (IncompleteReadError, ResponseStreamingError, ReadTimeoutError)
@@ -99,15 +95,16 @@ class Store:
             return value.get_secret_value() if value is not None else None
 
         self.bucket = settings.bucket
-        self._by_link = True
         try:
-            self.client = boto3.client(
-                "s3",
-                endpoint_url=settings.s3_endpoint_url,
-                region_name=settings.aws_region,
+            session = boto3.Session(
                 aws_access_key_id=secret(settings.aws_access_key_id),
                 aws_secret_access_key=secret(settings.aws_secret_access_key),
                 aws_session_token=secret(settings.aws_session_token),
+                region_name=settings.aws_region,
+            )
+            self.client = session.client(
+                "s3",
+                endpoint_url=settings.s3_endpoint_url,
                 config=Config(
                     retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
                     max_pool_connections=connections,
@@ -119,6 +116,7 @@ class Store:
             )
         except BAD_CREDENTIALS as error:
             raise StorageError(self._explain(error)) from None
+        self._fast_lane = FastLane(session, self.client, self.bucket, connect_timeout_s, read_timeout_s)
 
     def list(self, prefix: str) -> Iterator[list[Listed]]:
         """Yield the objects under a prefix, page by page (up to 1,000 each).
@@ -143,31 +141,7 @@ class Store:
         reraise=True,
     )
     def _get(self, key: str) -> tuple[bytes, str]:
-        return self._linked(key) or self._asked(key)
-
-    def _linked(self, key: str) -> tuple[bytes, str] | None:
-        """Get an object through a signed link, which takes half of boto3's processor time; None if that fails.
-
-        boto3 is then asked the long way, which knows what each refusal means and what to try again.
-        """
-        if not self._by_link:
-            return None
-        request = AWSRequest("GET", self.presigned(key), stream_output=True)
-        sender: Any = self.client
-        try:
-            # The client's own connections: with its proxies, certificates and time limits.
-            answer = sender._endpoint.http_session.send(request.prepare())  # noqa: SLF001 - botocore has no other way in
-            with closing(StreamingBody(answer.raw, answer.headers.get("Content-Length"))) as body:
-                data = body.read()
-        except (ReadTimeoutError, ConnectTimeoutError):
-            self._by_link = False  # each later try would wait as long, on top of boto3's own
-            return None
-        except (IncompleteReadError, HTTPClientError, BotoConnectionError):
-            return None
-        if answer.status_code == OK and {"ETag", "Content-Length"} <= answer.headers.keys():
-            return data, answer.headers["ETag"].strip('"')
-        self._by_link = answer.status_code not in UNSIGNED
-        return None
+        return self._fast_lane.get(key) or self._asked(key)
 
     def _asked(self, key: str) -> tuple[bytes, str]:
         answer = self.client.get_object(Bucket=self.bucket, Key=key)

@@ -12,7 +12,7 @@ import boto3
 import pytest
 from proxy import CuttingProxy, SilentServer
 
-from infra import storage
+from infra import fastlane, storage
 from infra.processes import free_port
 from infra.storage import ObjectError, StorageError, Store
 
@@ -54,6 +54,48 @@ def test_a_long_listing_comes_in_pages_without_a_gap(store: Store) -> None:
     assert [len(page) for page in pages] == [5, 5, 2]
     assert [item.key for page in pages for item in page] == [f"pages/{number:02}.png" for number in range(12)]
     assert [len(page) for page in store.list("nothing/")] == [0]
+
+
+ODD_KEYS = [
+    "incoming/a b+c%20d.png", "incoming/späť/ß☃.png", "incoming/~tilde^caret.png", "incoming/#hash?query&and=is.png",
+    "incoming/[brackets]{braces}'quotes\".png", "incoming/percent%.png", "incoming/%2F%41.png", "incoming/ space .png",
+    "incoming/" + "long" * 60 + ".png", "incoming/.hidden", "incoming/a\\b.png", "incoming/..png",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", ODD_KEYS)
+def test_an_oddly_named_object_is_read_and_no_other(store: Store, key: str) -> None:
+    store.write(key, key.encode())
+    store.write("incoming/A.png", b"another")
+    assert store.read(key) == key.encode()
+    fast = store._fast_lane.get(key)  # noqa: SLF001 - it may decline, but must not bring another object
+    assert fast is None or fast[0] == key.encode()
+
+
+def test_objects_are_read_in_the_fast_lane(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.write(KEY, b"fast")
+    monkeypatch.setattr(store, "_asked", None)  # boto3's way would fail
+    assert store.read(KEY) == b"fast"
+
+
+def test_the_fast_lane_is_closed_where_it_fails_again_and_again(
+    store: Store, settings: Settings, object_store: ObjectStore
+) -> None:
+    store.write(KEY, bytes(100_000))
+    with CuttingProxy(object_store.url, cuts=10_000, after=0) as proxy:
+        lane = other(settings, s3_endpoint_url=proxy.url)._fast_lane  # noqa: SLF001 - counted through its connections
+        for _ in range(fastlane.FAILURES + 3):
+            assert lane.get(KEY) is None
+        assert proxy.connections == fastlane.FAILURES
+
+
+def test_a_missing_object_does_not_close_the_fast_lane(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(fastlane.FAILURES + 1):
+        with pytest.raises(ObjectError):
+            store.read("incoming/gone.png")
+    store.write(KEY, b"fast")
+    monkeypatch.setattr(store, "_asked", None)
+    assert store.read(KEY) == b"fast"
 
 
 def test_a_deleted_object_is_that_objects_fault(store: Store) -> None:
