@@ -33,7 +33,7 @@ class PreprocessingSpec:
     """centre: the largest centred rectangle of the target's aspect, so that no image is distorted; none: squeezed."""
     low_percentile: float = 0.5
     high_percentile: float = 99.5
-    """Grey values at these percentiles become 0 and 255: exposure and bit depth are no cue."""
+    """Grey values at these percentiles of the resized image become 0 and 255: exposure and bit depth are no cue."""
     equalisation: Literal["none", "clahe"] = "none"
     """clahe: contrast-limited adaptive histogram equalisation, clip limit 2, 8x8 tiles."""
 
@@ -62,13 +62,12 @@ class PreprocessingSpec:
         return cls(**values)
 
 
-def preprocess(pixels: Pixels, spec: PreprocessingSpec, counts: Counts | None = None) -> NDArray[np.uint8]:
+def preprocess(pixels: Pixels, spec: PreprocessingSpec) -> NDArray[np.uint8]:
     """Turn grey pixels into the model's input.
 
     Args:
         pixels: (height, width), uint8 or uint16, any size.
         spec: what to do.
-        counts: the histogram of these pixels, where it is known already; it changes the time only.
 
     Returns:
         uint8 array of shape `spec.shape`; grey repeated where the model wants three channels.
@@ -79,14 +78,8 @@ def preprocess(pixels: Pixels, spec: PreprocessingSpec, counts: Counts | None = 
         if spec.crop == "centre"
         else (slice(0, height), slice(0, width))
     )
-    cut = pixels[rows, columns]
-    if counts is None:
-        counts = histogram(cut)
-    else:
-        for edge in (pixels[: rows.start], pixels[rows.stop :], pixels[:, : columns.start], pixels[:, columns.stop :]):
-            counts = counts - histogram(edge) if edge.size else counts
-    low, high = _percentiles(counts, spec.low_percentile, spec.high_percentile)
-    resized = _resize(cut, spec.height, spec.width)
+    resized = _resize(pixels[rows, columns], spec.height, spec.width)
+    low, high = _percentiles(histogram(resized), spec.low_percentile, spec.high_percentile)
     scale = 255.0 / max(high - low, 1)
 
     def stretch(grey: NDArray[Any]) -> NDArray[np.uint8]:
@@ -99,7 +92,8 @@ def preprocess(pixels: Pixels, spec: PreprocessingSpec, counts: Counts | None = 
         stretched = stretch(resized)
     if spec.equalisation == "clahe":
         stretched = cv2.createCLAHE(clipLimit=2.0, tileGridSize=(8, 8)).apply(stretched)  # type: ignore[assignment]
-    return np.repeat(stretched[:, :, None], spec.channels, axis=2)
+    grey = stretched[:, :, None]
+    return grey if spec.channels == 1 else np.repeat(grey, spec.channels, axis=2)
 
 
 def _centre(height: int, width: int, aspect: float) -> tuple[slice, slice]:

@@ -15,15 +15,17 @@ import cv2
 
 from infra.storage import ObjectError
 from models.preprocessing import preprocess
-from models.radiograph import Limits, Measurement, read_counted
+from models.radiograph import Limits, Measurement, read
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     import numpy as np
     from numpy.typing import NDArray
 
     from infra.storage import Store
     from models.preprocessing import PreprocessingSpec
-    from tasks.discovery import Reference
+    from tasks.discovery import Reference, Shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +61,10 @@ def take_in(reference: Reference, store: Store, spec: PreprocessingSpec, limits:
         data = store.read(reference.key, reference.etag)
     except ObjectError as error:
         return Intake(reference.image_id, failure=str(error))
-    pixels, counts, measurement = read_counted(data, limits)
+    pixels, measurement = read(data, limits)
     if reference.made and not measurement.made:
         measurement = replace(measurement, made=True)
-    return Intake(reference.image_id, measurement, None if pixels is None else preprocess(pixels, spec, counts))
+    return Intake(reference.image_id, measurement, None if pixels is None else preprocess(pixels, spec))
 
 
 class IntakePool:
@@ -86,4 +88,22 @@ class IntakePool:
         Raises:
             StorageError: the store as a whole is out of reach.
         """
-        return list(self._executor.map(lambda one: take_in(one, self._store, self._spec, self._limits), references))
+        return list(self._begin(references))
+
+    def shards(self, begun: Iterable[tuple[Shard, list[Reference]]]) -> Iterator[tuple[Shard, list[Intake]]]:
+        """Take in shard after shard, in order; the threads go on to the next one while the last images are finished.
+
+        Raises:
+            StorageError: the store as a whole is out of reach.
+        """
+        unfinished: tuple[Shard, Iterator[Intake]] | None = None
+        for shard, references in begun:
+            following = shard, self._begin(references)
+            if unfinished:
+                yield unfinished[0], list(unfinished[1])
+            unfinished = following
+        if unfinished:
+            yield unfinished[0], list(unfinished[1])
+
+    def _begin(self, references: list[Reference]) -> Iterator[Intake]:
+        return self._executor.map(lambda one: take_in(one, self._store, self._spec, self._limits), references)

@@ -8,7 +8,6 @@ import pytest
 
 from models.phantom import draw
 from models.preprocessing import PreprocessingSpec, preprocess
-from models.radiograph import histogram
 
 SPEC = PreprocessingSpec()
 
@@ -113,10 +112,3 @@ def test_the_pixels_given_are_not_changed() -> None:
     before = pixels.copy()
     preprocess(pixels, PreprocessingSpec(equalisation="clahe"))
     assert np.array_equal(pixels, before)
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-@pytest.mark.parametrize("size", [(700, 500), (500, 701), (333, 333)])
-def test_a_histogram_given_along_changes_the_time_only(dtype: type, size: tuple[int, int]) -> None:
-    pixels = np.rint(picture(size) * np.iinfo(dtype).max).astype(dtype)
-    assert np.array_equal(preprocess(pixels, SPEC, histogram(pixels)), preprocess(pixels, SPEC))

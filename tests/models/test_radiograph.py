@@ -98,7 +98,7 @@ def test_statistics_are_in_units_of_the_grey_range() -> None:
     halves = np.zeros((100, 100), np.uint8)
     halves[:, 50:] = 255
     found = measured(save(Image.fromarray(halves)))
-    assert (found.mean, found.std, found.contrast, found.levels, found.entropy) == (0.5, 0.5, 1.0, 2, 1.0)
+    assert (found.mean, found.std, found.contrast, found.entropy) == (0.5, 0.5, 1.0, 1.0)
     assert (found.black_share, found.white_share, found.aspect) == (0.5, 0.5, 1.0)
 
 

@@ -45,7 +45,6 @@ GOOD = Measurement(
     p95=0.8,
     black_share=0.02,
     white_share=0.0,
-    levels=240,
     peak_share=0.02,
     entropy=7.2,
     colour=0.0,
