@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 
     from infra.settings import Settings
     from infra.storage import Store
-    from tasks.figures import RunFigures
+    from tasks.figures import ContactSheets, RunFigures
+    from tasks.thumbnails import Thumbnail
     from tasks.validation import ShardVerdicts
+
+    Pictures = dict[int, Thumbnail]
 
 
 class Progress:
@@ -62,19 +65,27 @@ def write_data_docs(
         return prefix + index.relative_to(folder).as_posix()
 
 
-def write_report(
-    pool: sa.Engine, store: Store, settings: Settings, found: RunFigures, run_ids: Sequence[UUID], docs_key: str | None
-) -> str:
-    """Render the HTML report and store it; returns its key. `run_ids`: this run, then those it took over."""
+def contact_sheets(
+    pool: sa.Engine, store: Store, settings: Settings, run_ids: Sequence[UUID]
+) -> tuple[ContactSheets, Pictures]:
+    """Choose the report's images and fetch their thumbnails. `run_ids`: this run, then those that it took over."""
     sheets = figures.contact_sheets(pool, run_ids)
-    pictures = thumbnails.thumbnails(store, sheets.references, Limits(settings.max_bytes, settings.max_pixels))
+    limits = Limits(settings.max_bytes, settings.max_pixels)
+    return sheets, thumbnails.thumbnails(store, sheets.references, limits)
+
+
+def write_report(
+    store: Store, settings: Settings, found: RunFigures, run_id: UUID, sheets: tuple[ContactSheets, Pictures],
+    docs_key: str | None,
+) -> str:  # fmt: skip
+    """Render the HTML report and store it; returns its key."""
     ui = (settings.prefect_api_url or "").removesuffix("/api")
     links = reporting.Links(
         data_docs=reporting.link(settings, docs_key) if docs_key else None,
-        flow_run=f"{ui}/runs/flow-run/{run_ids[0]}" if ui else None,
+        flow_run=f"{ui}/runs/flow-run/{run_id}" if ui else None,
     )
-    html = reporting.render(found, sheets, pictures, links, settings.timezone)
-    return reporting.publish(store, found.night, run_ids[0], html)
+    html = reporting.render(found, *sheets, links, settings.timezone)
+    return reporting.publish(store, found.night, run_id, html)
 
 
 def show(settings: Settings, found: RunFigures, report_key: str | None, docs_key: str | None) -> None:

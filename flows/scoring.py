@@ -6,8 +6,9 @@ Reads like a table of contents; how a step is done is in tasks/.
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
-from itertools import chain
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
@@ -30,7 +31,7 @@ from tasks.figures import Outcome, gather
 from tasks.prefetch import prefetch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from prefect.client.schemas.objects import State
 
@@ -159,23 +160,33 @@ def load_champion(this: Run, wanted: registry.Champion) -> Runtime:
 
 def score_shards(this: Run, champion: registry.Champion, shards: list[Shard]) -> None:
     """Score shard after shard; the next one is taken in while the last one is scored."""
+    from tasks import validation
+
     scorer = load_champion(this, as_is(champion))
     lineage = predictions.Lineage(
         this.run_id, this.date, champion.model_version, champion.preprocessing_hash, code_version(), scorer.name
     )
     limits = Limits(this.settings.max_bytes, this.settings.max_pixels)
     progress = artifacts.Progress(this.claimed)
+
+    def begun(some: Iterable[Shard]) -> Iterator[tuple[Shard, list[discovery.Reference]]]:
+        for one in some:
+            yield one, this.patiently(partial(discovery.begin, this.pool, this.run_id, one.number))
+
+    def score(shard: Shard, taken: list[Intake]) -> None:
+        score_shard(this, shard.number, as_is((taken, lineage, scorer, limits)))
+        with this.best_effort("progress could not be shown"):
+            progress.add(len(taken))
+
     with intake.IntakePool(this.store, scorer.spec, limits, intake.threads(this.settings.intake_threads)) as pool:
-
-        def take_in(shard: Shard) -> tuple[Shard, list[Intake]]:
-            return shard, pool.shard(this.patiently(lambda: discovery.begin(this.pool, this.run_id, shard.number)))
-
-        ahead = prefetch((take_in(one) for one in shards if not one.suspect), this.settings.queue_shards)
+        unsuspected = begun(one for one in shards if not one.suspect)
+        with prefetch(pool.shards(unsuspected), this.settings.queue_shards) as ahead:
+            validation.prepare(limits)
+            for shard, taken in ahead:
+                score(shard, taken)
         # What runs may have died of is taken in when nothing else is at work.
-        for shard, taken in chain(ahead, (take_in(one) for one in shards if one.suspect)):
-            score_shard(this, shard.number, as_is((taken, lineage, scorer, limits)))
-            with this.best_effort("progress could not be shown"):
-                progress.add(len(taken))
+        for shard, references in begun(one for one in shards if one.suspect):
+            score(shard, pool.shard(references))
     this.note(scorer.notes)
 
 
@@ -252,11 +263,15 @@ def conclude(this: Run) -> tuple[str, str]:
 def write_reports(this: Run, found: RunFigures) -> tuple[str | None, str | None]:
     """Store Data Docs and report; returns their keys, None for what could not be stored."""
     docs_key = report_key = None
-    with this.best_effort("the Data Docs could not be written"):
-        if this.kept_for_docs:
-            docs_key = artifacts.write_data_docs(this.store, found, this.run_id, this.kept_for_docs, this.shards)
-    with this.best_effort("the report could not be written"):
-        report_key = artifacts.write_report(this.pool, this.store, this.settings, found, this.run_ids, docs_key)
+    with ThreadPoolExecutor(1, thread_name_prefix="contact-sheets") as executor:
+        sheets = executor.submit(artifacts.contact_sheets, this.pool, this.store, this.settings, this.run_ids)
+        with this.best_effort("the Data Docs could not be written"):
+            if this.kept_for_docs:
+                docs_key = artifacts.write_data_docs(this.store, found, this.run_id, this.kept_for_docs, this.shards)
+        with this.best_effort("the report could not be written"):
+            report_key = artifacts.write_report(
+                this.store, this.settings, found, this.run_id, sheets.result(), docs_key
+            )
     return docs_key, report_key
 
 

@@ -5,7 +5,10 @@ SQLAlchemy pools the connections; statements go through its psycopg2 driver, who
 
 from __future__ import annotations
 
+import csv
+import io
 from contextlib import contextmanager, suppress
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg2
@@ -14,7 +17,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from psycopg2.extensions import connection as RawConnection  # noqa: N812 - psycopg2's class has a lower-case name
     from psycopg2.extensions import cursor as RawCursor  # noqa: N812 - as above
@@ -31,6 +34,8 @@ KEEPALIVES = {
 """With these a connection whose server has vanished fails within a minute or so; the default is hours (s, ms)."""
 SERVER_KEEPALIVES = "set tcp_keepalives_idle = 60; set tcp_keepalives_interval = 10; set tcp_keepalives_count = 3"
 """The same seen from Postgres: the lock of a run whose machine has vanished is free after a minute and a half."""
+ROWS_AT_ONCE = 250
+"""Rows in one write to COPY."""
 FINAL_SIGNS = ("password authentication failed", "no password supplied", "does not exist", "not permitted to log in")
 
 
@@ -91,6 +96,25 @@ def transaction(pool: sa.Engine) -> Iterator[RawCursor]:
             if not raw.closed:
                 raw.rollback()
             raise
+
+
+class _Csv:
+    """Rows as a file of CSV, written as it is read: Postgres takes the first ones while the last are still written."""
+
+    def __init__(self, rows: Iterable[Sequence[Any]]) -> None:
+        self._rows = iter(rows)
+
+    def read(self, _: int = -1, /) -> str:
+        """Return some rows' lines; psycopg2 takes more than it asks for."""
+        lines = io.StringIO()
+        csv.writer(lines).writerows(islice(self._rows, ROWS_AT_ONCE))
+        return lines.getvalue()
+
+
+def copy(cursor: RawCursor, table: str, rows: Iterable[Sequence[Any]]) -> None:
+    """Write rows into a table, in the order of its columns; None is NULL, and so is an empty text."""
+    file: Any = _Csv(rows)  # psycopg2's type asks for bytes; its texts go in the connection's own encoding
+    cursor.copy_expert(f"copy {table} from stdin (format csv)", file)
 
 
 def transient(error: BaseException) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
@@ -83,18 +81,17 @@ def discover(pool: sa.Engine, store: Store, settings: Settings, prefixes: Iterab
     listed = skipped = 0
     with database.transaction(pool) as cursor:
         cursor.execute(query("listing_table"))
-        for page in prefetch((page for prefix in prefixes for page in store.list(prefix)), PAGES_AHEAD):
-            theirs = [item for item in page if not item.key.startswith(OUR_OWN)]
-            images = [one for one in theirs if not one.key.endswith("/") and not one.key.lower().endswith(suffixes)]
-            listed += len(images)
-            skipped += len(theirs) - len(images)
-            buffer = io.StringIO()
-            csv.writer(buffer).writerows(
-                (item.key, item.etag, item.size, item.last_modified.isoformat(), item.key.startswith(made))
-                for item in images
-            )
-            buffer.seek(0)
-            cursor.copy_expert("copy listing from stdin (format csv)", buffer)
+        with prefetch((page for prefix in prefixes for page in store.list(prefix)), PAGES_AHEAD) as pages:
+            for page in pages:
+                theirs = [item for item in page if not item.key.startswith(OUR_OWN)]
+                images = [one for one in theirs if not one.key.endswith("/") and not one.key.lower().endswith(suffixes)]
+                listed += len(images)
+                skipped += len(theirs) - len(images)
+                rows = (
+                    (item.key, item.etag, item.size, item.last_modified.isoformat(), item.key.startswith(made))
+                    for item in images
+                )
+                database.copy(cursor, "listing", rows)
         cursor.execute("analyze listing")
         cursor.execute(query("take_listing"), {"bucket": store.bucket})
         return Discovered(listed, cursor.rowcount, skipped)

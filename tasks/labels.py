@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from typing import TYPE_CHECKING
 
 from infra import database
@@ -35,14 +34,11 @@ def add(pool: sa.Engine, bucket: str, sheet: Path, source: str) -> tuple[int, in
         if not set(COLUMNS) <= set(reader.fieldnames or ()):
             raise LabelError(f"{sheet} needs the columns {', '.join(COLUMNS)}")
         rows = [tuple(row[name] for name in COLUMNS) for row in reader]
-    buffer = io.StringIO()
-    csv.writer(buffer).writerows(rows)
-    buffer.seek(0)
     with database.transaction(pool) as cursor:
         cursor.execute(
             "create temporary table sheet (object_key text, class text not null, patient_id text not null) "
             "on commit drop"
         )
-        cursor.copy_expert("copy sheet from stdin (format csv)", buffer)
+        database.copy(cursor, "sheet", rows)
         cursor.execute(query("add_labels"), {"bucket": bucket, "source": source})
         return cursor.rowcount, len(rows)

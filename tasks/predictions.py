@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -61,12 +59,9 @@ def commit(pool: sa.Engine, lineage: Lineage, results: Iterable[Result]) -> dict
     Raises:
         psycopg2.Error: nothing was written, or, where the connection broke at the very end, all of it was.
     """
-    buffer = io.StringIO()
-    csv.writer(buffer).writerows(_row(result) for result in results)
-    buffer.seek(0)
     with database.transaction(pool) as cursor:
         cursor.execute(query("result_table"))
-        cursor.copy_expert("copy result from stdin (format csv)", buffer)  # an empty field is NULL
+        database.copy(cursor, "result", map(_row, results))
         cursor.execute(
             query("commit_shard"),
             {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -20,11 +21,12 @@ class _End:
         self.error = error
 
 
-def prefetch(items: Iterable[Item], depth: int) -> Iterator[Item]:
-    """Yield the items in order; a thread draws them, and at most `depth` wait in a bounded queue.
+@contextmanager
+def prefetch(items: Iterable[Item], depth: int) -> Iterator[Iterator[Item]]:
+    """Draw the items in a thread, from when the context is entered; inside, they come in order.
 
-    An error while drawing is raised here, at its place in the order. When the caller stops early, the thread ends
-    after the item in hand.
+    At most `depth` wait in a bounded queue. An error while drawing is raised at its place in the order. When the
+    context is left early, the thread ends after the item in hand.
     """
     waiting: queue.Queue[Item | _End] = queue.Queue(depth)
     stop = threading.Event()
@@ -50,10 +52,14 @@ def prefetch(items: Iterable[Item], depth: int) -> Iterator[Item]:
     worker = threading.Thread(target=work, name="prefetch", daemon=True)
     worker.start()
     try:
-        while not isinstance(entry := waiting.get(), _End):
-            yield entry
-        if entry.error is not None:
-            raise entry.error
+        yield _until_end(waiting)
     finally:
         stop.set()
         worker.join()
+
+
+def _until_end(waiting: queue.Queue[Item | _End]) -> Iterator[Item]:
+    while not isinstance(entry := waiting.get(), _End):
+        yield entry
+    if entry.error is not None:
+        raise entry.error

@@ -138,6 +138,16 @@ def test_an_error_rolls_back_and_the_connection_is_usable_again(pool: sa.Engine)
     assert pool.pool.checkedout() == 0  # type: ignore[attr-defined]
 
 
+def test_rows_are_copied_as_they_are_however_many(pool: sa.Engine) -> None:
+    odd = [(1, 'quoted " and, comma'), (2, "two\nlines\t\\N"), (3, None), (4, "späť")]
+    rows = [*odd, *((number, str(number)) for number in range(5, 5 + 3 * database.ROWS_AT_ONCE))]
+    with database.transaction(pool) as cursor:
+        cursor.execute("create temporary table copied (number integer, words text) on commit drop")
+        database.copy(cursor, "copied", iter(rows))
+        cursor.execute("select * from copied order by number")
+        assert cursor.fetchall() == rows
+
+
 def test_both_ends_notice_when_the_other_has_vanished(own: EmbeddedPostgres) -> None:
     """Else the lock of a run whose machine lost its power is held for hours."""
     pool = database.engine(own.url() + "?keepalives_count=5&options=-c%20statement_timeout%3D7s")

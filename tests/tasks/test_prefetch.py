@@ -20,13 +20,15 @@ def workers() -> int:
 
 @pytest.mark.parametrize("depth", [1, 3, 100])
 def test_items_come_whole_and_in_order(depth: int) -> None:
-    assert list(prefetch(iter(range(50)), depth)) == list(range(50))
-    assert list(prefetch([], depth)) == []
+    for items in (list(range(50)), []):
+        with prefetch(items, depth) as ahead:
+            assert list(ahead) == items
     assert workers() == 0
 
 
 def test_none_is_an_item_like_any_other() -> None:
-    assert list(prefetch([None, 0, None], 2)) == [None, 0, None]
+    with prefetch([None, 0, None], 2) as ahead:
+        assert list(ahead) == [None, 0, None]
 
 
 def test_an_error_comes_at_its_place_in_the_order() -> None:
@@ -35,10 +37,10 @@ def test_an_error_comes_at_its_place_in_the_order() -> None:
         yield 2
         raise ValueError("the third breaks")
 
-    ahead = prefetch(items(), 5)
-    assert [next(ahead), next(ahead)] == [1, 2]
-    with pytest.raises(ValueError, match="third"):
-        next(ahead)
+    with prefetch(items(), 5) as ahead:
+        assert [next(ahead), next(ahead)] == [1, 2]
+        with pytest.raises(ValueError, match="third"):
+            next(ahead)
     assert workers() == 0
 
 
@@ -50,11 +52,10 @@ def test_no_more_are_drawn_ahead_than_asked_for() -> None:
             drawn.append(number)
             yield number
 
-    ahead = prefetch(items(), 2)
-    assert next(ahead) == 1
-    time.sleep(0.1)
-    assert len(drawn) <= 4, "one in use, two waiting, one in hand"
-    ahead.close()
+    with prefetch(items(), 2) as ahead:
+        assert next(ahead) == 1
+        time.sleep(0.1)
+        assert len(drawn) <= 4, "one in use, two waiting, one in hand"
 
 
 def test_a_caller_that_stops_early_leaves_no_thread_and_draws_no_more() -> None:
@@ -65,12 +66,10 @@ def test_a_caller_that_stops_early_leaves_no_thread_and_draws_no_more() -> None:
             drawn.append(number)
             yield number
 
-    for item in prefetch(items(), 1):
-        if item == 3:
-            break
-    deadline = time.monotonic() + 5
-    while workers() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    with prefetch(items(), 1) as ahead:
+        for item in ahead:
+            if item == 3:
+                break
     assert workers() == 0
     assert len(drawn) < 10
 
@@ -82,6 +81,18 @@ def test_drawing_goes_on_while_the_caller_works() -> None:
             yield number
 
     began = time.monotonic()
-    for _ in prefetch(items(), 1):
-        time.sleep(0.05)
+    with prefetch(items(), 1) as ahead:
+        for _ in ahead:
+            time.sleep(0.05)
     assert time.monotonic() - began < 0.45, "one after the other takes 0.5 s"
+
+
+def test_drawing_begins_before_the_first_item_is_asked_for() -> None:
+    drawn = threading.Event()
+
+    def items() -> Iterator[int]:
+        drawn.set()
+        yield 1
+
+    with prefetch(items(), 1):
+        assert drawn.wait(5)

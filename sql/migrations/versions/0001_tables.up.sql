@@ -108,7 +108,7 @@ create table cxr.images (
     check (state not in ('quarantined', 'failed') or reason is not null),
     check ((state = 'duplicate') = (duplicate_of is not null)),
     check (state <> 'quarantined' or cardinality(failed_expectations) > 0)
-);
+) with (fillfactor = 50);  -- each row is written anew once, when it is decided: there is room for it beside the old one
 create index images_claimed on cxr.images (run_id, shard) where state = 'pending';
 create index images_waiting on cxr.images (bucket) where state in ('pending', 'failed');
 create index images_scored_content on cxr.images (content_sha256) where state = 'scored';
