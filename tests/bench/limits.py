@@ -1,10 +1,17 @@
-"""The two limits of a night, each measured alone on all cores: decoding, and the champion's forward pass."""
+"""The two limits of a night, each measured alone on the night's cores: decoding, and the champion's forward pass.
+
+Run as `python -m tests.bench.limits FOLDER ARTIFACT SHA256`, in a process of its own: OpenVINO's threads stay on the
+cores on which they began.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
@@ -48,3 +55,19 @@ def scored_per_s(runtime: Runtime, images: int) -> float:
 def combined(decode: float, forward: float) -> float:
     """Return the images/s of doing both on the same cores, one after the other, with nothing else to do."""
     return 1 / (1 / decode + 1 / forward)
+
+
+def main(folder: str, artifact: str, sha256: str) -> None:
+    """Print images/s of either limit for the files of a folder and a model version."""
+    from infra.settings import Settings
+    from models.runtime import load_runtime
+
+    settings = Settings.load()
+    runtime = load_runtime(Path(artifact), sha256, settings.cache, settings.runtime, settings.batch_size)
+    files = [path.read_bytes() for path in sorted(Path(folder).iterdir())]
+    measured = {"decode": decoded_per_s(files), "forward": scored_per_s(runtime, len(files))}
+    print(json.dumps(measured))  # noqa: T201 - how the parent process learns of it
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

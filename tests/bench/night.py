@@ -7,37 +7,33 @@ import os
 import resource
 import subprocess
 import sys
-import threading
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import psutil
 
 if TYPE_CHECKING:
     from tests.bench.site import Site
 
 ROOT = Path(__file__).resolve().parents[2]
-SAMPLE_S = 0.05
-MIB = 1024**2
+KIB_A_MIB = 1024
 
 
 @dataclass(frozen=True)
 class Night:
-    """One flow run: its time from Prefect's start to Prefect's end, and the processor time of its process."""
+    """One flow run: its time from Prefect's start to Prefect's end, its process's processor time and peak memory."""
 
     seconds: float
     cpu_s: float
     images: int
+    peak_mib: float
 
 
 @dataclass(frozen=True)
 class Watched:
-    """A process that has ended: its whole time, its peak memory with its children, and what it printed last."""
+    """A process that has ended: its whole time, and what it printed last."""
 
     seconds: float
-    peak_mib: float
     answer: Any
 
 
@@ -54,31 +50,11 @@ def watch(command: list[str], environment: dict[str, str]) -> Watched:
     child = subprocess.Popen(
         command, env=os.environ | environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    peak = 0.0
-
-    def sample() -> None:
-        nonlocal peak
-        while child.poll() is None:
-            peak = max(peak, _resident(child.pid))
-            time.sleep(SAMPLE_S)
-
-    sampler = threading.Thread(target=sample)
-    sampler.start()
     out, err = child.communicate()
     seconds = time.perf_counter() - began
-    sampler.join()
     if child.returncode:
         raise RuntimeError(f"{' '.join(command[1:4])} ended with status {child.returncode}:\n{err[-3000:]}")
-    return Watched(seconds, peak, json.loads(out.splitlines()[-1]))
-
-
-def _resident(pid: int) -> float:
-    """Memory of a process and its children in MiB; pages that they share are counted for each."""
-    try:
-        family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-        return sum(one.memory_info().rss for one in family) / MIB
-    except psutil.NoSuchProcess:
-        return 0.0
+    return Watched(seconds, json.loads(out.splitlines()[-1]))
 
 
 def main(prefixes: list[str]) -> None:
@@ -100,8 +76,10 @@ def main(prefixes: list[str]) -> None:
             raise SystemExit(f"the night of {prefix} ended {state.name}: {state.message}")
         with get_client(sync_client=True) as client:
             run = client.read_flow_run(state.state_details.flow_run_id)
-        told.append({"seconds": (run.end_time - run.start_time).total_seconds(), "cpu_s": spent, "images": _scored()})
-    print(json.dumps(told))  # noqa: T201 - how the parent process learns of it
+        seconds = (run.end_time - run.start_time).total_seconds()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB_A_MIB
+        told.append(Night(seconds, spent, _scored(), peak))
+    print(json.dumps([asdict(one) for one in told]))  # noqa: T201 - how the parent process learns of it
 
 
 def _cpu_s() -> float:

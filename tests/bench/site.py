@@ -8,12 +8,14 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+import psutil
 
 from infra import database, servers
 from infra.postgres import EmbeddedPostgres
 from infra.settings import Settings
 from infra.storage import Store
 from models.phantom import CLASSES
+from tests.bench import cores
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,6 +101,17 @@ class Site:
 
     def url(self, name: str) -> str:
         return self.postgres.url(name, user=OWNER, password=PASSWORD)
+
+    @contextmanager
+    def servers_on(self, some: set[int]) -> Iterator[None]:
+        """Keep the servers on these cores for a while."""
+        servers = psutil.Process().children(recursive=True)
+        before = os.sched_getaffinity(0)
+        cores.place(servers, some)
+        try:
+            yield
+        finally:
+            cores.place(servers, before)
 
     @contextmanager
     def database(self) -> Iterator[str]:

@@ -15,14 +15,14 @@ HEADER = ("what", "measured", "beside", "ratio", "target", "")
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table.
+    """One line of the table; one that says only `what` is a heading.
 
     `ratio` is what the target is about; `sign` says on which side of `target` it must lie. Without a target the line
     is there to be read only.
     """
 
     what: str
-    measured: str
+    measured: str = ""
     beside: str = ""
     ratio: float | None = None
     sign: str = ">="
