@@ -123,7 +123,8 @@ class Site:
             yield self.url(name)
         finally:
             with self._session("postgres") as cursor:
-                cursor.execute(f"drop database {name} with (force)")
+                # Not `with (force)`: that may not end an autovacuum at work there, which this waits for.
+                cursor.execute(f"drop database {name}")
 
     @contextmanager
     def pool(self) -> Iterator[sa.Engine]:
