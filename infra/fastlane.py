@@ -1,4 +1,4 @@
-"""The fast lane: reading objects through obstore, in a third of boto3's processor time and without Python's lock.
+"""The fast lane: reading objects through obstore, which needs less of the processor and no lock of Python's.
 
 Only what goes well goes this way. At anything else the caller asks through boto3, which knows what each refusal means
 and what to try again; so an object costs at most one request more.

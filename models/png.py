@@ -1,8 +1,7 @@
 """PNG: whether a file is whole, and its pixels in a form that OpenCV decodes faster.
 
-What takes longest in decoding a PNG is inflating its pixels, which OpenCV leaves to zlib. ISA-L does it twice as fast;
-OpenCV then gets the same file with the pixels stored, not compressed (together three quarters of OpenCV's time alone
-for a radiograph of 1024 x 1024). Both work without Python's lock.
+What takes longest in decoding a PNG is inflating its pixels, which OpenCV leaves to zlib. ISA-L does it faster; OpenCV
+then gets the same file with the pixels stored, not compressed. Both work without Python's lock.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ HEADER_BYTES: Final = 17
 CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """Values of a pixel by colour type (as above)."""
 LARGEST_INFLATED: Final = 32 * 1024**2
-"""Bytes of pixels above which OpenCV inflates them itself, line by line: a thread must not hold them thrice."""
+"""Bytes of pixels above which OpenCV inflates them itself, line by line: a thread holds them several times."""
 STORED_BLOCK: Final = 65535
 """Bytes of a stored block at most (RFC 1951, 3.2.4)."""
 ZLIB_HEADER: Final = b"\x78\x01"

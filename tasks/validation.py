@@ -127,7 +127,7 @@ def validate(
 def prepare(limits: Limits) -> None:
     """Do what takes seconds the first time, so that no shard has to wait for it."""
     validate([0], [Measurement(n_bytes=0, sha256=None)], limits)
-    # Else the garbage collector looks through all that was imported again and again: a third of a validation's time.
+    # Else the garbage collector looks through all that was imported again and again, in each validation.
     gc.freeze()
 
 
