@@ -56,7 +56,7 @@ def write_data_docs(
     store: Store, found: RunFigures, run_id: UUID, shards: Sequence[ShardVerdicts], shards_in_run: int
 ) -> str:
     """Build the Data Docs of the run's validation and store them; returns the key of their first page."""
-    from tasks.validation import build_data_docs
+    from tasks.data_docs import build_data_docs
 
     prefix = f"{reporting.folder(found.night, run_id)}data-docs/"
     with tempfile.TemporaryDirectory() as folder:

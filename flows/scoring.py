@@ -25,7 +25,7 @@ from flows.run import KNOWN_ERRORS, SHOWN_SETTINGS, Run
 from infra.settings import Settings
 from infra.version import code_version
 from models.radiograph import Limits
-from tasks import discovery, inference, intake, predictions, registry, reporting, runs
+from tasks import data_docs, discovery, inference, intake, predictions, registry, reporting, runs
 from tasks.expectations import checklist
 from tasks.figures import Outcome, gather
 from tasks.prefetch import prefetch
@@ -215,7 +215,7 @@ def score_shard(this: Run, shard: int, work: ShardWork) -> None:
         "run %s shard %d: %s", this.run_id, shard, ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
     )
     this.shards += 1
-    this.kept_for_docs = validation.keep_for_docs(this.kept_for_docs, verdicts)
+    this.kept_for_docs = data_docs.keep_for_docs(this.kept_for_docs, verdicts)
 
 
 @task(name="conclude", cache_policy=NO_CACHE, persist_result=False)

@@ -16,13 +16,11 @@ from PIL import Image
 
 from models import phantom, radiograph, spoiled
 from models.radiograph import Limits, Measurement
+from tasks.data_docs import DOCS_SHARDS, build_data_docs, keep_for_docs
 from tasks.validation import (
-    DOCS_SHARDS,
     ShardVerdicts,
     Verdict,
     bad_share_exceeded,
-    build_data_docs,
-    keep_for_docs,
     validate,
 )
 
