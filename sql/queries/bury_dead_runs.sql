@@ -1,3 +1,8 @@
+-- First the runs, then their images, as a commit locks them: one that is still at it ends before its run is buried.
+select from cxr.runs
+where bucket = %(bucket)s and run_id <> %(run_id)s and state = 'running' and flow = %(flow)s
+for update;
+
 -- The images that a dead run was at work on: one of them may be what it died of.
 update cxr.images i
 set crashes = crashes + 1

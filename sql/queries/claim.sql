@@ -1,19 +1,29 @@
 -- Claim what waits in this bucket and lay it out in shards: new images, those that a dead run left behind, and failed
--- ones that deserve another try. The caller holds the bucket's lock, so nobody else is claiming.
+-- ones that deserve another try. The caller holds the bucket's lock, so nobody else is claiming. What a run claimed and
+-- did not decide is only looked for in runs that were not published: a published one has decided all of its images.
 
 -- An image that was alone at work when its run died, again, is what it died of: a decoder that crashes on it takes the
 -- process with it. It is given up.
 update cxr.images
 set state = 'failed', decided_at = now(), run_id = %(run_id)s, shard = null, attempts = %(max_attempts)s,
     reason = 'given up: ' || crashes || ' runs died while they were at work on it; cxr replay takes it again'
-where bucket = %(bucket)s and state = 'pending' and crashes >= %(given_up_after)s;
+where run_id in (select run_id from cxr.runs where bucket = %(bucket)s and published_at is null)
+  and state = 'pending' and crashes >= %(given_up_after)s;
 
 -- One that was at work when runs died gets a shard of its own, behind the others; the worst suspects come last.
 with waiting as (
-    select image_id, crashes, state = 'pending' and crashes >= %(apart_after)s as suspect
+    select image_id, crashes, false as suspect
     from cxr.images
-    where bucket = %(bucket)s
-      and (state = 'pending' or (%(retry_failed)s and state = 'failed' and attempts < %(max_attempts)s))
+    where bucket = %(bucket)s and run_id is null and state = 'pending'
+    union all
+    select image_id, crashes, crashes >= %(apart_after)s
+    from cxr.images
+    where run_id in (select run_id from cxr.runs where bucket = %(bucket)s and published_at is null)
+      and state = 'pending'
+    union all
+    select image_id, crashes, false
+    from cxr.images
+    where bucket = %(bucket)s and attempts > 0 and %(retry_failed)s and state = 'failed' and attempts < %(max_attempts)s
 ), counted as (
     select image_id, suspect, count(*) filter (where not suspect) over () as unsuspected,
            row_number() over (partition by suspect

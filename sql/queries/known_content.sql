@@ -1,1 +1,1 @@
-select distinct content_sha256 from cxr.images where state = 'scored' and content_sha256 = any(%(hashes)s)
+select distinct content_sha256 from cxr.prediction_keys where content_sha256 = any(%(hashes)s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -52,6 +53,30 @@ def test_a_commit_repeated_changes_nothing(db: Database, nights: Nights) -> None
     before = db.rows("select * from cxr.images order by 1"), db.rows("select * from cxr.predictions")
     assert nights.commit(run_id, *results) == {}
     assert (db.rows("select * from cxr.images order by 1"), db.rows("select * from cxr.predictions")) == before
+
+
+def test_no_index_of_images_names_what_a_verdict_changes(db: Database) -> None:
+    """Else each verdict would write a new entry into every index of the table."""
+    named = db.rows("select indexdef from pg_indexes where schemaname = 'cxr' and tablename = 'images'")
+    assert named
+    changed = re.compile(r"\b(state|reason|content_sha256|duplicate_of|decided_at|begun)\b")
+    assert [definition for (definition,) in named if changed.search(definition)] == []
+
+
+def test_a_late_commit_and_the_take_over_of_its_run_at_the_same_time_decide_each_image_once(
+    db: Database, nights: Nights
+) -> None:
+    ids = nights.listed(*[f"{n}" for n in range(30)])
+    first = nights.begin()
+    results = [scored(image_id, str(image_id)) for image_id in ids]
+    with ThreadPoolExecutor(2) as threads:
+        late = threads.submit(nights.commit, first, *results)
+        second = threads.submit(nights.begin)
+        outcome = late.result()
+        run_id = second.result()
+    assert outcome in ({}, {"scored": 30})
+    assert nights.commit(run_id, *results) == ({} if outcome else {"scored": 30})
+    assert db.value("select count(*) from cxr.predictions") == 30
 
 
 def test_the_same_content_within_a_shard_is_predicted_once(db: Database, nights: Nights) -> None:

@@ -108,12 +108,12 @@ create table cxr.images (
     check (state not in ('quarantined', 'failed') or reason is not null),
     check ((state = 'duplicate') = (duplicate_of is not null)),
     check (state <> 'quarantined' or cardinality(failed_expectations) > 0)
-) with (fillfactor = 50);  -- each row is written anew once, when it is decided: there is room for it beside the old one
-create index images_claimed on cxr.images (run_id, shard) where state = 'pending';
-create index images_waiting on cxr.images (bucket) where state in ('pending', 'failed');
-create index images_scored_content on cxr.images (content_sha256) where state = 'scored';
--- A run writes its rows anew, so they lie together: block ranges find them.
-create index images_run on cxr.images using brin (run_id uuid_minmax_multi_ops);
+) with (fillfactor = 30);
+-- Each row is written anew once, when it is decided: there is room for the new version beside the old one, and no index
+-- names what a verdict changes (state, content_sha256), in its condition either, so none needs a new entry for it (HOT).
+create index images_run on cxr.images (run_id, shard);
+create index images_unclaimed on cxr.images (bucket) where run_id is null;
+create index images_tried on cxr.images (bucket) where attempts > 0;
 comment on table cxr.images is 'One row per object version (bucket, key, etag) and the one state it ended in.';
 comment on column cxr.images.state is
     'pending until its run decides; then scored, quarantined (failed expectations), failed (could not be fetched or scored) or duplicate.';
@@ -123,10 +123,12 @@ comment on column cxr.images.crashes is 'How many runs died without a word while
 comment on column cxr.images.begun is 'The run that has claimed it is at work on it.';
 
 -- A unique constraint on a partitioned table must contain the partition key, so the promise "one prediction per
--- content and model version" is kept by this small table, written in the same transaction.
+-- content and model version" is kept by this small table, written in the same transaction. It also tells which image
+-- has a content that comes again.
 create table cxr.prediction_keys (
-    content_sha256 text not null,
-    model_version  text not null,
+    content_sha256 text   not null,
+    model_version  text   not null,
+    image_id       bigint not null,
     primary key (content_sha256, model_version)
 );
 comment on table cxr.prediction_keys is 'Keeps predictions unique by (content, model version) across partitions.';
