@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,13 @@ from prefect.artifacts import (
     create_table_artifact,
     update_progress_artifact,
 )
+from prefect.context import SettingsContext, get_settings_context
 
 from models.radiograph import Limits
 from tasks import figures, reporting, thumbnails
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from uuid import UUID
 
     import sqlalchemy as sa
@@ -32,21 +34,37 @@ if TYPE_CHECKING:
     Pictures = dict[int, Thumbnail]
 
 
+@contextmanager
+def _at_once() -> Iterator[None]:
+    """Ask Prefect's server once only: by default a run would wait a minute for one that is away, at each artifact."""
+    here = get_settings_context()
+    # Copied, not read and checked anew as Prefect's own `temporary_settings` does, which takes a tenth of a second.
+    client = here.settings.client.model_copy(update={"max_retries": 0})
+    with SettingsContext(profile=here.profile, settings=here.settings.model_copy(update={"client": client})):
+        yield
+
+
 class Progress:
-    """The run's progress bar in the UI, in images."""
+    """The run's progress bar in the UI, in images; given up once it could not be shown."""
 
     def __init__(self, total: int) -> None:
         self.total, self.done = total, 0
         self.artifact: Any = None
+        self.lost = False
 
     def add(self, images: int) -> None:
         """Count images as done."""
         self.done += images
+        if self.lost:
+            return
         share = 100 * self.done / self.total
-        if self.artifact is None:
-            self.artifact = create_progress_artifact(share, key="scoring-progress", description=self._words())
-        else:
-            update_progress_artifact(self.artifact, share, self._words())
+        self.lost = True
+        with _at_once():
+            if self.artifact is None:
+                self.artifact = create_progress_artifact(share, key="scoring-progress", description=self._words())
+            else:
+                update_progress_artifact(self.artifact, share, self._words())
+        self.lost = False
 
     def _words(self) -> str:
         return f"{self.done:,} of {self.total:,} images"
@@ -92,13 +110,13 @@ def show(settings: Settings, found: RunFigures, report_key: str | None, docs_key
     """Put the summary, the tables of classes and reasons, and the links into the UI."""
     report = reporting.link(settings, report_key) if report_key else None
     docs = reporting.link(settings, docs_key) if docs_key else None
-    create_markdown_artifact(
-        reporting.summary_markdown(found, report, docs), key="scoring-summary", description="What happened this night"
-    )
-    create_table_artifact(reporting.class_table(found), key="scoring-classes", description="Predictions by class")
-    create_table_artifact(
-        reporting.reason_table(found), key="scoring-reasons", description="Why images got no prediction"
-    )
-    for link, text, key in ((report, "HTML report", "scoring-report"), (docs, "Data Docs", "scoring-data-docs")):
-        if link and link.startswith("http"):
-            create_link_artifact(link, text, key=key, description=text)
+    summary = reporting.summary_markdown(found, report, docs)
+    with _at_once():
+        create_markdown_artifact(summary, key="scoring-summary", description="What happened this night")
+        create_table_artifact(reporting.class_table(found), key="scoring-classes", description="Predictions by class")
+        create_table_artifact(
+            reporting.reason_table(found), key="scoring-reasons", description="Why images got no prediction"
+        )
+        for link, text, key in ((report, "HTML report", "scoring-report"), (docs, "Data Docs", "scoring-data-docs")):
+            if link and link.startswith("http"):
+                create_link_artifact(link, text, key=key, description=text)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
+import time
 from typing import TYPE_CHECKING
 
 import typer
@@ -22,6 +24,9 @@ app = typer.Typer(
     "Start with `cxr up` (or `make demo`), then `cxr score`, `cxr status`. Research use, not for diagnosis.",
 )
 
+LAST_WORDS_S = 10
+"""Seconds that Prefect has to hand over events and logs, after the command has said how it went."""
+
 COMMANDS: dict[str, list[Callable[..., None]]] = {
     "Nights": [night.score, night.status, night.replay, night.release, night.report],
     "Models and labels": [model.train, model.promote, model.label],
@@ -36,13 +41,31 @@ for panel, commands in COMMANDS.items():
 def main() -> None:
     """Run a command; an error that we foresaw ends in its message, not in a traceback."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow tells of CPU features and absent GPUs otherwise
+    code = 1
     try:
         app()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        raise
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in {"infra", "tasks", "models"}:
             raise
         print(f"cxr: {error}", file=sys.stderr)
         raise SystemExit(1) from None
+    finally:
+        if "prefect" in sys.modules:
+            threading.Thread(target=_end_soon, args=(code,), daemon=True).start()
+
+
+def _end_soon(code: int) -> None:
+    """End the process, whatever is left to do.
+
+    When Python exits, Prefect hands its server what it has not handed over yet. Where that is gone, it tries again for
+    many minutes, and whoever started the command waits.
+    """
+    time.sleep(LAST_WORDS_S)
+    sys.stdout.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import os
+import shlex
+import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.session import connected, import_training, prepare_prefect
 from infra import statefolder
 from infra.settings import SERVICE_VARIABLES, Settings, SettingsError, home
+from tasks.wording import counted
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from infra.storage import Store
+    from tasks.registry import Champion
 
 TRAINING_PHANTOMS = 480
 TRAINING_EPOCHS = 7
@@ -52,28 +61,29 @@ def upload(
     Example: `cxr upload scans/ --prefix incoming/ward-3/`
     """
     from infra.storage import Store
-    from tasks.reporting import publish_folder
 
-    store = Store(Settings.load())
+    settings = Settings.load()
     where = datetime.now(UTC).strftime(prefix)
-    typer.echo(f"{publish_folder(store, folder, where)} files copied to {where}")
+    typer.echo(_copy(Store(settings), folder, where, settings))
 
 
 def demo(
-    images: Annotated[
-        Path | None, typer.Option(exists=True, file_okay=False, help="Score this folder instead of made images.")
-    ] = None,
+    images: Annotated[Path | None, typer.Option(help="Score this folder instead of made images.")] = None,
 ) -> None:
     """Show the whole system at work: start the stack, make data, train a first champion, score a night.
 
     The stack stays up, so that you can look around; `cxr down` stops it. With --images the champion learns from that
-    folder too if it has a sub-folder with 30 images or more for each class. Works on the local stack only.
+    folder too if it has a sub-folder with 30 images or more for each class; it replaces a champion that learned from
+    phantoms, and never one that learned from real images. Works on the local stack only.
     """
     named = [name for name in SERVICE_VARIABLES if os.environ.get(name)]
     if named:
         raise SettingsError(
             f"the demo fills the local stack with made data and touches no other: unset {', '.join(named)} first"
         )
+    if images and not _images_in(images, Settings.load()):
+        typer.echo(f"cxr: there are no images in {images}", err=True)
+        raise typer.Exit(1)
     began = time.monotonic()
     labelled = _labelled(images)
     with ThreadPoolExecutor(1) as drawing:  # while Prefect, which takes longest, comes up
@@ -85,12 +95,11 @@ def demo(
         drawn.result()
     prefix = _upload_night(settings, images)
     typer.echo("3. A champion.")
-    made = _ensure_champion(settings, images if images and labelled else _folder("training"))
+    made = ensure_champion(settings, images if labelled else None)
     if images and made:
         typer.echo("   IT LEARNED FROM PHANTOMS: ITS WORD ON YOUR IMAGES MEANS NOTHING (and the rows say so).")
-        typer.echo(
-            f"   One that learns from yours: `cxr train {images}` (a sub-folder for each class), then `cxr promote`."
-        )
+        typer.echo("   One that learns from yours, out of a sub-folder for each class:")
+        typer.echo(f"   {_by_hand(images)}")
     typer.echo(f"4. The night. Watch it at {_ui(settings)}/runs")
     # The console stays with the demo's own words; the UI has the log.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
@@ -110,6 +119,23 @@ def _ensure_stack() -> None:
     from flows.stack import up
 
     up(detach=True)
+
+
+def _images_in(folder: Path, settings: Settings) -> int:
+    """Count the files below a folder that a night would take for images by their names."""
+    skipped = tuple(suffix.lower() for suffix in settings.skip_suffixes)
+    return sum(path.is_file() and not path.name.lower().endswith(skipped) for path in folder.rglob("*"))
+
+
+def _copy(store: Store, folder: Path, prefix: str, settings: Settings) -> str:
+    """Copy a folder's files into the bucket; returns how many, and how many of them a night passes over."""
+    from tasks.reporting import publish_folder
+
+    count = publish_folder(store, folder, prefix)
+    others = count - _images_in(folder, settings)
+    files = f"{counted(count, 'file')} copied to {prefix}"
+    named = "image by its name" if others == 1 else "images by their names"
+    return f"{files}, {others} of them no {named}" if others else files
 
 
 def _labelled(images: Path | None) -> bool:
@@ -142,41 +168,70 @@ def _draw(*, training: bool, night: bool) -> None:
 def _upload_night(settings: Settings, images: Path | None) -> str:
     """Put the night's images into the bucket; returns their prefix."""
     from infra.storage import Store
-    from tasks.reporting import publish_folder
 
     prefix = "incoming/demo/" if images else "made/demo/"
-    copied = publish_folder(Store(settings), images or _folder("night"), prefix)
-    typer.echo(f"   {copied} files copied to the bucket.")
+    typer.echo(f"   {_copy(Store(settings), images or _folder('night'), prefix, settings)}.")
     return prefix
 
 
-def _ensure_champion(settings: Settings, folder: Path) -> bool:
-    """Train the first champion where there is none; returns whether the champion learned from made data."""
-    from infra.storage import Store
-    from models.radiograph import Limits
-    from models.recipes import RECIPES
+def ensure_champion(settings: Settings, labelled: Path | None) -> bool:
+    """Train a champion where there is none, or where one of phantoms gives way to one of labelled images.
+
+    Args:
+        settings: of the local stack.
+        labelled: a folder of images to learn from; without it, phantoms.
+
+    Returns:
+        Whether the champion learned from made data.
+    """
     from tasks import registry
 
     with connected() as (_, pool):
         try:
             present = registry.champion(pool)
-            typer.echo(f"   {present.model_version} is champion already.")
         except registry.RegistryError:
-            from tasks import datasets, training
-
-            import_training()
-            recipe = RECIPES["compact-cnn"]
-            data = datasets.from_folder(
-                folder, recipe.preprocessing, limits=Limits(settings.max_bytes, settings.max_pixels)
-            )
-            what = "phantoms" if data.made else "images"
-            typer.echo(f"   Training the first one on {len(data.labels)} {what} of {len(set(data.patients))} patients.")
-            outcome = training.train_and_register(
-                pool, Store(settings), recipe, data, seed=0, epochs=TRAINING_EPOCHS, budget_s=TRAINING_BUDGET_S,
-                say=lambda line: typer.echo(f"   {line}"),
-            )  # fmt: skip
-            typer.echo(f"   {outcome}")
+            _train(settings, pool, labelled or _folder("training"), None)
+        else:
+            typer.echo(f"   {present.model_version} is champion already.")
+            if labelled and present.made_data:
+                _train(settings, pool, labelled, present)
+            elif labelled:
+                typer.echo("   It learned from real images, so the demo leaves it. One that learns from these:")
+                typer.echo(f"   {_by_hand(labelled)}")
         return registry.champion(pool).made_data
+
+
+def _by_hand(folder: Path) -> str:
+    return f"cxr train {shlex.quote(str(folder))}, then cxr promote VERSION --reason '...'"
+
+
+def _train(settings: Settings, pool: sa.Engine, folder: Path, present: Champion | None) -> None:
+    """Train on a folder; what learned from real images takes the place of the champion that is there."""
+    from infra.storage import Store
+    from models.radiograph import Limits
+    from models.recipes import RECIPES
+
+    import_training()
+    from tasks import datasets, registry, training
+
+    recipe = RECIPES["compact-cnn"]
+    data = datasets.from_folder(folder, recipe.preprocessing, limits=Limits(settings.max_bytes, settings.max_pixels))
+    if present and data.made:
+        typer.echo(f"   {folder} holds phantoms too, so it stays.")
+        return
+    what = f"{len(data.labels)} {'phantoms' if data.made else 'images'} of {len(set(data.patients))} patients"
+    typer.echo(f"   {'It learned from phantoms; training one' if present else 'Training the first one'} on {what}.")
+    outcome = training.train_and_register(
+        pool, Store(settings), recipe, data, seed=0, epochs=TRAINING_EPOCHS, budget_s=TRAINING_BUDGET_S,
+        say=lambda line: typer.echo(f"   {line}"),
+    )  # fmt: skip
+    typer.echo(textwrap.indent(str(outcome), "   "))
+    if present and not outcome.first:
+        reason = "the demo: it learned from real images, the one before it from phantoms"
+        if outcome.warning:
+            reason += f". Not fit for use: {outcome.warning}"
+        registry.promote(pool, outcome.model_version, reason)
+        typer.echo("   It is champion now.")
 
 
 def _ui(settings: Settings) -> str:

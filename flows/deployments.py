@@ -26,4 +26,5 @@ def serve_all(settings: Settings) -> None:
         tags=["scoring"],
         entrypoint_type=EntrypointType.MODULE_PATH,  # found wherever the process was started
     )
-    serve(scoring)
+    # Paused, nights would be missed without a word. So they show as late, and start when somebody serves them again.
+    serve(scoring, pause_on_shutdown=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -11,17 +11,22 @@ import typer
 
 from flows.session import prepare_prefect
 from infra import database
-from infra.settings import Settings, SettingsError
+from infra.settings import Settings, SettingsError, unknown_variables
 from infra.storage import StorageError, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.responses import DeploymentResponse
 
 Finding = tuple[bool | None, str]
 """Good, bad, or (None) worth knowing; and the words."""
 
 OLDEST_POSTGRES = 140000
 PATIENCE_S = 10
+PLANNING = timedelta(minutes=2)
+"""A deployment that was registered or resumed this short a time ago need not have its nights planned yet."""
 DEPLOYMENT = "nightly_scoring/nightly"
 WRITER_NEEDS = {
     "cxr.images": ("select", "insert", "update"),
@@ -43,8 +48,9 @@ def doctor() -> None:
 
     Exits with 1 where something is wrong.
     """
-    settings = Settings.load()
+    settings = Settings.load(warn=False)
     parts: list[tuple[str, Callable[[Settings], Iterator[Finding]]]] = [
+        ("settings", look_at_settings),
         ("Postgres", look_at_postgres),
         ("object store", look_at_store),
         ("Prefect", look_at_prefect),
@@ -58,6 +64,11 @@ def doctor() -> None:
             sound &= good is not False
     if not sound:
         raise typer.Exit(1)
+
+
+def look_at_settings(_: Settings) -> Iterator[Finding]:
+    """Variables that look like settings and are none."""
+    yield from ((None, words) for words in unknown_variables())
 
 
 def look_at_postgres(settings: Settings) -> Iterator[Finding]:
@@ -99,7 +110,7 @@ def look_at_postgres(settings: Settings) -> Iterator[Finding]:
             else:
                 yield True, f"champion {champion.model_version}"
     except (SettingsError, database.DatabaseError) as error:
-        yield False, str(error)
+        yield False, str(error).replace(database.DOCTOR, "")
 
 
 def look_at_store(settings: Settings) -> Iterator[Finding]:
@@ -153,12 +164,36 @@ def look_at_prefect(settings: Settings) -> Iterator[Finding]:
         except ObjectNotFound:
             yield None, f"no deployment {DEPLOYMENT}, so no night starts by itself: `cxr serve`, or see prefect.yaml"
             return
-    if found.paused or not any(schedule.active for schedule in found.schedules):
+        active = not found.paused and any(schedule.active for schedule in found.schedules)
+        planned = not active or nights_are_planned(client, found, datetime.now(UTC))
+    if not active:
         yield None, f"deployment {DEPLOYMENT} is paused: no night starts until somebody resumes it in the UI"
+    elif not planned:
+        yield (
+            False,
+            (
+                f"nobody plans the nights of deployment {DEPLOYMENT}: it has a schedule, and no run in line. "
+                "The Prefect server's scheduler is not working: look at that server's log, and start it again"
+            ),
+        )
     elif found.status is None or found.status.value != "READY":
         yield None, f"nobody serves deployment {DEPLOYMENT}: start `cxr serve`, or a worker for its work pool"
     else:
         yield True, f"deployment {DEPLOYMENT} is served"
+
+
+def nights_are_planned(client: SyncPrefectClient, deployment: DeploymentResponse, now: datetime) -> bool:
+    """Tell whether Prefect's server has runs of this deployment in line, or has had no time yet to plan them."""
+    from prefect.client.schemas import filters
+
+    changed = [deployment.updated, *(schedule.updated for schedule in deployment.schedules)]
+    if any(moment and now - moment < PLANNING for moment in changed):
+        return True
+    ahead = filters.FlowRunFilter(
+        deployment_id=filters.FlowRunFilterDeploymentId(any_=[deployment.id]),
+        next_scheduled_start_time=filters.FlowRunFilterNextScheduledStartTime(after_=now),
+    )
+    return bool(client.read_flow_runs(flow_run_filter=ahead, limit=1))
 
 
 def look_at_compute(settings: Settings) -> Iterator[Finding]:

@@ -27,7 +27,7 @@ def train(
     The images are split by patient (70 % train, 15 % validation, 15 % test). The artifact goes to the bucket under
     models/, its row to Postgres. Later versions are registered only: see `cxr promote`.
 
-    Examples: `cxr train data/`, with data/NORMAL/*.png, data/PNEUMONIA/*.png ...; a data/labels.csv (file, label,
+    Examples: `cxr train data/`, with `data/NORMAL/*.png`, `data/PNEUMONIA/*.png` ...; a data/labels.csv (file, label,
     patient_id) keeps a patient's images together. `cxr train` alone learns from the labels in the database.
     """
     from infra.storage import Store
@@ -52,6 +52,8 @@ def train(
             pool, store, chosen, data, seed=seed, epochs=epochs, budget_s=budget, say=typer.echo
         )
     typer.echo(outcome)
+    if not outcome.first:
+        typer.echo(f"The champion stays. To change that: cxr promote {outcome.model_version} --reason '...'")
 
 
 def promote(
@@ -72,16 +74,24 @@ def promote(
 def label(
     sheet: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV with object_key, class, patient_id.")],
     source: Annotated[str, typer.Option(help="Who says so: a reader, a report system, a study.")],
+    new_class: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Take this class too, though no champion knows it yet; once for each."),
+    ] = None,
 ) -> None:
     """Bring ground truth for scored images into the database.
 
     Labels are kept by image content, so they outlive a copied or moved object. A source's newer label replaces its
     older one.
 
-    Example: `cxr label march.csv --source 'radiology review 2026-03'`
+    A sheet with a class that is unknown is refused as a whole, since a typo would be a class of the next model. Known
+    are COVID-19, NORMAL and PNEUMONIA, or the champion's classes where it has others; a site with further classes
+    names them with `--new-class`.
+
+    Examples: `cxr label march.csv --source 'radiology review 2026-03'`, and
+    `cxr label march.csv --source 'chest clinic' --new-class TUBERCULOSIS`
     """
     from tasks import labels
 
     with connected() as (settings, pool):
-        written, rows = labels.add(pool, settings.bucket, sheet, source)
-    typer.echo(f"{written} labels written from {rows} rows; rows of images never scored here are left out")
+        typer.echo(labels.add(pool, settings.bucket, sheet, source, new_class or ()))

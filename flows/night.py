@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import typer
 
 from flows.session import connected, require_services
 from infra.settings import Settings
+from tasks.wording import counted
 
 Prefixes = Annotated[
     list[str] | None,
@@ -33,23 +35,38 @@ def score(
 
     Example: `cxr score --date 2026-01-31 --prefix 'incoming/%Y/%m/%d/'`
     """
+    settings = Settings.load()
+    if date and date.date() > (today := datetime.now(ZoneInfo(settings.timezone)).date()):
+        raise typer.BadParameter(f"{date:%Y-%m-%d} is to come: it is {today}", param_hint="--date")
     run_flow(date, prefix, discover=True)
 
 
 def run_flow(date: datetime | None, prefixes: list[str] | None, *, discover: bool) -> None:
     """Run the flow in this process and end the command with its verdict."""
     require_services(Settings.load())
-    from flows.scoring import nightly_scoring
+    from httpx import HTTPError
 
-    state = nightly_scoring(
-        night=date.date() if date else None, prefixes=prefixes or None, discover=discover, return_state=True
-    )
-    typer.echo(f"{state.name}: {state.message}")
-    if not state.is_completed():
+    from flows.scoring import nightly_scoring
+    from tasks import runs
+
+    night = date.date() if date else None
+    try:
+        state = nightly_scoring(night=night, prefixes=prefixes or None, discover=discover, return_state=True)
+        completed, verdict = state.is_completed(), f"{state.name}: {state.message}"
+    except HTTPError as error:  # Prefect went away meanwhile; the database knows how the run ended
+        with connected() as (settings, pool):
+            name, message = runs.newest(pool, settings.bucket)
+        completed = name == "completed"
+        verdict = (
+            f"Prefect does not answer any more ({type(error).__name__}) and may show this run as running for ever."
+        )
+        verdict += f"\n{name.capitalize()}: {message or 'see the log above'}"
+    typer.echo(verdict)
+    if not completed:
         raise typer.Exit(1)
 
 
-def status(nights: Annotated[int, typer.Option(help="How many of the latest runs to show.")] = 8) -> None:
+def status(nights: Annotated[int, typer.Option(min=1, help="How many of the latest runs to show.")] = 8) -> None:
     """Show the champion, the latest runs and what waits.
 
     Example: `cxr status --nights 30`
@@ -78,7 +95,7 @@ def replay(
 
     Examples: `cxr replay --reason contrast`, `cxr replay --run 0b54... --only failed`, `cxr replay --key a.png`
     """
-    from tasks.replay import requeue
+    from tasks.replay import explain_nothing, requeue
 
     states = {"both": ("quarantined", "failed"), "quarantined": ("quarantined",), "failed": ("failed",)}
     if only not in states:
@@ -87,7 +104,9 @@ def replay(
         raise typer.BadParameter("select by --reason, --run or --key, or say --yes to replay every one of them")
     with connected() as (settings, pool):
         images = requeue(pool, settings.bucket, states=states[only], reason=reason, run_id=run, key=key)
-    typer.echo(f"{images} images put back in line")
+        if not images and (reason or run or key):
+            explain_nothing(pool, settings.bucket, states=states[only], reason=reason, run_id=run, key=key)
+    typer.echo(f"{counted(images, 'image')} put back in line")
     if images:
         run_flow(None, None, discover=False)
 
@@ -103,11 +122,13 @@ def release(
 
     Example: `cxr release 0b54... --reason 'scanner 3 sent test images; the others were checked'`
     """
+    from tasks.overview import require_run
     from tasks.runs import release as publish
 
     with connected() as (_, pool):
+        require_run(pool, run)
         visible = publish(pool, run, reason)
-    typer.echo(f"run {run} released: {visible} predictions are visible now")
+    typer.echo(f"run {run} released: {counted(visible, 'prediction')} {'is' if visible == 1 else 'are'} visible now")
 
 
 def report(
@@ -123,9 +144,12 @@ def report(
     from pathlib import Path
 
     from infra.storage import Store
+    from tasks.overview import require_run
     from tasks.runs import report_key
 
     with connected() as (settings, pool):
+        if run:
+            require_run(pool, run)
         key = report_key(pool, run)
     store = Store(settings)
     if save:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from infra import database
 from infra.storage import StorageError, Store
 from models.artifact import ArtifactError
 from models.runtime import RuntimeUnfit
-from tasks import intake, registry, runs
+from tasks import intake, registry, reporting, runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -39,6 +40,17 @@ KNOWN_ERRORS = (
 """Errors whose message is written for ops and names no object."""
 
 
+def _in_words(record: logging.LogRecord) -> bool:
+    """Let Prefect log such an error as its message: fifty lines of traceback around it help nobody at night."""
+    if record.exc_info and isinstance(record.exc_info[1], KNOWN_ERRORS):
+        record.msg, record.args, record.exc_info = "%s", (str(record.exc_info[1]),), None
+    return True
+
+
+for _logger in ("prefect.flow_runs", "prefect.task_runs"):
+    logging.getLogger(_logger).addFilter(_in_words)
+
+
 class Run:
     """What the steps of one run share: its settings, its clients, its lock, and what it found out so far.
 
@@ -52,7 +64,7 @@ class Run:
         self.run_id = run_id
         self.log = get_run_logger()
         self.pool = database.engine(settings.database)
-        self.store = Store(settings, intake.threads(settings.intake_threads))
+        self.store = Store(settings, intake.threads(settings.intake_threads) + reporting.UPLOADS)
         self.lock = database.Lock(self.pool, f"cxr.scoring:{settings.bucket}")
         self.run_ids = [run_id]
         """This run, then the dead ones that it took over."""

@@ -29,6 +29,7 @@ from tasks import data_docs, discovery, inference, intake, predictions, registry
 from tasks.expectations import checklist
 from tasks.figures import Outcome, gather
 from tasks.prefetch import prefetch
+from tasks.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -129,8 +130,8 @@ def find_new_images(this: Run, prefixes: list[str]) -> None:
             ["nothing at all lies under the prefixes that were listed; if that is a surprise, check CXR_PREFIXES"]
         )
     this.log.info(
-        "run %s: %d objects listed under %d prefixes, %d new; %d are no images by their suffix",
-        this.run_id, found.listed, len(prefixes), found.new, found.skipped,
+        "run %s: %s listed under %s, %d new; %d skipped, no images by their suffix",
+        this.run_id, counted(found.listed, "object"), counted(len(prefixes), "prefix"), found.new, found.skipped,
     )  # fmt: skip
 
 
@@ -140,7 +141,9 @@ def claim_shards(this: Run, *, retry_failed: bool) -> list[Shard]:
         lambda: discovery.claim(this.pool, this.settings, this.run_id, retry_failed=retry_failed)
     )
     this.claimed = sum(one.images for one in shards)
-    this.log.info("run %s: %d images to score in %d shards", this.run_id, this.claimed, len(shards))
+    this.log.info(
+        "run %s: %s to score in %s", this.run_id, counted(this.claimed, "image"), counted(len(shards), "shard")
+    )
     return shards
 
 

@@ -52,7 +52,7 @@ def _prepare_database(environment: dict[str, str]) -> None:
     password = statefolder.credentials(home())[ANALYST]
     with database.explained(), pool.begin() as connection:
         revision = schema.migrate(connection)
-        exists = connection.execute(sa.text("select from pg_roles where rolname = :name"), {"name": ANALYST}).first()
+        exists = connection.execute(sa.text("select 1 from pg_roles where rolname = :name"), {"name": ANALYST}).first()
         how = f"alter role {ANALYST}" if exists else f"create role {ANALYST} login in role cxr_analyst"
         connection.exec_driver_sql(f"{how} password '{password}'")
     pool.dispose()
@@ -82,6 +82,8 @@ def psql(
         raise SettingsError(
             "no local stack is running: start one with `cxr up`; for another database use your own psql"
         )
+    if os.environ.get("CXR_DATABASE_URL"):
+        typer.echo("(the local stack's database; for the one in CXR_DATABASE_URL use your own psql)", err=True)
     # Where the stack listens, not where the settings of this shell would start one.
     address = sa.make_url(dotenv_values(home() / LOCAL_FILE)["CXR_DATABASE_URL"] or "")
     environment = {

@@ -36,6 +36,10 @@ SERVER_KEEPALIVES = "set tcp_keepalives_idle = 60; set tcp_keepalives_interval =
 """The same seen from Postgres: the lock of a run whose machine has vanished is free after a minute and a half."""
 ROWS_AT_ONCE = 250
 """Rows in one write to COPY."""
+DOCTOR = " (`cxr doctor`)"
+"""Advice in a message, for everybody but `cxr doctor` itself."""
+OWNERS_SIGNS = ("permission denied for database", "permission denied to create role", "must be owner of")
+"""Beginnings of what Postgres says to somebody who migrates and does not own the database."""
 FINAL_SIGNS = ("password authentication failed", "no password supplied", "does not exist", "not permitted to log in")
 
 
@@ -55,7 +59,7 @@ def engine(url: str) -> sa.Engine:
     """
     try:
         address = sa.make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the latter of a port, and it shows what was taken for one
         raise DatabaseError(
             "CXR_DATABASE_URL cannot be read: postgresql://user:password@host:5432/database is its form"
         ) from None
@@ -164,11 +168,18 @@ def explain(error: psycopg2.Error | DBAPIError) -> str:
     code = getattr(cause, "pgcode", None)
     first_line = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
     if code is None:
-        return f"Postgres cannot be reached ({first_line}); check CXR_DATABASE_URL and the server (`cxr doctor`)."
+        # A name may stand for two addresses, with a line for each: the one that answered counts.
+        refusals = [line for line in str(cause).splitlines() if any(sign in line for sign in FINAL_SIGNS)]
+        if refusals:
+            words = refusals[0].rpartition("FATAL:")[2].strip()
+            return f"Postgres refuses the connection: {words}; check CXR_DATABASE_URL."
+        return f"Postgres cannot be reached ({first_line}); check CXR_DATABASE_URL and the server{DOCTOR}."
     if code in {"42P01", "3F000", "42703", "42883"}:
         return f"The schema is missing or older than this code ({first_line}); run `cxr migrate`."
     if code == "42501":
-        return f"The database role may not do this ({first_line}); grant it cxr_writer."
+        owners = first_line.startswith(OWNERS_SIGNS)
+        advice = "migrations need the owner of the database" if owners else "grant it cxr_writer"
+        return f"The database role may not do this ({first_line}); {advice}."
     if code[:2] == "22":  # such messages quote the value in their first line
         return f"Postgres refused a value ({code}, {type(cause).__name__})."
     return f"Postgres refused ({code}: {first_line})."

@@ -8,16 +8,27 @@ environment names the services or that file does, never a mix, so that local cre
 
 from __future__ import annotations
 
+import logging
 import os
+import re
+from datetime import datetime
+from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 SERVICE_VARIABLES = ("CXR_DATABASE_URL", "CXR_S3_ENDPOINT_URL", "CXR_S3_BUCKET")
+OTHER_VARIABLES = ("CXR_HOME", "CXR_CODE_VERSION", "CXR_STACK_HOME")
+"""What the code reads by itself: the state folder, an image's version, and the mark on the local stack's processes."""
 LOCAL_FILE = "local.env"
+CRON_FIELDS = 5
+CRON_NAMES = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually")
+DATABASE_FORM = "postgresql://user:password@host:5432/database is its form"
 
 
 class SettingsError(RuntimeError):
@@ -35,6 +46,7 @@ def _split(value: object) -> object:
 
 
 Items = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class Settings(BaseSettings):
@@ -57,7 +69,7 @@ class Settings(BaseSettings):
     """Address under which the bucket's ``reports/`` folder can be opened in a browser; without one, links are s3://."""
 
     # Discovery
-    prefixes: Items = Field(default=["incoming/"], min_length=1)
+    prefixes: Items = ["incoming/"]
     """Prefixes to list, separated by commas.
 
     A date pattern (``incoming/%Y/%m/%d/``) stands for each day of the look-back, %% for a percent sign.
@@ -98,10 +110,10 @@ class Settings(BaseSettings):
 
     # Local stack (`cxr up`)
     host: str = "127.0.0.1"
-    postgres_port: int = 54321
-    s3_port: int = 9021
-    prefect_port: int = 4200
-    reports_port: int = 4280
+    postgres_port: Port = 54321
+    s3_port: Port = 9021
+    prefect_port: Port = 4200
+    reports_port: Port = 4280
 
     @field_validator("timezone")
     @classmethod
@@ -110,6 +122,60 @@ class Settings(BaseSettings):
             ZoneInfo(value)
         except (ZoneInfoNotFoundError, ValueError):
             raise ValueError("no such time zone; use a name such as Europe/Berlin") from None
+        return value
+
+    @field_validator("scoring_cron")
+    @classmethod
+    def _a_time(cls, value: str) -> str:
+        # Not with Prefect's own parser: importing it imports Prefect, before it is pointed at its server.
+        from cronsim import CronSim, CronSimError
+
+        wrong = "" if value in CRON_NAMES or len(value.split()) == CRON_FIELDS else "bad number of fields"
+        try:
+            if not wrong and value not in CRON_NAMES:
+                CronSim(value, datetime(2000, 1, 1))  # noqa: DTZ001 - only the expression is looked at
+            if re.search(r"LW|\dL", value.upper()):
+                wrong = "Prefect does not know LW and 5L"
+        except CronSimError as error:
+            wrong = str(error).lower()
+        if wrong:
+            raise ValueError(f"{wrong}; it is minute, hour, day, month and day of the week, such as 0 2 * * *")
+        return value
+
+    @field_validator("prefixes")
+    @classmethod
+    def _at_least_one(cls, value: list[str]) -> list[str]:
+        if not value:
+            raise ValueError("no prefix is named; give at least one, such as incoming/")
+        return value
+
+    @field_validator("s3_endpoint_url")
+    @classmethod
+    def _an_address(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        try:
+            address = urlsplit(value)
+            whole = address.scheme in {"http", "https"} and bool(address.hostname) and address.port != 0
+        except ValueError:
+            whole = False
+        if not whole:
+            raise ValueError("it must begin with http:// or https:// and name a host, such as http://127.0.0.1:9021")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _a_database(cls, value: SecretStr | None) -> SecretStr | None:
+        """Refuse what would be read otherwise than it is meant: part of a password would end up in a host's name."""
+        text = value.get_secret_value() if value else ""
+        if not text:
+            return None
+        if not re.match(r"postgres(ql)?(\+\w+)?://", text):
+            raise ValueError(f"it must begin with postgresql://; {DATABASE_FORM}")
+        if not _one_reading(text):
+            raise ValueError(
+                f"it cannot be read: {DATABASE_FORM}; percent-encode @ : / ? # in its user name and password"
+            )
         return value
 
     @classmethod
@@ -125,12 +191,18 @@ class Settings(BaseSettings):
         return init_settings, dotenv_settings, env_settings, file_secret_settings
 
     @classmethod
-    def load(cls) -> Self:
+    def load(cls, *, warn: bool = True) -> Self:
         """Read the environment, or the local stack's file where the environment names no service.
+
+        Args:
+            warn: log each ``CXR_`` variable that is no setting, once a process.
 
         Raises:
             SettingsError: a variable has a value that cannot be used.
         """
+        if warn:
+            for words in unknown_variables():
+                _warn(words)
         named = any(os.environ.get(name) for name in SERVICE_VARIABLES)
         try:
             return cls() if named else cls(_env_file=home() / LOCAL_FILE, aws_session_token=None)
@@ -166,6 +238,35 @@ class Settings(BaseSettings):
             return home() / "cache"
         users = Path(os.environ.get("XDG_CACHE_HOME", ""))
         return (users if users.is_absolute() else Path.home() / ".cache") / "cxr-nightly"
+
+
+def unknown_variables() -> list[str]:
+    """Say of each ``CXR_`` variable in the environment that is no setting that it is ignored, and which one is near."""
+    fields = {f"CXR_{name.upper()}" for name, field in Settings.model_fields.items() if field.validation_alias is None}
+    known = sorted(fields | set(OTHER_VARIABLES[:-1]))
+    found = []
+    for name in sorted(os.environ):
+        if name.upper().startswith("CXR_") and name.upper() not in {*known, *OTHER_VARIABLES}:
+            near = get_close_matches(name.upper(), known, 1)
+            found.append(f"{name} is no setting and is ignored" + (f"; did you mean {near[0]}?" if near else ""))
+    return found
+
+
+@cache
+def _warn(words: str) -> None:
+    logging.getLogger(__name__).warning("%s", words)
+
+
+def _one_reading(url: str) -> bool:
+    """Tell whether a database URL can be read, and in one way only."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        address = make_url(url)
+    except (ArgumentError, ValueError):
+        return False
+    return url.count("@") <= 1 and "@" not in f"{address.host}{address.database}"
 
 
 def _variable(field: str) -> str:

@@ -19,6 +19,7 @@ from botocore.exceptions import (
     HTTPClientError,
     IncompleteReadError,
     NoCredentialsError,
+    ParamValidationError,
     PartialCredentialsError,
     ReadTimeoutError,
     ResponseStreamingError,
@@ -231,4 +232,6 @@ class Store:
         if isinstance(error, BAD_CREDENTIALS):
             name = type(error).__name__
             return f"no credentials for the object store ({name}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+        if isinstance(error, ParamValidationError) and "bucket name" in str(error):
+            return f"{self.bucket!r} is not a valid name of a bucket; check CXR_S3_BUCKET."
         return f"the object store cannot be reached ({type(error).__name__}); check CXR_S3_ENDPOINT_URL."

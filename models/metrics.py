@@ -16,6 +16,9 @@ from sklearn.metrics import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+MIN_TEST_IMAGES = 30
+"""On fewer a model is not judged: one image more or less that is right moves the accuracy by more than 3 points."""
+
 
 def evaluate(
     labels: NDArray[np.integer[Any]], probabilities: NDArray[np.floating[Any]], classes: tuple[str, ...]
@@ -60,6 +63,24 @@ def evaluate(
         "per_class": per_class,
         "confusion": confusion_matrix(labels, predicted, labels=every).tolist(),
     }
+
+
+def unfit(figures: dict[str, Any]) -> str | None:
+    """Say why a model with these figures of `evaluate` is not fit for use; None where they do not speak against it.
+
+    It says nothing of a model that passes: that takes a comparison with another one on the same images.
+    """
+    n, accuracy = figures["n"], figures["accuracy"]
+    if n == 0:
+        return "there were no test images, so nobody knows what it has learned"
+    why = []
+    commonest = max(figures["per_class"], key=lambda name: figures["per_class"][name]["n"])
+    share = figures["per_class"][commonest]["n"] / n
+    if accuracy <= share + 1e-9:  # both are counts over n
+        why.append(f"its test accuracy {accuracy:.3f} is no better than always saying {commonest} ({share:.3f})")
+    if n < MIN_TEST_IMAGES:
+        why.append(f"{n} test {'image' if n == 1 else 'images'}, and fewer than {MIN_TEST_IMAGES} cannot judge it")
+    return "; ".join(why) or None
 
 
 def _auc(truth: NDArray[np.bool_], scores: NDArray[np.floating[Any]]) -> float | None:

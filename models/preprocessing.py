@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast
 import cv2
 import numpy as np
 
-from models.radiograph import histogram
+from models.histogram import histogram
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from models.radiograph import Counts, Pixels
+    from models.histogram import Counts
+    from models.radiograph import Pixels
 
 
 @dataclass(frozen=True, slots=True)

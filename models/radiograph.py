@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from models import png
+from models.histogram import histogram, statistics
 from models.phantom import MARKER
 
 if TYPE_CHECKING:
@@ -24,24 +25,19 @@ if TYPE_CHECKING:
 
     Pixels = NDArray[Any]
     """Grey pixels (height, width), uint8 or uint16."""
-    Counts = NDArray[np.float64]
-    """Pixels of each grey value: (256,) for uint8, (65536,) for uint16."""
 
 # Pillow's own limit would refuse a bomb before its size is known; ours is held against the header below.
 Image.MAX_IMAGE_PIXELS = None
 
 FORMATS: Final = ("PNG", "JPEG")
+DICOM_MARK: Final = (slice(128, 132), b"DICM")
+"""Where a DICOM file says that it is one, behind its preamble (DICOM part 10, 7.1); Pillow does not know the format."""
 SAME_FORMAT: Final = {"MPO": "JPEG"}
 """A JPEG with more pictures behind the first one (CIPA DC-007), from phones and some scanners: the first is read."""
 JPEG_END: Final = b"\xff\xd9"
 ORIENTATION_TAG: Final = 0x0112
 PNG_DEPTH_OFFSET: Final = 24  # signature (8) + IHDR's length, type, width and height (16): ISO/IEC 15948, 11.2.2
 COLOUR_CHANNELS: Final = 3
-LEVELS_8: Final = 256
-BLACK_AND_WHITE_TAIL: Final = 0.01
-"""Share of the grey range at either end that counts as black or white."""
-USED_SHARES: Final = (0.005, 0.995)
-"""Between these shares of its pixels lies the range that a 16-bit film uses; as preprocessing stretches by default."""
 MEASURED_ROWS: Final = 128
 """Rows that statistics are taken of at least, where there are as many: they settle what is asked of a radiograph."""
 BLOCK_ROWS: Final = 256
@@ -149,7 +145,7 @@ def read(data: bytes, limits: Limits) -> tuple[Pixels | None, Measurement]:
         problem = str(error) if isinstance(error, Unreadable) else "the decoder fails on its contents"
         return None, Measurement(**known, decodable=False, problem=problem)
     rows = grey[:: max(1, len(grey) // MEASURED_ROWS)]
-    return grey, Measurement(**known, **_statistics(histogram(rows)), colour=colour, decodable=True)
+    return grey, Measurement(**known, **statistics(histogram(rows)), colour=colour, decodable=True)
 
 
 def _header(data: bytes, limits: Limits, known: dict[str, Any]) -> int:
@@ -161,6 +157,10 @@ def _header(data: bytes, limits: Limits, known: dict[str, Any]) -> int:
     try:
         image = Image.open(io.BytesIO(data))
     except Exception:  # noqa: BLE001 - Pillow's parsers raise anything on hostile bytes
+        place, mark = DICOM_MARK
+        if data[place] == mark:
+            known["format"] = "DICOM"
+            raise Unreadable("it is a DICOM file; PNG and JPEG are read") from None
         raise Unreadable("it is not an image") from None
     with image:
         known["format"] = SAME_FORMAT.get(str(image.format), image.format)
@@ -257,31 +257,3 @@ def _upright(grey: Pixels, orientation: int) -> Pixels:
     if rotate is not None:
         grey = cv2.rotate(grey, rotate)
     return cv2.flip(grey, flip) if flip is not None else grey
-
-
-def histogram(grey: Pixels) -> Counts:
-    """Counts of each grey value: shape (256,) for uint8, (65536,) for uint16."""
-    bins = LEVELS_8 if grey.dtype == np.uint8 else 65536
-    return cv2.calcHist([grey], [0], None, [bins], [0, bins]).ravel().astype(np.float64)
-
-
-def _statistics(counts: Counts) -> dict[str, Any]:
-    """Everything from the histogram."""
-    share = counts / counts.sum()
-    cumulative = np.cumsum(share)
-    lowest, highest = (0, 255) if counts.size == LEVELS_8 else np.searchsorted(cumulative, USED_SHARES).tolist()
-    values = np.clip((np.arange(counts.size) - lowest) / max(highest - lowest, 1), 0, 1)
-    mean = float(share @ values)
-    inner = (values > BLACK_AND_WHITE_TAIL) & (values < 1 - BLACK_AND_WHITE_TAIL)
-    coarse = np.bincount(np.clip(values * 255, 0, 255).astype(np.intp), weights=share, minlength=256)
-    filled = coarse[coarse > 0]
-    return {
-        "mean": mean,
-        "std": float(np.sqrt(max(share @ (values - mean) ** 2, 0.0))),
-        "p05": float(values[int(np.searchsorted(cumulative, 0.05))]),
-        "p95": float(values[min(int(np.searchsorted(cumulative, 0.95)), values.size - 1)]),
-        "black_share": float(share[values <= BLACK_AND_WHITE_TAIL].sum()),
-        "white_share": float(share[values >= 1 - BLACK_AND_WHITE_TAIL].sum()),
-        "peak_share": float(share[inner].max(initial=0.0)),
-        "entropy": float(-(filled * np.log2(filled)).sum()),
-    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from models.preprocessing import preprocess
 from models.radiograph import Limits, read
 from sql.library import query
 from tasks.intake import threads
+from tasks.labels import LabelError, read_sheet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from models.preprocessing import PreprocessingSpec
 
 SHEET = "labels.csv"
-SHEET_COLUMNS = {"file", "label", "patient_id"}
+SHEET_COLUMNS = ("file", "label", "patient_id")
 
 
 class DatasetError(RuntimeError):
@@ -68,15 +68,15 @@ def from_folder(folder: Path, spec: PreprocessingSpec, *, limits: Limits | None 
     Without a sheet each file counts as a patient of its own. Files beyond the limits count as unreadable.
 
     Raises:
-        DatasetError: the folder holds fewer than two classes, or the sheet lacks a column.
+        DatasetError: the folder holds fewer than two classes, or the sheet cannot be read.
     """
     sheet = folder / SHEET
     if sheet.is_file():
-        with sheet.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            if not set(reader.fieldnames or ()) >= SHEET_COLUMNS:
-                raise DatasetError(f"{sheet} needs the columns {', '.join(sorted(SHEET_COLUMNS))}")
-            items = [Labelled((folder / row["file"]).read_bytes, row["label"], row["patient_id"]) for row in reader]
+        try:
+            rows = read_sheet(sheet, SHEET_COLUMNS)
+        except LabelError as error:
+            raise DatasetError(str(error)) from None
+        items = [Labelled((folder / file).read_bytes, label, patient) for file, label, patient in rows]
     else:
         items = [
             Labelled(path.read_bytes, path.parent.name, path.stem)

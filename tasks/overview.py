@@ -9,7 +9,16 @@ from infra import database
 from sql.library import query
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     import sqlalchemy as sa
+
+AT_WORK = "at work"
+GONE = "its process is gone; cxr score takes it up"
+
+
+class NoSuchRunError(RuntimeError):
+    """A person asked for a run that is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +42,21 @@ def look(pool: sa.Engine, runs: int) -> Overview:
             champion = f"{row[0]}, promoted {row[2]:%Y-%m-%d %H:%M}" + (", trained on made data" if row[1] else "")
         cursor.execute(query("latest_runs"), {"runs": runs})
         latest = [
-            f"{night}  {state}  started {started}  run {run_id}\n    {message or 'at work'}"
-            for night, started, state, run_id, message in cursor.fetchall()
+            f"{night}  {state}  started {started}  run {run_id}\n    {message or (AT_WORK if alive else GONE)}"
+            for night, started, state, run_id, message, alive in cursor.fetchall()
         ]
         cursor.execute(query("unscored"))
         waiting = [f"{count} {state}: {what}" for state, what, count in cursor.fetchall()]
     return Overview(champion, latest, waiting)
+
+
+def require_run(pool: sa.Engine, run_id: UUID) -> None:
+    """See that there is such a run.
+
+    Raises:
+        NoSuchRunError: there is none.
+    """
+    with database.transaction(pool) as cursor:
+        cursor.execute("select from cxr.runs where run_id = %s", (str(run_id),))
+        if cursor.rowcount != 1:
+            raise NoSuchRunError(f"there is no run {run_id}; `cxr status` lists them")

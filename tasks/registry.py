@@ -80,14 +80,20 @@ def register(pool: sa.Engine, store: Store, folder: Path, metadata: ArtifactMeta
     return metadata.model_version
 
 
-def bootstrap(pool: sa.Engine, model_version: str) -> bool:
-    """Make a model version the first champion; False where there is a champion already."""
+def bootstrap(pool: sa.Engine, model_version: str, unfit: str | None = None) -> bool:
+    """Make a model version the first champion; False where there is a champion already.
+
+    Args:
+        pool: connections to the database.
+        model_version: a registered one.
+        unfit: why it is not fit for use, where that is known already; kept with the promotion.
+    """
+    reason = "the first model: nothing to compare with" + (f"; not fit for use: {unfit}" if unfit else "")
     with database.transaction(pool) as cursor:
         cursor.execute(
-            "insert into cxr.promotions (model_version, kind, reason) "
-            "select %s, 'bootstrap', 'the first model: nothing to compare with' "
+            "insert into cxr.promotions (model_version, kind, reason) select %s, 'bootstrap', %s "
             "where not exists (select from cxr.promotions) on conflict do nothing",
-            (model_version,),
+            (model_version, reason),
         )
         return cursor.rowcount == 1
 

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from infra import database
 from sql.library import query
+from tasks.overview import require_run
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     import sqlalchemy as sa
+
+
+REASONS = """
+select name, count(*), bool_or(%(reason)s::text = name or position(lower(%(reason)s) in lower(reason)) > 0)
+from cxr.images
+cross join unnest(case when failed_expectations = '{}' then array[reason] else failed_expectations end) as name
+where bucket = %(bucket)s and state = any(%(states)s)
+group by name
+order by count(*) desc, name
+"""
+"""Why images are not scored: the expectations that they failed, or words; and whether that is the reason asked for."""
+
+
+class NothingToReplayError(RuntimeError):
+    """A selection that no image matches; the message says what is the matter and names no object."""
 
 
 def requeue(
@@ -42,3 +58,30 @@ def requeue(
             },
         )
         return cursor.rowcount
+
+
+def explain_nothing(
+    pool: sa.Engine, bucket: str, *, states: tuple[str, ...], reason: str | None, run_id: UUID | None, key: str | None,
+) -> NoReturn:  # fmt: skip
+    """Say why a selection, as for `requeue`, put no image back.
+
+    Raises:
+        NoSuchRunError: there is no such run.
+        NothingToReplayError: no image has this key, this reason, or all that was asked for.
+    """
+    if run_id:
+        require_run(pool, run_id)
+    asked = {"bucket": bucket, "states": list(states), "reason": reason, "key": key}
+    kind = " or ".join(states)
+    with database.transaction(pool) as cursor:
+        cursor.execute("select from cxr.images where bucket = %(bucket)s and object_key = %(key)s limit 1", asked)
+        if key and not cursor.rowcount:
+            raise NothingToReplayError("no image of this bucket has this key")
+        cursor.execute(REASONS, asked)
+        reasons = cursor.fetchall()
+    if not reasons:
+        raise NothingToReplayError(f"no image of this bucket is {kind}")
+    if reason and not any(matches for _, _, matches in reasons):
+        known = ", ".join(f"{name} ({count:,})" for name, count, _ in reasons)
+        raise NothingToReplayError(f"no {kind} image has this reason; there are: {known}")
+    raise NothingToReplayError(f"no {kind} image is in this selection, or a run that is at work decided it")

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tasks.figures import NORMAL
+from tasks.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,7 +60,7 @@ def headline(figures: RunFigures) -> str:
         so_far = f"; {counts.scored:,} of {counts.discovered:,} images were scored before" if counts.discovered else ""
         return f"failed after {duration(figures.seconds)}: {outcome.because}{so_far}, nothing published"
     if not counts.discovered:
-        aside = f"; {outcome.skipped:,} objects skipped by their suffix" if outcome.skipped else ""
+        aside = f"; {counted(outcome.skipped, 'object')} skipped by suffix" if outcome.skipped else ""
         return f"nothing new to score, done in {duration(figures.seconds)}{aside}"
     rate = f" ({figures.images_per_second:.0f} img/s)" if figures.images_per_second else ""
     classes = ", ".join(f"{one.images:,} {one.name}" for one in figures.classes)

@@ -164,6 +164,22 @@ def release(pool: sa.Engine, run_id: UUID, reason: str) -> int:
         return int(cursor.fetchall()[0][0])
 
 
+def newest(pool: sa.Engine, bucket: str) -> tuple[str, str | None]:
+    """Return state and message of the bucket's newest run.
+
+    Raises:
+        RunError: there is none.
+    """
+    with database.transaction(pool) as cursor:
+        cursor.execute(
+            "select state, message from cxr.runs where bucket = %s order by started_at desc limit 1", (bucket,)
+        )
+        row = cursor.fetchone()
+    if row is None:
+        raise RunError("no run of this bucket has begun")
+    return row[0], row[1]
+
+
 def report_key(pool: sa.Engine, run_id: UUID | None) -> str:
     """Return the object key of a run's report, or of the newest one.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -66,7 +67,8 @@ def test_replay_scores_quarantined_images_after_a_relaxed_limit(site: Site, phan
 
     site.environment["CXR_MAX_PIXELS"] = str(1000 * 1000)
     nothing = site.cxr("replay", "--reason", "contrast")
-    assert (nothing.exit_code, nothing.output.strip()) == (0, "0 images put back in line")
+    assert nothing.exit_code == 1
+    assert str(nothing.exception) == f"no quarantined or failed image has this reason; there are: size ({GOOD})"
     answer = site.cxr("replay", "--reason", "size")
     assert answer.exit_code == 0, answer.output
     assert f"{GOOD} images put back in line" in answer.output
@@ -82,7 +84,7 @@ def test_replay_scores_one_object_and_leaves_the_others(site: Site, phantoms: Pa
     site.environment["CXR_MAX_PIXELS"] = str(1000 * 1000)
     key = site.keys("incoming/")[0]
     answer = site.cxr("replay", "--key", key, "--only", "quarantined")
-    assert "1 images put back in line" in answer.output
+    assert "1 image put back in line" in answer.output
     assert list(site.predictions()) == [key]
     assert site.states()["quarantined"] == len(site.keys("incoming/")) - 1
 
@@ -91,6 +93,41 @@ def test_replay_asks_what_is_meant_before_it_replays_everything(site: Site) -> N
     answer = site.cxr("replay")
     assert answer.exit_code == 2
     assert "--yes" in answer.output
+
+
+@pytest.mark.parametrize("command", [("replay", "--run"), ("report",), ("release", "--reason", "seen")])
+def test_a_run_that_is_not_there_is_said_to_be_so(site: Site, command: tuple[str, ...]) -> None:
+    run_id = "00000000-0000-0000-0000-000000000001"
+    answer = site.cxr(*command, run_id)
+    assert answer.exit_code == 1
+    assert str(answer.exception) == f"there is no run {run_id}; `cxr status` lists them"
+
+
+def test_a_night_to_come_is_not_scored(site: Site) -> None:
+    answer = site.cxr("score", "--date", "2999-01-01")
+    assert answer.exit_code == 2
+    assert "2999-01-01 is to come" in answer.output
+    assert site.runs() == []
+
+
+@pytest.mark.parametrize("nights", ["0", "-4"])
+def test_status_shows_one_night_or_more(site: Site, nights: str) -> None:
+    answer = site.cxr("status", "--nights", nights)
+    assert answer.exit_code == 2
+    assert "--nights" in answer.output
+
+
+def test_status_tells_a_run_at_work_from_one_that_was_killed(site: Site, phantoms: Path) -> None:
+    site.upload(phantoms)
+    site.environment["CXR_SHARD_SIZE"] = "2"
+    process = site.start("score")
+    site.until("exists (select from cxr.predictions)", process)
+    assert "\n    at work\n" in site.cxr("status").output
+    site.kill(process)
+    deadline = time.monotonic() + 10  # Postgres takes a moment to see that the connection is closed
+    while "\n    its process is gone; cxr score takes it up\n" not in site.cxr("status").output:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_status_tells_what_happened_and_what_waits(site: Site, phantoms: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from conftest import Artifact, Database, Site
     from prefect.client.schemas.objects import State
+
+    from infra.postgres import EmbeddedPostgres
 
 IMAGES = 24
 
@@ -58,6 +61,7 @@ def test_a_run_whose_postgres_stays_away_fails_in_words_and_the_next_one_finishe
     output = site.finish(process)
     assert process.returncode == 1, output
     assert "Postgres cannot be reached" in output
+    assert "Traceback" not in output
     assert "check CXR_DATABASE_URL and the server (`cxr doctor`)" in output
 
     fragile_db.server.start().wait_ready()
@@ -80,6 +84,7 @@ def test_a_run_whose_object_store_stops_fails_in_words_and_the_next_one_finishes
     fragile_store.crash()
     output = site.finish(process)
     assert process.returncode == 1, output
+    assert "Traceback" not in output
     (failed,) = site.runs()
     assert failed["state"] == "failed"
     assert "the object store cannot be reached" in failed["message"]
@@ -91,6 +96,28 @@ def test_a_run_whose_object_store_stops_fails_in_words_and_the_next_one_finishes
     fragile_store.start().wait_ready()
     state = site.night()
     assert state.is_completed(), state.message
+    assert len(site.predictions()) == IMAGES
+    site.reconcile()
+
+
+def test_a_night_whose_prefect_server_dies_is_scored_and_published_and_its_process_ends(
+    site: Site, postgres: EmbeddedPostgres, tmp_path: Path, phantoms: Path
+) -> None:
+    url = postgres.ensure_database(f"prefect_{uuid.uuid4().hex[:8]}", "only-for-tests")
+    with servers.PrefectServer(tmp_path / "prefect", url) as prefect:
+        site.environment |= {"CXR_SHARD_SIZE": "2", "PREFECT_API_URL": prefect.api_url}
+        site.environment |= {
+            "PREFECT_CLIENT_MAX_RETRIES": "2"
+        }  # by default it waits a minute for a server to come back
+        site.upload(phantoms)
+        process = site.start("score")
+        site.until("exists (select from cxr.predictions)", process)
+        prefect.crash()
+        output = site.finish(process)
+    assert process.returncode == 0, output
+    assert "Prefect does not answer any more" in output
+    assert f"\nCompleted: scored {IMAGES} of {IMAGES}" in output
+    assert [run["state"] for run in site.runs()] == ["completed"]
     assert len(site.predictions()) == IMAGES
     site.reconcile()
 

@@ -82,7 +82,7 @@ def test_patience_ends_and_says_what_to_do(own: EmbeddedPostgres, pool: sa.Engin
 def test_what_no_waiting_mends_is_said_at_once(own: EmbeddedPostgres, url: str, said: str) -> None:
     pool = database.engine(url.format(port=own.port, password=own.password))
     began = time.monotonic()
-    with pytest.raises(DatabaseError, match=said):
+    with pytest.raises(DatabaseError, match=f"refuses the connection: .*{said}.*; check CXR_DATABASE_URL"):
         database.patiently(lambda: one(pool), 30)
     assert time.monotonic() - began < 5
 
@@ -116,6 +116,26 @@ def test_a_missing_right_names_the_role_to_grant(db: Database) -> None:
     ):
         cursor.execute("select * from cxr.images")
     pool.dispose()
+
+
+def test_migrating_without_the_right_to_create_asks_for_the_databases_owner(db: Database, empty_db: Database) -> None:
+    from sql import schema
+
+    for one_db in (db, empty_db):
+        pool = database.engine(one_db.url())
+        with (
+            pytest.raises(DatabaseError, match="migrations need the owner of the database"),
+            database.explained(),
+            pool.begin() as connection,
+        ):
+            schema.migrate(connection)
+        pool.dispose()
+
+
+def test_a_port_that_is_none_is_refused_without_showing_it() -> None:
+    with pytest.raises(DatabaseError, match="cannot be read") as refusal:
+        database.engine("postgresql://user:secret")
+    assert "secret" not in str(refusal.value)
 
 
 def test_an_error_rolls_back_and_the_connection_is_usable_again(pool: sa.Engine) -> None:

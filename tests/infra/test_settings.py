@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.settings import LOCAL_FILE, SERVICE_VARIABLES, Settings, SettingsError
+from infra.settings import LOCAL_FILE, SERVICE_VARIABLES, Settings, SettingsError, unknown_variables
 
 LOCAL = {
     "CXR_DATABASE_URL": "postgresql://local:local-secret@127.0.0.1/cxr",
@@ -17,6 +17,8 @@ LOCAL = {
     "AWS_SECRET_ACCESS_KEY": "local-secret",
     "PREFECT_API_URL": "http://127.0.0.1:4200/api",
 }
+
+NEAR = "CXR_SHARD_SIZ is no setting and is ignored"
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +49,8 @@ def test_without_named_services_the_local_stack_is_used() -> None:
 def test_a_named_service_keeps_the_local_stacks_addresses_and_secrets_out(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(name, "postgresql://real/cxr" if "URL" in name else "real")
+    real = {"CXR_DATABASE_URL": "postgresql://real/cxr", "CXR_S3_ENDPOINT_URL": "https://real"}
+    monkeypatch.setenv(name, real.get(name, "real"))
     settings = Settings.load()
     assert "local" not in settings.model_dump_json(exclude={"host"}).replace("localhost", "")
     assert secret(settings) is None
@@ -84,14 +87,82 @@ def test_a_missing_service_says_which_variable_and_what_to_do(home: Path, attrib
         ("CXR_MAX_BAD_SHARE_RUN", "1.5"),
         ("CXR_RUNTIME", "abacus"),
         ("CXR_TIMEZONE", "Middle/Earth"),
+        ("CXR_PREFIXES", " , "),
+        ("CXR_POSTGRES_PORT", "99999"),
+        ("CXR_REPORTS_PORT", "0"),
+        ("CXR_SCORING_CRON", "0 99 * * *"),
+        ("CXR_SCORING_CRON", "2 o'clock"),
+        ("CXR_SCORING_CRON", ""),
+        ("CXR_SCORING_CRON", "0 2 LW * *"),
+        ("CXR_S3_ENDPOINT_URL", "127.0.0.1:9021"),
+        ("CXR_S3_ENDPOINT_URL", "http://"),
+        ("CXR_S3_ENDPOINT_URL", "http://store:99999"),
+        ("CXR_DATABASE_URL", "mysql://u:p@127.0.0.1/own"),
+        ("CXR_DATABASE_URL", "127.0.0.1/own"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_refused_by_its_variables_name(
     name: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(SettingsError, match=name):
+    with pytest.raises(SettingsError, match=name) as refusal:
         Settings.load()
+    assert len(str(refusal.value).splitlines()) == 1
+    assert "List should" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("cron", ["0 2 * * *", "*/15 1-5 * * MON-FRI", "30 22 1,15 * *", "@daily"])
+def test_a_time_that_prefect_takes_is_taken(cron: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect.client.schemas.schedules import CronSchedule
+
+    monkeypatch.setenv("CXR_SCORING_CRON", cron)
+    assert CronSchedule(cron=Settings.load().scoring_cron).cron == cron
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:Se@Cr/Et#BAD@127.0.0.1:5432/own",
+        "postgresql://u@Se:Cr@Et@127.0.0.1/own",
+        "postgresql://Se/Cr:Et@127.0.0.1/own",
+        "postgresql://u:SeCrEt",
+    ],
+)
+def test_a_database_url_that_would_show_part_of_its_secret_is_refused_without_repeating_it(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXR_DATABASE_URL", url)
+    with pytest.raises(SettingsError, match=r"percent-encode @ : / \? # in its user name and password") as refusal:
+        Settings.load()
+    assert not any(part in str(refusal.value) for part in ("Se", "Cr", "Et", "127.0.0.1", "own"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:Se%40Cr%2FEt@127.0.0.1:5432/own",
+        "postgres://u:p@[::1]/own?sslmode=require",
+        "postgresql+psycopg2://127.0.0.1/own",
+        "postgresql:///own?host=/run/postgresql",
+    ],
+)
+def test_every_usual_form_of_a_database_url_is_taken(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXR_DATABASE_URL", url)
+    assert Settings.load().database == url
+
+
+def test_a_variable_that_is_no_setting_is_told_once_with_the_one_that_may_be_meant(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("CXR_SHARD_SIZ", "CXR_HOME", "CXR_CODE_VERSION", "CXR_STACK_HOME", "CXR_TIMEZONE", "CXR_QQQ"):
+        monkeypatch.setenv(name, os.environ.get(name, "UTC"))
+    told = ["CXR_QQQ is no setting and is ignored", f"{NEAR}; did you mean CXR_SHARD_SIZE?"]
+    assert unknown_variables() == told
+    Settings.load(warn=False)
+    assert caplog.messages == []
+    Settings.load()
+    Settings.load()
+    assert caplog.messages == told
 
 
 def test_lists_are_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,6 +112,11 @@ def test_a_replaced_object_is_not_taken_for_the_listed_one(store: Store) -> None
     assert "DOE" not in printed(refusal.value)
 
 
+def test_a_bucket_whose_name_is_not_valid_is_told_so(settings: Settings) -> None:
+    with pytest.raises(StorageError, match=r"'Bad Bucket!' is not a valid name of a bucket; check CXR_S3_BUCKET"):
+        list(other(settings, s3_bucket="Bad Bucket!").list("incoming/"))
+
+
 def test_a_missing_bucket_is_the_stores_fault_and_named(settings: Settings) -> None:
     lost = other(settings, s3_bucket="no-such-bucket")
     for step in (lambda: lost.read(KEY), lambda: list(lost.list("incoming/")), lambda: lost.write(KEY, b"")):

@@ -146,6 +146,12 @@ def test_another_format_is_named(kind: str) -> None:
     assert kind in str(found.problem)
 
 
+def test_a_dicom_file_is_named() -> None:
+    found = measured(bytes(128) + b"DICM" + b"\x02\x00\x00\x00UL\x04\x00" + bytes(8))
+    assert (found.format, found.decodable) == ("DICOM", False)
+    assert found.problem == "it is a DICOM file; PNG and JPEG are read"
+
+
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 def test_random_damage_never_raises() -> None:
     random = np.random.default_rng(3)
