@@ -96,7 +96,12 @@ def clone(server: EmbeddedPostgres, template: str = TEMPLATE) -> Iterator[Databa
     connection.autocommit = True
     with connection.cursor() as cursor:
         cursor.execute(f"create database {name} template {template} strategy file_copy")  # five times as fast
-        yield Database(server, name)
+    connection.close()
+    yield Database(server, name)
+    # The owner may not end an autovacuum that is at work there.
+    connection = psycopg2.connect(server.url("postgres"))
+    connection.autocommit = True
+    with connection.cursor() as cursor:
         cursor.execute(f"drop database {name} with (force)")
     connection.close()
 
