@@ -90,8 +90,8 @@ def _row(result: Result) -> tuple[Any, ...]:
         (None, False, *[None] * 8)
         if seen is None
         else (
-            seen.sha256, seen.made, seen.format, seen.width, seen.height, seen.bit_depth, seen.channels, seen.mean,
-            seen.std, seen.contrast,
+            seen.sha256, seen.made, seen.format, seen.width, seen.height, seen.bit_depth, seen.channels,
+            _real(seen.mean), _real(seen.std), _real(seen.contrast),
         )
     )  # fmt: skip
     scores = result.probabilities
@@ -103,6 +103,11 @@ def _row(result: Result) -> tuple[Any, ...]:
         None,
         *measured,
         result.predicted_class,
-        None if scores is None else max(scores),
-        None if scores is None else "{" + ",".join(map(str, scores)) + "}",
+        None if scores is None else _real(max(scores)),
+        None if scores is None else "{" + ",".join(f"{score:.9g}" for score in scores) + "}",
     )
+
+
+def _real(value: float | None) -> str | None:
+    """A number with all the digits that Postgres's type real keeps; writing all of Python's takes twice as long."""
+    return None if value is None else f"{value:.9g}"
