@@ -86,9 +86,9 @@ class Settings(BaseSettings):
     max_pixels: int = Field(default=64_000_000, gt=0)
     intake_threads: int = Field(default=0, ge=0)
     """0: two more than there are processors."""
-    shard_size: int = Field(default=256, gt=0)
+    shard_size: int = Field(default=512, gt=0)
     queue_shards: int = Field(default=1, ge=1)
-    """Shards read ahead while one is scored; memory grows with it."""
+    """Shards read ahead while one is scored, beside the one being read; memory grows with it."""
 
     # Validation
     max_bad_share_shard: float = Field(default=0.8, ge=0, le=1)

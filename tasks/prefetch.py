@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 Item = TypeVar("Item")
-POLL_S = 0.2
 
 
 class _End:
@@ -25,41 +24,38 @@ class _End:
 def prefetch(items: Iterable[Item], depth: int) -> Iterator[Iterator[Item]]:
     """Draw the items in a thread, from when the context is entered; inside, they come in order.
 
-    At most `depth` wait in a bounded queue. An error while drawing is raised at its place in the order. When the
-    context is left early, the thread ends after the item in hand.
+    At most `depth` are drawn ahead of the one in use, the one being drawn included. An error while drawing is raised
+    at its place in the order. When the context is left early, the thread ends after the item in hand.
     """
-    waiting: queue.Queue[Item | _End] = queue.Queue(depth)
+    drawn: queue.SimpleQueue[Item | _End] = queue.SimpleQueue()
+    room = threading.Semaphore(depth)
     stop = threading.Event()
-
-    def put(entry: Item | _End) -> None:
-        while not stop.is_set():
-            try:
-                return waiting.put(entry, timeout=POLL_S)
-            except queue.Full:
-                continue
-        return None
 
     def work() -> None:
         try:
-            for item in items:
-                put(item)
+            source = iter(items)
+            while True:
+                room.acquire()
                 if stop.is_set():
                     return
-            put(_End())
+                drawn.put(next(source))
+        except StopIteration:
+            drawn.put(_End())
         except BaseException as error:  # noqa: BLE001 - carried over to the caller's thread
-            put(_End(error))
+            drawn.put(_End(error))
+
+    def in_order() -> Iterator[Item]:
+        while not isinstance(entry := drawn.get(), _End):
+            room.release()
+            yield entry
+        if entry.error is not None:
+            raise entry.error
 
     worker = threading.Thread(target=work, name="prefetch", daemon=True)
     worker.start()
     try:
-        yield _until_end(waiting)
+        yield in_order()
     finally:
         stop.set()
+        room.release()
         worker.join()
-
-
-def _until_end(waiting: queue.Queue[Item | _End]) -> Iterator[Item]:
-    while not isinstance(entry := waiting.get(), _End):
-        yield entry
-    if entry.error is not None:
-        raise entry.error
