@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 MIN_REQUEST: Final = 4
 """Images in one OpenVINO request at least: below, the work of starting requests shows."""
+MAX_REQUEST: Final = 8
+"""At most: more are no faster, and what their layers write drives what is decoded meanwhile out of the cache."""
 
 
 class Engine(Protocol):
@@ -68,13 +70,13 @@ class OpenVino:
         model = processor.build()
         shape = model.input().partial_shape
         requests = 0
-        self.request_size = batch_size
+        self.request_size = min(batch_size, MAX_REQUEST)
         for _ in range(2):  # how many requests are best is known once compiled, and how large they are follows from it
             shape[0] = self.request_size
             model.reshape(shape)
             compiled = core.compile_model(model, "CPU", settings)
             requests = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
-            size = min(batch_size, max(MIN_REQUEST, -(-batch_size // requests)))
+            size = min(batch_size, MAX_REQUEST, max(MIN_REQUEST, -(-batch_size // requests)))
             if size == self.request_size:
                 break
             self.request_size = size

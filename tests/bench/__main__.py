@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 
-PARTS = ("throughput", "memory", "empty", "discovery", "commit")
+PARTS = ("throughput", "shared", "memory", "empty", "discovery", "commit")
+NIGHTLY = {"throughput", "shared", "memory", "empty"}
+"""Parts that run whole nights, on pictures."""
 FEW = 8
 NIGHT_TARGET, SCRIPT_TARGET, MEMORY_TARGET = 0.8, 1.8, 1.1
 DISCOVERY_TARGET, EMPTY_TARGET_S, COMMIT_TARGET = 1.3, 3.0, 20_000
@@ -56,7 +58,7 @@ class Bench:
     def put_pictures(self) -> None:
         """Write the files that the parts need, before the object store starts and caches its folders."""
         self.folder.mkdir(parents=True)
-        if self.wanted & {"throughput", "memory", "empty"}:
+        if self.wanted & NIGHTLY:
             drawn = pictures.draw(self.size.drawn)
             pictures.write(self.folder / "few", drawn, 0, FEW)
             pictures.write(self.folder / "night", drawn, FEW, self.size.images)
@@ -71,14 +73,16 @@ class Bench:
                     (folder / f"{number:06d}.png").write_bytes(number.to_bytes(4))
 
     def throughput(self) -> Iterable[Row]:
-        """Nights, their limits and the plain script in turns; first on cores of their own, then beside the servers."""
+        """Nights, their limits and the plain script in turns, on cores of their own."""
         own, others = cores.split()
         count = f"{len(own)} core" + "s" * (len(own) > 1)
         where = f"{self.size.images:,} images of 1024 x 1024, on {count}"
         with self.site.servers_on(others), cores.only(own):
             yield from self._throughput(f"{where}, servers on others", NIGHT_TARGET, SCRIPT_TARGET)
-        if own & others:
-            return
+
+    def shared(self) -> Iterable[Row]:
+        """The same, beside the servers on all cores."""
+        own, others = cores.split()
         everything = f"{self.size.images:,} images of 1024 x 1024, on {len(own | others)} cores"
         yield from self._throughput(f"{everything} shared with the servers", None, SCRIPT_TARGET)
 
@@ -192,7 +196,7 @@ def main() -> None:
         say("starting the servers")
         with site:
             site.prepare_champion()
-            if wanted & {"throughput", "memory", "empty"}:
+            if wanted & NIGHTLY:
                 say("converting the champion")
                 night.nights(site, ["few/"])
             parts: dict[str, Callable[[], Iterable[Row]]] = {name: getattr(bench, name) for name in PARTS}
