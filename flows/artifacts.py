@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 def _at_once() -> Iterator[None]:
     """Ask Prefect's server once only: by default a run would wait a minute for one that is away, at each artifact."""
     here = get_settings_context()
-    # Copied, not read and checked anew as Prefect's own `temporary_settings` does, which takes a tenth of a second.
+    # Copied: Prefect's own `temporary_settings` reads and checks all of them anew, which would show in a short night.
     client = here.settings.client.model_copy(update={"max_retries": 0})
     with SettingsContext(profile=here.profile, settings=here.settings.model_copy(update={"client": client})):
         yield

@@ -109,5 +109,5 @@ def _row(result: Result) -> tuple[Any, ...]:
 
 
 def _real(value: float | None) -> str | None:
-    """A number with all the digits that Postgres's type real keeps; writing all of Python's takes twice as long."""
+    """A number with all the digits that Postgres's type real keeps; writing all of Python's takes longer."""
     return None if value is None else f"{value:.9g}"

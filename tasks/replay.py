@@ -14,17 +14,6 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
 
-REASONS = """
-select name, count(*), bool_or(%(reason)s::text = name or position(lower(%(reason)s) in lower(reason)) > 0)
-from cxr.images
-cross join unnest(case when failed_expectations = '{}' then array[reason] else failed_expectations end) as name
-where bucket = %(bucket)s and state = any(%(states)s)
-group by name
-order by count(*) desc, name
-"""
-"""Why images are not scored: the expectations that they failed, or words; and whether that is the reason asked for."""
-
-
 class NothingToReplayError(RuntimeError):
     """A selection that no image matches; the message says what is the matter and names no object."""
 
@@ -77,7 +66,7 @@ def explain_nothing(
         cursor.execute("select from cxr.images where bucket = %(bucket)s and object_key = %(key)s limit 1", asked)
         if key and not cursor.rowcount:
             raise NothingToReplayError("no image of this bucket has this key")
-        cursor.execute(REASONS, asked)
+        cursor.execute(query("replay_reasons"), asked)
         reasons = cursor.fetchall()
     if not reasons:
         raise NothingToReplayError(f"no image of this bucket is {kind}")

@@ -131,7 +131,7 @@ create table cxr.prediction_keys (
     image_id       bigint not null,
     primary key (content_sha256, model_version)
 );
-comment on table cxr.prediction_keys is 'Keeps predictions unique by (content, model version) across partitions.';
+comment on table cxr.prediction_keys is 'Keeps predictions unique by (content, model version) across partitions, and names the image that has the content.';
 
 -- No foreign keys here: this is where a night's rows go, and each key would be looked up for each of them. The one
 -- statement that inserts joins images, and its run and model version were read before; no role may delete any of them.
