@@ -15,7 +15,7 @@ import typer
 
 from flows.session import connected, import_training, prepare_prefect
 from infra import statefolder
-from infra.settings import SERVICE_VARIABLES, Settings, SettingsError, home
+from infra.settings import Settings, SettingsError, home, named_services
 from tasks.wording import counted
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def demo(
     folder too if it has a sub-folder with 30 images or more for each class; it replaces a champion that learned from
     phantoms, and never one that learned from real images. Works on the local stack only.
     """
-    named = [name for name in SERVICE_VARIABLES if os.environ.get(name)]
+    named = named_services()
     if named:
         raise SettingsError(
             f"the demo fills the local stack with made data and touches no other: unset {', '.join(named)} first"

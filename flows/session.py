@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from infra import database
-from infra.settings import SERVICE_VARIABLES, Settings, SettingsError
+from infra.settings import Settings, SettingsError, named_services
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,7 @@ def require_services(settings: Settings) -> None:
     """
     _ = settings.database, settings.bucket
     if not settings.prefect_api_url:
-        named = [name for name in SERVICE_VARIABLES if os.environ.get(name)]
+        named = named_services()
         if named:  # the local stack is not looked at then
             raise SettingsError(f"PREFECT_API_URL is not set, and {' and '.join(named)} are: set it too")
         raise SettingsError("PREFECT_API_URL is not set and no local stack is running: set it, or start one: `cxr up`")

@@ -203,7 +203,7 @@ class Settings(BaseSettings):
         if warn:
             for words in unknown_variables():
                 _warn(words)
-        named = any(os.environ.get(name) for name in SERVICE_VARIABLES)
+        named = named_services()
         try:
             return cls() if named else cls(_env_file=home() / LOCAL_FILE, aws_session_token=None)
         except ValidationError as error:
@@ -238,6 +238,11 @@ class Settings(BaseSettings):
             return home() / "cache"
         users = Path(os.environ.get("XDG_CACHE_HOME", ""))
         return (users if users.is_absolute() else Path.home() / ".cache") / "cxr-nightly"
+
+
+def named_services() -> list[str]:
+    """Return the variables in the environment that name a service; with any, the local stack is left out."""
+    return [name for name in SERVICE_VARIABLES if os.environ.get(name)]
 
 
 def unknown_variables() -> list[str]:
