@@ -104,9 +104,32 @@ class Settings(BaseSettings):
     database_patience_s: float = Field(default=120.0, ge=0)
     """How long a step waits for Postgres to come back before the run fails."""
 
+    # Retraining
+    recipes: Items = ["compact-cnn"]
+    """Recipes that a retraining trains as challengers."""
+    validation_share: float = Field(default=0.15, gt=0, lt=0.5)
+    test_share: float = Field(default=0.15, gt=0, lt=0.5)
+    """Shares of new patients; an image that has a split keeps it for ever."""
+    promotion: Literal["automatic", "approval"] = "automatic"
+    approval_hours: float = Field(default=24.0, gt=0)
+    """How long a retraining waits for a person's word; then the champion stays."""
+    gate_file: Path | None = None
+    """JSON with the gate's rules, instead of the default ones."""
+    training_minutes: float | None = Field(default=None, gt=0)
+    """For each challenger: no epoch is begun that would not end within it."""
+    retrain_new_labels: int = Field(default=200, ge=0)
+    """A night's end asks for a retraining when so many labels are new since the last one; 0: never."""
+    retrain_on_drift: bool = True
+    drift_images: int = Field(default=1000, ge=1)
+    """Images in the reference window (the champion's first ones) and in the current one (the newest) at most."""
+    drift_min_images: int = Field(default=200, ge=1)
+    drift_threshold: float = Field(default=0.25, gt=0, le=1)
+    """Distance between the two windows, 0 to 1, from which it is drift."""
+
     # Schedule
     timezone: str = "UTC"
     scoring_cron: str = "0 2 * * *"
+    retraining_cron: str = "0 10 * * 6"
 
     # Local stack (`cxr up`)
     host: str = "127.0.0.1"
@@ -124,7 +147,7 @@ class Settings(BaseSettings):
             raise ValueError("no such time zone; use a name such as Europe/Berlin") from None
         return value
 
-    @field_validator("scoring_cron")
+    @field_validator("scoring_cron", "retraining_cron")
     @classmethod
     def _a_time(cls, value: str) -> str:
         # Not with Prefect's own parser: importing it imports Prefect, before it is pointed at its server.
@@ -142,11 +165,11 @@ class Settings(BaseSettings):
             raise ValueError(f"{wrong}; it is minute, hour, day, month and day of the week, such as 0 2 * * *")
         return value
 
-    @field_validator("prefixes")
+    @field_validator("prefixes", "recipes")
     @classmethod
     def _at_least_one(cls, value: list[str]) -> list[str]:
         if not value:
-            raise ValueError("no prefix is named; give at least one, such as incoming/")
+            raise ValueError("nothing is named; give at least one, such as incoming/ or compact-cnn")
         return value
 
     @field_validator("s3_endpoint_url")

@@ -16,7 +16,9 @@ end $$;
 -- The writer runs the flows: reads and writes rows, makes partitions through the function, changes no structure.
 grant usage on schema cxr, analysis, public to cxr_writer;
 grant select, insert, update on cxr.images, cxr.runs, cxr.labels to cxr_writer;
+grant select, insert, update on cxr.waiting_labels, cxr.labelled_objects, cxr.retrainings, cxr.triggers to cxr_writer;
 grant select, insert on cxr.model_versions, cxr.promotions, cxr.predictions, cxr.prediction_keys to cxr_writer;
+grant select, insert on cxr.splits, cxr.decisions, cxr.drift, cxr.shadows, cxr.shadow_predictions to cxr_writer;
 grant select on cxr.champion, cxr.published_predictions, public.schema_revision to cxr_writer;
 grant select on all tables in schema analysis to cxr_writer;
 revoke execute on function cxr.ensure_partitions(integer) from public;
