@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def _at_once() -> Iterator[None]:
+def at_once() -> Iterator[None]:
     """Ask Prefect's server once only: by default a run would wait a minute for one that is away, at each artifact."""
     here = get_settings_context()
     # Copied: Prefect's own `temporary_settings` reads and checks all of them anew, which would show in a short night.
@@ -45,29 +45,29 @@ def _at_once() -> Iterator[None]:
 
 
 class Progress:
-    """The run's progress bar in the UI, in images; given up once it could not be shown."""
+    """A progress bar of the run in the UI; given up once it could not be shown."""
 
-    def __init__(self, total: int) -> None:
-        self.total, self.done = total, 0
+    def __init__(self, key: str, total: int) -> None:
+        self.key, self.total, self.done = key, total, 0
         self.artifact: Any = None
         self.lost = False
 
     def add(self, images: int) -> None:
         """Count images as done."""
         self.done += images
+        self.show(self.done / self.total, f"{self.done:,} of {self.total:,} images")
+
+    def show(self, share: float, words: str) -> None:
+        """Set the bar to a share of the whole, 0 to 1, and say what that is."""
         if self.lost:
             return
-        share = 100 * self.done / self.total
         self.lost = True
-        with _at_once():
+        with at_once():
             if self.artifact is None:
-                self.artifact = create_progress_artifact(share, key="scoring-progress", description=self._words())
+                self.artifact = create_progress_artifact(100 * share, key=self.key, description=words)
             else:
-                update_progress_artifact(self.artifact, share, self._words())
+                update_progress_artifact(self.artifact, 100 * share, words)
         self.lost = False
-
-    def _words(self) -> str:
-        return f"{self.done:,} of {self.total:,} images"
 
 
 def write_data_docs(
@@ -111,7 +111,7 @@ def show(settings: Settings, found: RunFigures, report_key: str | None, docs_key
     report = reporting.link(settings, report_key) if report_key else None
     docs = reporting.link(settings, docs_key) if docs_key else None
     summary = reporting.summary_markdown(found, report, docs)
-    with _at_once():
+    with at_once():
         create_markdown_artifact(summary, key="scoring-summary", description="What happened this night")
         create_table_artifact(reporting.class_table(found), key="scoring-classes", description="Predictions by class")
         create_table_artifact(

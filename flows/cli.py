@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from flows import demo, doctor, model, night, stack
+from flows import champion, demo, doctor, labels, model, night, stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help="Score new chest X-rays every night: from an S3 bucket to rows in Postgres, watched in Prefect.\n\n"
-    "Start with `cxr up` (or `make demo`), then `cxr score`, `cxr status`. Research use, not for diagnosis.",
+    "Start with `cxr up` (or `make demo`), then `cxr labels import`, "
+    "`cxr retrain`, `cxr score`, `cxr status`. Research use, not for diagnosis.",
 )
 
 LAST_WORDS_S = 10
@@ -29,13 +30,15 @@ LAST_WORDS_S = 10
 
 COMMANDS: dict[str, list[Callable[..., None]]] = {
     "Nights": [night.score, night.status, night.replay, night.release, night.report],
-    "Models and labels": [model.train, model.promote, model.label],
+    "Models": [model.retrain, model.card, model.crossvalidate],
     "Services": [stack.up, stack.down, stack.migrate, doctor.doctor, stack.psql, stack.serve],
     "Trying it out": [demo.demo, demo.phantoms, demo.upload],
 }
 for panel, commands in COMMANDS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
+for group in (labels.labels, champion.app):
+    app.add_typer(group, rich_help_panel="Models")
 
 
 def main() -> None:

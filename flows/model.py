@@ -1,4 +1,4 @@
-"""Commands about models and labels: train, promote, bring in ground truth."""
+"""Commands about models: train challengers and compare them with the champion, cross-validate a recipe, read a card."""
 
 from __future__ import annotations
 
@@ -7,91 +7,95 @@ from typing import Annotated
 
 import typer
 
-from flows.session import connected, import_training
+from flows.session import connected, import_training, require_services
+from infra.settings import Settings
+
+Save = Annotated[str | None, typer.Option(help="Write the HTML page to this file instead of printing a link.")]
 
 
-def train(
-    folder: Annotated[
-        Path | None,
-        typer.Argument(
-            exists=True, file_okay=False, help="One sub-folder for each class; without it, the labels in the database."
-        ),
+def retrain(
+    recipe: Annotated[
+        list[str] | None, typer.Option(help="Train this one instead of CXR_RECIPES; once for each.")
     ] = None,
-    recipe: Annotated[str, typer.Option(help="What to train.")] = "compact-cnn",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Train, compare, decide and report, but promote nothing.")
+    ] = False,
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
-    budget: Annotated[float | None, typer.Option(help="Seconds after which no further epoch is begun.")] = None,
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of weights, order and augmentation.")] = 0,
 ) -> None:
-    """Train a model version and register it; the very first one becomes champion.
+    """Train challengers on the labels in the database; promote one only if its test metrics win.
 
-    The images are split by patient (70 % train, 15 % validation, 15 % test). The artifact goes to the bucket under
-    models/, its row to Postgres. Later versions are registered only: see `cxr promote`.
+    The labelled images are split by patient; an image once in the test set is never trained on. Champion and
+    challengers answer the same test set, and the gate decides (docs/gate.md). A first champion takes floors instead
+    of a comparison. With CXR_PROMOTION=approval, or where a result looks too good to be true, the run waits in the
+    Prefect UI for a person's word. Safe to run again: a training that was killed goes on after its last epoch, and
+    what was decided on the same data is not decided twice. Exits with 1 if it failed.
 
-    Examples: `cxr train data/`, with `data/NORMAL/*.png`, `data/PNEUMONIA/*.png` ...; a data/labels.csv (file, label,
-    patient_id) keeps a patient's images together. `cxr train` alone learns from the labels in the database.
+    Examples: `cxr labels import labelled/ --source ward-3`, then `cxr retrain`; `cxr retrain --dry-run --epochs 2`
     """
-    from infra.storage import Store
-    from models.radiograph import Limits
     from models.recipes import RECIPES
 
-    import_training()
-    from tasks import datasets, training
+    for name in recipe or ():
+        if name not in RECIPES:
+            raise typer.BadParameter(f"{name}: choose from {', '.join(RECIPES)}", param_hint="--recipe")
+    require_services(Settings.load())
+    from flows.retraining import retrain_and_compare
 
-    if recipe not in RECIPES:
+    state = retrain_and_compare(
+        recipes=recipe or None, cause="by hand", dry_run=dry_run, epochs=epochs, seed=seed, return_state=True
+    )
+    typer.echo(f"{state.name}: {state.message}")
+    if not state.is_completed():
+        raise typer.Exit(1)
+
+
+def card(
+    version: Annotated[str | None, typer.Argument(help="A model version; the champion if not given.")] = None,
+    save: Save = None,
+) -> None:
+    """Print a link to a model version's card, or save the page: what it learned from, how good it is, its limits.
+
+    The link works without a login for an hour.
+    """
+    from flows.night import hand_over
+    from infra.storage import Store
+    from tasks import model_card, registry
+
+    with connected() as (settings, pool):
+        name = registry.require(pool, version).model_version if version else registry.champion(pool).model_version
+    hand_over(Store(settings), model_card.key(name), save)
+
+
+def crossvalidate(
+    folder: Annotated[
+        Path, typer.Argument(exists=True, file_okay=False, help="One sub-folder for each class; a labels.csv if any.")
+    ],
+    recipe: Annotated[str | None, typer.Option(help="The default recipe if not given.")] = None,
+    folds: Annotated[int, typer.Option(min=2)] = 5,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the folds and of the trainings.")] = 0,
+    baselines: Annotated[bool, typer.Option(help="Answer the same folds with simple models too.")] = True,
+) -> None:
+    """Say how good a recipe is on a folder of labelled images: pooled out-of-fold figures, by patient.
+
+    Each image is answered by a model that never saw its patient. Nothing is registered; no service is needed. Beside
+    it stand a linear model on oriented gradients (HOG), one that sees only the file's size and format, and one that
+    sees only the image's border: a recipe that is no better than these has learned a shortcut.
+
+    Example: `cxr crossvalidate data/`, with `data/NORMAL/*.png`, `data/PNEUMONIA/*.png` ...; a data/labels.csv (file,
+    label, patient_id) keeps a patient's images together.
+    """
+    from models.radiograph import Limits
+    from models.recipes import DEFAULT, RECIPES
+
+    if recipe and recipe not in RECIPES:
         raise typer.BadParameter(f"{recipe}: choose from {', '.join(RECIPES)}", param_hint="--recipe")
-    chosen = RECIPES[recipe]
-    with connected() as (settings, pool):
-        store = Store(settings)
-        spec, limits = chosen.preprocessing, Limits(settings.max_bytes, settings.max_pixels)
-        if folder:
-            data = datasets.from_folder(folder, spec, limits=limits)
-        else:
-            data = datasets.from_labels(pool, store, spec, limits=limits)
-        typer.echo(f"{len(data.labels)} images of {len(set(data.patients))} patients, {', '.join(data.classes)}")
-        outcome = training.train_and_register(
-            pool, store, chosen, data, seed=seed, epochs=epochs, budget_s=budget, say=typer.echo
-        )
+    import_training()
+    from tasks import crossvalidation
+
+    settings = Settings.load()
+    outcome = crossvalidation.measure(
+        folder, RECIPES[recipe or DEFAULT], Limits(settings.max_bytes, settings.max_pixels), folds=folds,
+        epochs=epochs, seed=seed, baselines=baselines, say=typer.echo,
+    )  # fmt: skip
     typer.echo(outcome)
-    if not outcome.first:
-        typer.echo(f"The champion stays. To change that: cxr promote {outcome.model_version} --reason '...'")
-
-
-def promote(
-    model_version: Annotated[str, typer.Argument(help="As `cxr train` printed it.")],
-    reason: Annotated[str, typer.Option(help="Kept in the promotions table.")],
-) -> None:
-    """Make a registered model version the champion, on your word.
-
-    Example: `cxr promote compact-cnn-20260131T021500Z-1f3a9c02 --reason 'better recall on the March review'`
-    """
-    from tasks import registry
-
-    with connected() as (_, pool):
-        registry.promote(pool, model_version, reason)
-    typer.echo(f"{model_version} is champion; the next night scores with it")
-
-
-def label(
-    sheet: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV with object_key, class, patient_id.")],
-    source: Annotated[str, typer.Option(help="Who says so: a reader, a report system, a study.")],
-    new_class: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Take this class too, though no champion knows it yet; once for each."),
-    ] = None,
-) -> None:
-    """Bring ground truth for scored images into the database.
-
-    Labels are kept by image content, so they outlive a copied or moved object. A source's newer label replaces its
-    older one.
-
-    A sheet with a class that is unknown is refused as a whole, since a typo would be a class of the next model. Known
-    are COVID-19, NORMAL and PNEUMONIA, or the champion's classes where it has others; a site with further classes
-    names them with `--new-class`.
-
-    Examples: `cxr label march.csv --source 'radiology review 2026-03'`, and
-    `cxr label march.csv --source 'chest clinic' --new-class TUBERCULOSIS`
-    """
-    from tasks import labels
-
-    with connected() as (settings, pool):
-        typer.echo(labels.add(pool, settings.bucket, sheet, source, new_class or ()))

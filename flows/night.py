@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -13,6 +13,10 @@ from flows.session import connected, require_services
 from infra.settings import Settings
 from tasks.wording import counted
 
+if TYPE_CHECKING:
+    from infra.storage import Store
+
+Save = Annotated[str | None, typer.Option(help="Write the HTML page to this file instead of printing a link.")]
 Prefixes = Annotated[
     list[str] | None,
     typer.Option(
@@ -67,7 +71,7 @@ def run_flow(date: datetime | None, prefixes: list[str] | None, *, discover: boo
 
 
 def status(nights: Annotated[int, typer.Option(min=1, help="How many of the latest runs to show.")] = 8) -> None:
-    """Show the champion, the latest runs and what waits.
+    """Show the champion, the latest runs and retrainings, and what waits.
 
     Example: `cxr status --nights 30`
     """
@@ -75,8 +79,11 @@ def status(nights: Annotated[int, typer.Option(min=1, help="How many of the late
 
     with connected() as (_, pool):
         seen = overview.look(pool, nights)
-    typer.echo(f"Champion: {seen.champion or 'none yet: cxr train FOLDER'}")
+    typer.echo(f"Champion: {seen.champion or 'none yet: cxr labels import, then cxr retrain'}")
     typer.echo("\n".join(["", "Runs, newest first:", *(seen.runs or ["none yet: cxr score"])]))
+    typer.echo("\n".join(["", "Retrainings, newest first:", *(seen.retrainings or ["none yet: cxr retrain"])]))
+    for line in seen.due:
+        typer.echo(line)
     typer.echo("\n".join(["", "Images without a prediction:", *(seen.waiting or ["none"])]))
 
 
@@ -132,32 +139,36 @@ def release(
 
 
 def report(
-    run: Annotated[UUID | None, typer.Argument(help="The run; the newest with a report if not given.")] = None,
-    save: Annotated[
-        str | None, typer.Option(help="Write the HTML page to this file instead of printing a link.")
-    ] = None,
+    run: Annotated[UUID | None, typer.Argument(help="A night's or a retraining's run.")] = None,
+    retraining: Annotated[
+        bool, typer.Option("--retraining", help="Without a run: the newest comparison instead of the newest night.")
+    ] = False,
+    save: Save = None,
 ) -> None:
-    """Print a link to a run's HTML report, or save the page.
+    """Print a link to a run's HTML report, or save the page: a night's, or a retraining's comparison.
 
     The link works without a login for an hour: hand it on as you would hand on the images.
-    """
-    from pathlib import Path
 
+    Examples: `cxr report`, `cxr report --retraining --save comparison.html`
+    """
     from infra.storage import Store
-    from tasks.overview import require_run
-    from tasks.runs import report_key
+    from tasks.overview import report_key
 
     with connected() as (settings, pool):
-        if run:
-            require_run(pool, run)
-        key = report_key(pool, run)
-    store = Store(settings)
-    if save:
-        page = store.read(key)
-        try:
-            Path(save).write_bytes(page)
-        except OSError as error:
-            raise typer.BadParameter(f"{save} cannot be written: {error.strerror}", param_hint="--save") from None
-        typer.echo(f"written to {save}")
-    else:
+        key = report_key(pool, run, retraining=retraining)
+    hand_over(Store(settings), key, save)
+
+
+def hand_over(store: Store, key: str, save: str | None) -> None:
+    """Print a link to a page in the bucket, or write the page to a file."""
+    from pathlib import Path
+
+    if not save:
         typer.echo(store.presigned(key))
+        return
+    page = store.read(key)
+    try:
+        Path(save).write_bytes(page)
+    except OSError as error:
+        raise typer.BadParameter(f"{save} cannot be written: {error.strerror}", param_hint="--save") from None
+    typer.echo(f"written to {save}")

@@ -1,18 +1,20 @@
-"""One run of the scoring flow."""
+"""What the steps of a flow run share, and the errors that end it in words."""
 
 from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from prefect.logging import get_run_logger
+from prefect.utilities.annotations import quote
 
 from infra import database
 from infra.storage import StorageError, Store
 from models.artifact import ArtifactError
+from models.rules import GateError
 from models.runtime import RuntimeUnfit
-from tasks import intake, registry, reporting, runs
+from tasks import intake, promotion, registry, reporting, retrainings, runs, training
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
     from infra.settings import Settings
     from tasks.validation import ShardVerdicts
+
+Result = TypeVar("Result")
 
 SHOWN_SETTINGS = {
     "look_back_days", "skip_suffixes", "max_attempts", "max_bytes", "max_pixels", "shard_size", "max_bad_share_shard",
@@ -34,8 +38,12 @@ KNOWN_ERRORS = (
     StorageError,
     ArtifactError,
     RuntimeUnfit,
+    GateError,
+    promotion.PromotionError,
     registry.RegistryError,
+    retrainings.RetrainingError,
     runs.RunError,
+    training.AnswersMissing,
 )
 """Errors whose message is written for ops and names no object."""
 
@@ -51,52 +59,74 @@ for _logger in ("prefect.flow_runs", "prefect.task_runs"):
     logging.getLogger(_logger).addFilter(_in_words)
 
 
-class Run:
-    """What the steps of one run share: its settings, its clients, its lock, and what it found out so far.
+def as_is(value: Result) -> Result:
+    """Pass a value to a task without Prefect looking into it: it would visit every measurement of every image."""
+    return cast("Result", quote(value))
+
+
+class Work:
+    """What the steps of one flow run share: its settings, its clients, its lock, its log.
 
     Lives in the flow's process only. A plain class: Prefect looks into dataclasses among a task's parameters, and would
     find clients there.
     """
 
-    def __init__(self, settings: Settings, night: date, run_id: UUID) -> None:
+    what: str
+    """How its log calls it."""
+
+    def __init__(self, settings: Settings, run_id: UUID, lock: str) -> None:
         self.settings = settings
-        self.date = night
         self.run_id = run_id
         self.log = get_run_logger()
         self.pool = database.engine(settings.database)
         self.store = Store(settings, intake.threads(settings.intake_threads) + reporting.UPLOADS)
-        self.lock = database.Lock(self.pool, f"cxr.scoring:{settings.bucket}")
-        self.run_ids = [run_id]
-        """This run, then the dead ones that it took over."""
-        self.skipped = 0
+        self.lock = database.Lock(self.pool, lock)
         self.notes: list[str] = []
-        self.claimed = 0
-        self.shards = 0
-        self.kept_for_docs: list[ShardVerdicts] = []
 
     def note(self, notes: Sequence[str]) -> None:
         """Keep what ops should know of this run, for its report, and log it once."""
         for words in notes:
             if words not in self.notes:
                 self.notes.append(words)
-                self.log.warning("run %s: %s", self.run_id, words)
+                self.log.warning("%s %s: %s", self.what, self.run_id, words)
 
-    def patiently(self, step: Callable[[], Any]) -> Any:
+    def patiently(self, step: Callable[[], Result]) -> Result:
         """Run a repeatable database step, waiting while Postgres is away."""
 
         def waiting(retry: Any) -> None:
             self.log.warning(
-                "run %s: Postgres is away, try %d; waiting up to %.0f s in all",
-                self.run_id, retry.attempt_number, self.settings.database_patience_s,
+                "%s %s: Postgres is away, try %d; waiting up to %.0f s in all",
+                self.what, self.run_id, retry.attempt_number, self.settings.database_patience_s,
             )  # fmt: skip
 
         return database.patiently(step, self.settings.database_patience_s, waiting)
 
     @contextmanager
     def best_effort(self, otherwise: str) -> Iterator[None]:
-        """Go on after an error in what is inside: the predictions stand without it. A warning says `otherwise`."""
+        """Go on after an error in what is inside: the rows stand without it. A warning says `otherwise`."""
         try:
             yield
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost the night
             why = str(error) if isinstance(error, KNOWN_ERRORS) else type(error).__name__
-            self.log.warning("run %s: %s (%s)", self.run_id, otherwise, why)
+            self.log.warning("%s %s: %s (%s)", self.what, self.run_id, otherwise, why)
+
+    def close(self) -> None:
+        """Give the lock and the connections back."""
+        self.lock.release()
+        self.pool.dispose()
+
+
+class Run(Work):
+    """One run of the scoring flow, and what it found out so far."""
+
+    what = "run"
+
+    def __init__(self, settings: Settings, night: date, run_id: UUID) -> None:
+        super().__init__(settings, run_id, f"cxr.scoring:{settings.bucket}")
+        self.date = night
+        self.run_ids = [run_id]
+        """This run, then the dead ones that it took over."""
+        self.skipped = 0
+        self.claimed = 0
+        self.shards = 0
+        self.kept_for_docs: list[ShardVerdicts] = []

@@ -9,7 +9,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
@@ -18,10 +18,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.exceptions import TerminationSignal
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
-from prefect.utilities.annotations import quote
 
-from flows import artifacts
-from flows.run import KNOWN_ERRORS, SHOWN_SETTINGS, Run
+from flows import artifacts, monitoring
+from flows.run import KNOWN_ERRORS, SHOWN_SETTINGS, Run, as_is
+from flows.shadow import beside
 from infra.settings import Settings
 from infra.version import code_version
 from models.radiograph import Limits
@@ -40,15 +40,9 @@ if TYPE_CHECKING:
     from tasks.discovery import Shard
     from tasks.figures import RunFigures
     from tasks.intake import Intake
+    from tasks.shadow import Shadow
 
-    ShardWork = tuple[list[Intake], predictions.Lineage, Runtime, Limits]
-
-Value = TypeVar("Value")
-
-
-def as_is(value: Value) -> Value:
-    """Pass a value to a task without Prefect looking into it: it would visit every measurement of every image."""
-    return cast("Value", quote(value))
+    ShardWork = tuple[list[Intake], predictions.Lineage, Runtime, Limits, Shadow | None]
 
 
 def _today(settings: Settings) -> date:
@@ -91,8 +85,7 @@ def nightly_scoring(
             record_failure(this, error)
             raise
     finally:
-        this.lock.release()
-        this.pool.dispose()
+        this.close()
 
 
 def score_night(this: Run, prefixes: Sequence[str], *, discover: bool) -> State[Any]:
@@ -148,7 +141,7 @@ def claim_shards(this: Run, *, retry_failed: bool) -> list[Shard]:
 
 
 @task(name="load champion", cache_policy=NO_CACHE, persist_result=False)
-def load_champion(this: Run, wanted: registry.Champion) -> Runtime:
+def load_champion(this: Run, wanted: registry.ModelVersion) -> Runtime:
     """Fetch, verify and smoke-test the champion."""
     from models.runtime import load_runtime
 
@@ -161,7 +154,7 @@ def load_champion(this: Run, wanted: registry.Champion) -> Runtime:
     return loaded
 
 
-def score_shards(this: Run, champion: registry.Champion, shards: list[Shard]) -> None:
+def score_shards(this: Run, champion: registry.ModelVersion, shards: list[Shard]) -> None:
     """Score shard after shard; the next one is taken in while the last one is scored."""
     from tasks import validation
 
@@ -170,18 +163,22 @@ def score_shards(this: Run, champion: registry.Champion, shards: list[Shard]) ->
         this.run_id, this.date, champion.model_version, champion.preprocessing_hash, code_version(), scorer.name
     )
     limits = Limits(this.settings.max_bytes, this.settings.max_pixels)
-    progress = artifacts.Progress(this.claimed)
+    progress = artifacts.Progress("scoring-progress", this.claimed)
 
     def begun(some: Iterable[Shard]) -> Iterator[tuple[Shard, list[discovery.Reference]]]:
         for one in some:
             yield one, this.patiently(partial(discovery.begin, this.pool, this.run_id, one.number))
 
     def score(shard: Shard, taken: list[Intake]) -> None:
-        score_shard(this, shard.number, as_is((taken, lineage, scorer, limits)))
+        score_shard(this, shard.number, as_is((taken, lineage, scorer, limits, shadow)))
         with this.best_effort("progress could not be shown"):
             progress.add(len(taken))
 
-    with intake.IntakePool(this.store, scorer.spec, limits, intake.threads(this.settings.intake_threads)) as pool:
+    workers = intake.threads(this.settings.intake_threads)
+    with (
+        beside(this, champion) as shadow,
+        intake.IntakePool(this.store, scorer.spec, limits, workers, shadow.own_spec if shadow else None) as pool,
+    ):
         unsuspected = begun(one for one in shards if not one.suspect)
         with prefetch(pool.shards(unsuspected), this.settings.queue_shards) as ahead:
             validation.prepare(limits)
@@ -198,7 +195,7 @@ def score_shard(this: Run, shard: int, work: ShardWork) -> None:
     """Validate, score and commit one shard."""
     from tasks import validation
 
-    taken, lineage, scorer, limits = work
+    taken, lineage, scorer, limits, shadow = work
     fetched = [one for one in taken if one.failure is None]
     verdicts = validation.validate(
         [one.image_id for one in fetched], [one.measurement for one in fetched if one.measurement], limits, shard
@@ -214,6 +211,9 @@ def score_shard(this: Run, shard: int, work: ShardWork) -> None:
     ]
     this.patiently(this.lock.renew)
     counts = this.patiently(lambda: predictions.commit(this.pool, lineage, results))
+    if shadow:
+        with this.best_effort("the shadow did not get this shard"):
+            shadow.hand_over(lineage, accepted, results)
     this.log.info(
         "run %s shard %d: %s", this.run_id, shard, ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
     )
@@ -260,6 +260,8 @@ def conclude(this: Run) -> tuple[str, str]:
         with this.best_effort("the artifacts could not be shown"):
             artifacts.show(this.settings, found, report_key, docs_key)
     this.log.log(logging.ERROR if held else logging.INFO, "run %s: %s", this.run_id, headline)
+    if not held:
+        monitoring.watch(this, scored=whole.scored)
     return outcome.state, headline
 
 

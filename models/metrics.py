@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from sklearn.metrics import (
-    accuracy_score,
-    confusion_matrix,
-    log_loss,
-    precision_recall_fscore_support,
-    roc_auc_score,
-)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MIN_TEST_IMAGES = 30
-"""On fewer a model is not judged: one image more or less that is right moves the accuracy by more than 3 points."""
+HEADLINES: Final = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "macro_auc": "macro ROC AUC",
+    "macro_pr_auc": "macro PR AUC",
+    "brier": "Brier score",
+    "ece": "expected calibration error",
+    "log_loss": "log loss",
+}
+"""Figures of a whole model, with their names in words. Of the last three less is better."""
+LESS_IS_BETTER: Final = frozenset({"brier", "ece", "log_loss"})
+PER_CLASS: Final = {
+    "precision": "precision",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "f1": "F1",
+    "auc": "ROC AUC",
+    "pr_auc": "PR AUC",
+    "sensitivity_at_95_specificity": "sensitivity at 95 % specificity",
+}
+"""Figures of one class against the rest."""
+BINS: Final = 15
+"""Of the calibration error, equally wide, as in Guo et al., On calibration of modern neural networks, ICML 2017."""
+SPECIFICITY: Final = 0.95
 
 
 def evaluate(
@@ -31,61 +47,123 @@ def evaluate(
         classes: names, in the order of the columns.
 
     Returns:
-        JSON-ready figures. What the data cannot answer is None, never NaN: precision of a class that was never
-        predicted, recall and AUC of a class that does not occur. Balanced accuracy and macro AUC are means over the
-        classes that occur.
+        JSON-ready figures: `n`, those of `HEADLINES`, `per_class` (`n` and those of `PER_CLASS`) and `confusion` (a row
+        for each true class). What the data cannot answer is None, never NaN: precision of a class that was never
+        predicted, sensitivity and AUC of a class that does not occur. Balanced accuracy and the macro figures are
+        means over the classes that occur. The Brier score sums over the classes and lies between 0 and 2.
     """
-    n = len(labels)
-    if n == 0:
-        empty = {name: {"n": 0, "recall": None, "precision": None, "auc": None} for name in classes}
-        whole = dict.fromkeys(("accuracy", "balanced_accuracy", "macro_auc", "log_loss"))
-        return {"n": 0, **whole, "per_class": empty, "confusion": [[0] * len(classes) for _ in classes]}
-    predicted = probabilities.argmax(axis=1)
     every = list(range(len(classes)))
-    precision, recall, _, support = precision_recall_fscore_support(
-        labels, predicted, labels=every, average=None, zero_division=np.nan
+    if len(labels) == 0:
+        empty = {name: {"n": 0, **dict.fromkeys(PER_CLASS)} for name in classes}
+        return {
+            "n": 0,
+            **dict.fromkeys(HEADLINES),
+            "per_class": empty,
+            "confusion": [[0 for _ in every] for _ in every],
+        }
+    from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
+
+    probabilities = normalised(probabilities)
+    predicted = probabilities.argmax(axis=1)
+    confusion = confusion_matrix(labels, predicted, labels=every)
+    per_class = _per_class(labels, probabilities, confusion, classes)
+    occurring = [row for row in per_class.values() if row["n"]]
+    return {
+        "n": len(labels),
+        "accuracy": float(accuracy_score(labels, predicted)),
+        "balanced_accuracy": _mean([row["sensitivity"] for row in occurring]),
+        "macro_f1": _mean([row["f1"] for row in occurring]),
+        "macro_auc": _mean([row["auc"] for row in occurring]),
+        "macro_pr_auc": _mean([row["pr_auc"] for row in occurring]),
+        "brier": float(squared_errors(labels, probabilities).mean()),
+        "ece": _calibration_error(labels, probabilities),
+        "log_loss": float(log_loss(labels, probabilities, labels=every)),
+        "per_class": per_class,
+        "confusion": confusion.tolist(),
+    }
+
+
+def reliability(
+    labels: NDArray[np.integer[Any]], probabilities: NDArray[np.floating[Any]]
+) -> list[dict[str, float | int]]:
+    """Mean top probability and accuracy of the images in each bin of the top probability; empty bins are left out."""
+    bins, confidence, right = binned(labels, normalised(probabilities))
+    return [
+        {
+            "confidence": float(confidence[bins == number].mean()),
+            "accuracy": float(right[bins == number].mean()),
+            "n": int((bins == number).sum()),
+        }
+        for number in np.unique(bins)
+    ]
+
+
+def binned(
+    labels: NDArray[np.integer[Any]], probabilities: NDArray[np.float64]
+) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.bool_]]:
+    """Bin, top probability, and whether the top class is the true one, of each image."""
+    confidence = probabilities.max(axis=1, initial=0.0)
+    bins = np.minimum((confidence * BINS).astype(np.intp), BINS - 1)
+    return bins, confidence, probabilities.argmax(axis=1) == labels
+
+
+def squared_errors(labels: NDArray[np.integer[Any]], probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Brier score of each image, summed over the classes (Brier 1950)."""
+    errors: NDArray[np.float64] = ((probabilities - np.eye(probabilities.shape[1])[labels]) ** 2).sum(axis=1)
+    return errors
+
+
+def normalised(probabilities: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Rows that sum to 1 in double precision too, as scikit-learn asks."""
+    double = probabilities.astype(np.float64)
+    double /= double.sum(axis=1, keepdims=True)
+    return double
+
+
+def _per_class(
+    labels: NDArray[np.integer[Any]],
+    probabilities: NDArray[np.float64],
+    confusion: NDArray[np.int64],
+    classes: tuple[str, ...],
+) -> dict[str, dict[str, Any]]:
+    from sklearn.metrics import precision_recall_fscore_support
+
+    precision, sensitivity, f1, support = precision_recall_fscore_support(
+        labels, probabilities.argmax(axis=1), labels=list(range(len(classes))), average=None, zero_division=np.nan
     )
-    per_class = {
+    others = len(labels) - confusion.sum(axis=1)
+    true_negatives = others - confusion.sum(axis=0) + confusion.diagonal()
+    return {
         name: {
             "n": int(support[index]),
-            "recall": _number(recall[index]) if support[index] else None,
             "precision": _number(precision[index]),
-            "auc": _auc(labels == index, probabilities[:, index]),
+            "sensitivity": _number(sensitivity[index]) if support[index] else None,
+            "specificity": float(true_negatives[index] / others[index]) if others[index] else None,
+            "f1": _number(f1[index]) if support[index] else None,
+            **_ranked(labels == index, probabilities[:, index]),
         }
         for index, name in enumerate(classes)
     }
+
+
+def _ranked(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> dict[str, float | None]:
+    """Figures of the order in which one class's probability puts the images; None where one side is missing."""
+    if not truth.any() or truth.all():
+        return dict.fromkeys(("auc", "pr_auc", "sensitivity_at_95_specificity"))
+    from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+
+    wrong, found, _ = roc_curve(truth, scores, drop_intermediate=False)
     return {
-        "n": n,
-        "accuracy": float(accuracy_score(labels, predicted)),
-        "balanced_accuracy": _mean([row["recall"] for row in per_class.values()]),
-        "macro_auc": _mean([row["auc"] for row in per_class.values()]),
-        "log_loss": float(log_loss(labels, _normalised(probabilities), labels=every)),
-        "per_class": per_class,
-        "confusion": confusion_matrix(labels, predicted, labels=every).tolist(),
+        "auc": float(roc_auc_score(truth, scores)),
+        "pr_auc": float(average_precision_score(truth, scores)),
+        "sensitivity_at_95_specificity": float(found[wrong <= 1 - SPECIFICITY + 1e-9].max()),
     }
 
 
-def unfit(figures: dict[str, Any]) -> str | None:
-    """Say why a model with these figures of `evaluate` is not fit for use; None where they do not speak against it.
-
-    It says nothing of a model that passes: that takes a comparison with another one on the same images.
-    """
-    n, accuracy = figures["n"], figures["accuracy"]
-    if n == 0:
-        return "there were no test images, so nobody knows what it has learned"
-    why = []
-    commonest = max(figures["per_class"], key=lambda name: figures["per_class"][name]["n"])
-    share = figures["per_class"][commonest]["n"] / n
-    if accuracy <= share + 1e-9:  # both are counts over n
-        why.append(f"its test accuracy {accuracy:.3f} is no better than always saying {commonest} ({share:.3f})")
-    if n < MIN_TEST_IMAGES:
-        why.append(f"{n} test {'image' if n == 1 else 'images'}, and fewer than {MIN_TEST_IMAGES} cannot judge it")
-    return "; ".join(why) or None
-
-
-def _auc(truth: NDArray[np.bool_], scores: NDArray[np.floating[Any]]) -> float | None:
-    """Area under the ROC curve of one class against the rest, None where one side is missing."""
-    return float(roc_auc_score(truth, scores)) if truth.any() and not truth.all() else None
+def _calibration_error(labels: NDArray[np.integer[Any]], probabilities: NDArray[np.float64]) -> float:
+    """Mean distance between top probability and accuracy over the bins, weighted by their images (Guo et al. 2017)."""
+    bins, confidence, right = binned(labels, probabilities)
+    return float(np.abs(np.bincount(bins, right - confidence)).sum() / len(labels))
 
 
 def _mean(values: list[float | None]) -> float | None:
@@ -95,10 +173,3 @@ def _mean(values: list[float | None]) -> float | None:
 
 def _number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
-
-
-def _normalised(probabilities: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Rows that sum to 1 in double precision too, as scikit-learn asks."""
-    double = probabilities.astype(np.float64)
-    double /= double.sum(axis=1, keepdims=True)
-    return double

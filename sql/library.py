@@ -7,6 +7,9 @@ HERE = Path(__file__).parent
 VIEWS = (
     "functions",
     "champion",
+    "champions",
+    "decisions",
+    "model_versions",
     "published",
     "prediction_history",
     "latest_prediction",
@@ -14,6 +17,11 @@ VIEWS = (
     "night_summary",
     "quarantine",
     "runs",
+    "shadow_comparison",
+    "shadow_summary",
+    "drift",
+    "current_labels",
+    "label_conflicts",
     "glossary",
 )  # in the order of their dependence
 

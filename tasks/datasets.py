@@ -1,34 +1,30 @@
-"""Data sets to learn from: a folder of labelled images, or labels in the database with the objects in the store."""
+"""Data sets to learn from: the labelled images that can be fetched, each in its split."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import cv2
-import numpy as np
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
 
 from infra import database
-from infra.storage import ObjectError
-from models.preprocessing import preprocess
-from models.radiograph import Limits, read
 from sql.library import query
-from tasks.intake import threads
-from tasks.labels import LabelError, read_sheet
+from tasks import splits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping
 
     import sqlalchemy as sa
-    from numpy.typing import NDArray
 
-    from infra.storage import Store
-    from models.preprocessing import PreprocessingSpec
-
-SHEET = "labels.csv"
-SHEET_COLUMNS = ("file", "label", "patient_id")
+MIN_CLASSES: Final = 2
+MIN_IMAGES: Final = 10
+"""Of a class: one stray label must not become a class of the next model."""
+AGE_BANDS: Final = ((40, "0-39"), (60, "40-59"), (80, "60-79"))
+OLDEST_BAND: Final = "80+"
+LATERAL: Final = "lateral view"
+MADE_BESIDE_REAL: Final = "made data beside real data"
+NOT_HERE: Final = "no readable image in this bucket"
+NO_SPLIT: Final = "not assigned to a split yet"
 
 
 class DatasetError(RuntimeError):
@@ -36,104 +32,174 @@ class DatasetError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
-    """One labelled image before it is read."""
+class Item:
+    """One labelled image that can be fetched. Its representation names neither key nor patient."""
 
-    read: Callable[[], bytes]
+    content_sha256: str
+    bucket_key: str = field(repr=False)
+    etag: str = field(repr=False)
     label: str
-    patient: str
+    patient: str = field(repr=False)
+    split: str
+    """train, validation or test."""
+    made: bool
+    size_bytes: int
+    format: str | None = None
+    width: int | None = None
+    height: int | None = None
+    bit_depth: int | None = None
+    channels: int | None = None
+    view: str | None = None
+    sex: str | None = None
+    age: float | None = None
+    """Years."""
+    site: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Preprocessed images with their labels."""
+    """All labelled images that may be used, in the order of their content."""
 
-    images: NDArray[np.uint8]
-    """(n, height, width, channels)"""
-    labels: NDArray[np.int64]
-    """(n,), indices into `classes`"""
-    patients: list[str]
-    classes: tuple[str, ...]
-    fingerprint: str
-    """See `models.training.data_fingerprint`: the same images and labels give the same one."""
-    made: bool
-    """Any of it is made data."""
-    unreadable: int
-    """Files left out because they are gone or could not be decoded."""
+    items: tuple[Item, ...]
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Labelled images that are not used: how many, by reason."""
+    near_duplicates: int = 0
+    """Pairs across splits that are known among the labelled images, those left out for it included."""
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes in the order of the model's outputs."""
+        return tuple(sorted({item.label for item in self.items}))
 
-def from_folder(folder: Path, spec: PreprocessingSpec, *, limits: Limits | None = None) -> Dataset:
-    """Read a folder with one sub-folder for each class, and a labels.csv (file, label, patient_id) if there is one.
+    @property
+    def fingerprint(self) -> str:
+        """Sha256 over contents, labels and splits, whatever their order."""
+        return fingerprint(f"{item.content_sha256} {item.label} {item.split}" for item in self.items)
 
-    Without a sheet each file counts as a patient of its own. Files beyond the limits count as unreadable.
+    @property
+    def test_fingerprint(self) -> str:
+        """Sha256 over the test set's contents and labels: two decisions with the same one had the same test."""
+        return fingerprint(f"{item.content_sha256} {item.label}" for item in self.items if item.split == "test")
 
-    Raises:
-        DatasetError: the folder holds fewer than two classes, or the sheet cannot be read.
-    """
-    sheet = folder / SHEET
-    if sheet.is_file():
-        try:
-            rows = read_sheet(sheet, SHEET_COLUMNS)
-        except LabelError as error:
-            raise DatasetError(str(error)) from None
-        items = [Labelled((folder / file).read_bytes, label, patient) for file, label, patient in rows]
-    else:
-        items = [
-            Labelled(path.read_bytes, path.parent.name, path.stem)
-            for path in sorted(folder.glob("*/*"))
-            if path.is_file()
-        ]
-    return _read(items, spec, limits or Limits(), f"{folder} (one sub-folder for each class)")
+    @property
+    def made(self) -> bool:
+        """Whether it is made data; made and real data are never mixed."""
+        return any(item.made for item in self.items)
 
 
-def from_labels(pool: sa.Engine, store: Store, spec: PreprocessingSpec, *, limits: Limits | None = None) -> Dataset:
-    """Read the images that have a label in the database; where two sources disagree, the newest label counts.
+def load(pool: sa.Engine, bucket: str) -> Dataset:
+    """Read which labelled images there are in a bucket, each in the split that it was given.
 
-    Files beyond the limits count as unreadable.
+    Left out are views from the side, images that cannot be fetched, made data where real data has labels, and images
+    of train (validation) that show a patient or a picture of the test (validation or test) set.
+
+    Args:
+        pool: connections to the database.
+        bucket: where the images lie; splits are those of all buckets.
 
     Raises:
         DatasetError: there are labels of fewer than two classes.
     """
     with database.transaction(pool) as cursor:
-        cursor.execute(query("labelled_images"), {"bucket": store.bucket})
+        cursor.execute(query("labelled_images"), {"bucket": bucket})
         rows = cursor.fetchall()
+        cursor.execute("select content_sha256, split from cxr.splits")
+        known: dict[str, str] = dict(cursor.fetchall())
+        cursor.execute(query("label_words"))
+        words = cursor.fetchall()
+        cursor.execute("select content_sha256, other_sha256 from cxr.near_duplicates")
+        pairs: list[tuple[str, str]] = cursor.fetchall()
+    unfit = splits.left_out(known, words, pairs)
+    reasons: Counter[str] = Counter()
+    items = []
+    for content, label, patient, *rest in rows:
+        key, etag, made, size, kind, width, height, bit_depth, channels, view, sex, age, site = rest
+        reason = _unfit(content, view, key, known, unfit)
+        if reason:
+            reasons[reason] += 1
+            continue
+        items.append(
+            Item(content, key, etag, label, patient, known[content], made, size, kind, width, height, bit_depth,
+                 channels, view, sex, age, site)
+        )  # fmt: skip
+    if any(not item.made for item in items):
+        reasons[MADE_BESIDE_REAL] += sum(item.made for item in items)
+        items = [item for item in items if not item.made]
+    labelled = {row[0] for row in rows}
+    near = sum({one, other} <= labelled and known.get(one) != known.get(other) for one, other in pairs)
+    return _checked(Dataset(tuple(items), +reasons, near))
 
-    def reader(key: str, etag: str) -> Callable[[], bytes]:
-        return lambda: store.read(key, etag)
 
-    items = [Labelled(reader(*row[:2]), row[2], row[3]) for row in rows]
-    return _read(items, spec, limits or Limits(), "the labels in the database")
+def without(dataset: Dataset, places: Iterable[int], reason: str) -> Dataset:
+    """Return the data set without some items, which are counted as left out.
+
+    Args:
+        dataset: the data set.
+        places: places in `items`.
+        reason: why.
+
+    Raises:
+        DatasetError: fewer than two classes are left.
+    """
+    gone = set(places)
+    kept = tuple(item for place, item in enumerate(dataset.items) if place not in gone)
+    left_out = Counter(dict(dataset.left_out)) + Counter({reason: len(gone)})
+    return _checked(replace(dataset, items=kept, left_out=left_out))
 
 
-def _read(items: Iterable[Labelled], spec: PreprocessingSpec, limits: Limits, where: str) -> Dataset:
-    from models.training import data_fingerprint
+def without_rare_classes(dataset: Dataset, least: int = MIN_IMAGES) -> Dataset:
+    """Return the data set without the classes that hardly any image has.
 
-    cv2.setNumThreads(1)
+    Args:
+        dataset: the data set.
+        least: images that a class must have.
 
-    def one(item: Labelled) -> tuple[NDArray[np.uint8], str, str, str, bool] | None:
-        try:
-            data = item.read()
-        except (ObjectError, FileNotFoundError):
-            return None
-        pixels, measurement = read(data, limits)
-        if pixels is None:
-            return None
-        return preprocess(pixels, spec), item.label, item.patient, str(measurement.sha256), measurement.made
+    Raises:
+        DatasetError: fewer than two classes are left.
+    """
+    sizes = Counter(item.label for item in dataset.items)
+    rare = [place for place, item in enumerate(dataset.items) if sizes[item.label] < least]
+    return without(dataset, rare, f"of a class with fewer than {least} images") if rare else dataset
 
-    with ThreadPoolExecutor(threads(0)) as executor:
-        outcomes = list(executor.map(one, items))
-    found = [outcome for outcome in outcomes if outcome is not None]
-    classes = tuple(sorted({label for _, label, *_ in found}))
-    if len(classes) < 2:  # noqa: PLR2004 - nothing to tell apart
-        raise DatasetError(
-            f"{where}: found {len(found)} readable images of {len(classes)} classes; at least 2 are needed"
-        )
-    return Dataset(
-        images=np.stack([pixels for pixels, *_ in found]),
-        labels=np.array([classes.index(label) for _, label, *_ in found]),
-        patients=[patient for _, _, patient, *_ in found],
-        classes=classes,
-        fingerprint=data_fingerprint([content for *_, content, _ in found], [label for _, label, *_ in found]),
-        made=any(made for *_, made in found),
-        unreadable=len(outcomes) - len(found),
+
+def subgroups(items: Iterable[Item]) -> dict[str, tuple[str | None, ...]]:
+    """Return what the items can be told apart by: view, sex, age band and site; None where it is not known."""
+    given = list(items)
+    return {
+        "view": tuple(item.view for item in given),
+        "sex": tuple(item.sex for item in given),
+        "age band": tuple(age_band(item.age) for item in given),
+        "site": tuple(item.site for item in given),
+    }
+
+
+def age_band(years: float | None) -> str | None:
+    """Return the band that an age falls into: 0-39, 40-59, 60-79 or 80+ years."""
+    if years is None:
+        return None
+    return next((name for end, name in AGE_BANDS if years < end), OLDEST_BAND)
+
+
+def _unfit(
+    content: str, view: str | None, key: str | None, known: Mapping[str, str], unfit: Mapping[str, str]
+) -> str | None:
+    if view == "lateral":
+        return LATERAL
+    if key is None:
+        return NOT_HERE
+    return unfit.get(content) if content in known else NO_SPLIT
+
+
+def _checked(dataset: Dataset) -> Dataset:
+    if len(dataset.classes) >= MIN_CLASSES:
+        return dataset
+    why = "; ".join(f"{number:,} left out: {reason}" for reason, number in dataset.left_out.items())
+    raise DatasetError(
+        f"the labels in the database give {len(dataset.items)} images of {len(dataset.classes)} classes, and at least "
+        f"{MIN_CLASSES} classes are needed{f' ({why})' if why else ''}; bring some in: cxr labels import"
     )
+
+
+def fingerprint(lines: Iterable[str]) -> str:
+    """Return the sha256 over lines, whatever their order."""
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()

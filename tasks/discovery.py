@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PAGES_AHEAD = 8
 APART_AFTER, GIVEN_UP_AFTER = 2, 4
 """Runs that died at work on an image before it gets a shard of its own, and before it is given up."""
-OUR_OWN = ("models/", "reports/")
+OUR_OWN = ("models/", "reports/", "labelled/")
 """What the system itself writes into the bucket; never scored, whatever prefix is listed."""
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import cv2
@@ -33,12 +35,14 @@ class Intake:
     """One image taken in: either `failure` says why it could not be fetched, or it was measured.
 
     `pixels` is the model's input, uint8 (height, width, channels), None where the file is not decodable.
+    `shadow_pixels` is the shadow's, where there is one that preprocesses otherwise.
     """
 
     image_id: int
     measurement: Measurement | None = None
     pixels: NDArray[np.uint8] | None = None
     failure: str | None = None
+    shadow_pixels: NDArray[np.uint8] | None = None
 
 
 def threads(configured: int) -> int:
@@ -48,8 +52,11 @@ def threads(configured: int) -> int:
     )
 
 
-def take_in(reference: Reference, store: Store, spec: PreprocessingSpec, limits: Limits) -> Intake:
-    """Fetch, decode, measure and preprocess one image.
+def take_in(
+    reference: Reference, store: Store, spec: PreprocessingSpec, limits: Limits,
+    shadow_spec: PreprocessingSpec | None = None,
+) -> Intake:  # fmt: skip
+    """Fetch, decode, measure and preprocess one image, for the shadow too where it has a spec of its own.
 
     Raises:
         StorageError: the store as a whole is out of reach; anything about this object alone is in the result.
@@ -64,14 +71,24 @@ def take_in(reference: Reference, store: Store, spec: PreprocessingSpec, limits:
     pixels, measurement = read(data, limits)
     if reference.made and not measurement.made:
         measurement = replace(measurement, made=True)
-    return Intake(reference.image_id, measurement, None if pixels is None else preprocess(pixels, spec))
+    if pixels is None:
+        return Intake(reference.image_id, measurement)
+    taken = Intake(reference.image_id, measurement, preprocess(pixels, spec))
+    if shadow_spec is None:
+        return taken
+    with suppress(Exception):  # the champion scores it all the same; the shadow says that it lacks some
+        return replace(taken, shadow_pixels=preprocess(pixels, shadow_spec))
+    return taken
 
 
 class IntakePool:
     """Threads that take in shards; a context manager."""
 
-    def __init__(self, store: Store, spec: PreprocessingSpec, limits: Limits, workers: int) -> None:
-        self._store, self._spec, self._limits = store, spec, limits
+    def __init__(
+        self, store: Store, spec: PreprocessingSpec, limits: Limits, workers: int,
+        shadow_spec: PreprocessingSpec | None = None,
+    ) -> None:  # fmt: skip
+        self._store, self._spec, self._limits, self._shadow_spec = store, spec, limits, shadow_spec
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix="intake")
         # The threads are the parallelism: OpenCV's own would only compete with them.
         cv2.setNumThreads(1)
@@ -106,4 +123,7 @@ class IntakePool:
             yield unfinished[0], list(unfinished[1])
 
     def _begin(self, references: list[Reference]) -> Iterator[Intake]:
-        return self._executor.map(lambda one: take_in(one, self._store, self._spec, self._limits), references)
+        return self._executor.map(
+            partial(take_in, store=self._store, spec=self._spec, limits=self._limits, shadow_spec=self._shadow_spec),
+            references,
+        )

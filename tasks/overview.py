@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 AT_WORK = "at work"
 GONE = "its process is gone; cxr score takes it up"
+RETRAINING_GONE = "its process is gone; cxr retrain goes on after the last epoch that it finished"
+RETRAININGS = 3
 
 
 class NoSuchRunError(RuntimeError):
@@ -28,6 +30,10 @@ class Overview:
     champion: str | None
     runs: list[str]
     """A block of two or three lines for each run, newest first."""
+    retrainings: list[str]
+    """The same of the latest retrainings."""
+    due: list[str]
+    """Why a retraining is asked for, where none has taken it up yet."""
     waiting: list[str]
     """Lines about images that have no prediction, with what to do."""
 
@@ -45,9 +51,17 @@ def look(pool: sa.Engine, runs: int) -> Overview:
             f"{night}  {state}  started {started}  run {run_id}\n    {message or (AT_WORK if alive else GONE)}"
             for night, started, state, run_id, message, alive in cursor.fetchall()
         ]
+        cursor.execute(query("latest_retrainings"), {"retrainings": RETRAININGS})
+        retrainings = [
+            f"{state}  started {started}  ({cause}{', dry run' if dry_run else ''})  retraining {retraining_id}\n"
+            f"    {message or (AT_WORK if alive else RETRAINING_GONE)}"
+            for started, state, cause, dry_run, retraining_id, message, alive in cursor.fetchall()
+        ]
+        cursor.execute("select detail from cxr.triggers where retraining_id is null order by trigger_id")
+        due = [f"A retraining is due: {detail}" for (detail,) in cursor.fetchall()]
         cursor.execute(query("unscored"))
         waiting = [f"{count} {state}: {what}" for state, what, count in cursor.fetchall()]
-    return Overview(champion, latest, waiting)
+    return Overview(champion, latest, retrainings, due, waiting)
 
 
 def require_run(pool: sa.Engine, run_id: UUID) -> None:
@@ -60,3 +74,25 @@ def require_run(pool: sa.Engine, run_id: UUID) -> None:
         cursor.execute("select from cxr.runs where run_id = %s", (str(run_id),))
         if cursor.rowcount != 1:
             raise NoSuchRunError(f"there is no run {run_id}; `cxr status` lists them")
+
+
+def report_key(pool: sa.Engine, run_id: UUID | None, *, retraining: bool = False) -> str:
+    """Return the object key of the report of a night or a retraining.
+
+    Args:
+        pool: connections to the database.
+        run_id: of either; None for the newest one with a report.
+        retraining: which of the two, where no run is named.
+
+    Raises:
+        NoSuchRunError: there is no such run, or it has no report.
+    """
+    with database.transaction(pool) as cursor:
+        cursor.execute(query("report_key"), {"run_id": str(run_id) if run_id else None, "retraining": retraining})
+        found = cursor.fetchone()
+    if found is None and run_id:
+        raise NoSuchRunError(f"there is no run {run_id}; `cxr status` lists them")
+    if found is None or found[0] is None:
+        nothing = "one that trained nothing" if retraining else "one that found nothing new"
+        raise NoSuchRunError(f"there is no report; {nothing} writes none")
+    return str(found[0])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from infra import database
 from models import artifact
+from models.preprocessing import PreprocessingSpec
 from sql.library import query
 
 if TYPE_CHECKING:
@@ -24,38 +25,92 @@ class RegistryError(RuntimeError):
     """There is no champion, or no such model version."""
 
 
+class NoChampionError(RegistryError):
+    """Nothing was ever promoted."""
+
+
 @dataclass(frozen=True, slots=True)
-class Champion:
-    """The model version that scores, as Postgres names it."""
+class ModelVersion:
+    """A model version as Postgres names it."""
 
     model_version: str
+    recipe: str
     artifact_key: str
     artifact_sha256: str
     classes: tuple[str, ...]
+    preprocessing: PreprocessingSpec
     preprocessing_hash: str
     made_data: bool
 
 
-def champion(pool: sa.Engine) -> Champion:
+def champion(pool: sa.Engine) -> ModelVersion:
     """Return the champion.
 
     Raises:
-        RegistryError: nothing was ever promoted.
+        NoChampionError: nothing was ever promoted.
+    """
+    found = _one(pool, "champion")
+    if found is None:
+        raise NoChampionError("there is no champion yet: bring in labels (`cxr labels import`), then `cxr retrain`")
+    return found
+
+
+def shadow(pool: sa.Engine) -> ModelVersion | None:
+    """Return the model version that scores beside the champion, if there is one."""
+    return _one(pool, "shadow")
+
+
+def require(pool: sa.Engine, name: str) -> ModelVersion:
+    """Return a model version by its name.
+
+    Raises:
+        RegistryError: there is none of that name.
+    """
+    found = _one(pool, "model_version", name)
+    if found is None:
+        raise RegistryError(f"there is no model version {name}; analysis.model_versions lists them")
+    return found
+
+
+def newest(pool: sa.Engine) -> ModelVersion:
+    """Return the model version that was registered last.
+
+    Raises:
+        RegistryError: there is none.
     """
     with database.transaction(pool) as cursor:
-        cursor.execute(query("champion"))
+        cursor.execute("select model_version from cxr.model_versions order by created_at desc limit 1")
         row = cursor.fetchone()
     if row is None:
-        raise RegistryError("there is no champion yet: train one with `cxr train FOLDER` (see `cxr train --help`)")
-    return Champion(row[0], row[1], row[2], tuple(row[3]), row[4], row[5])
+        raise RegistryError("there is no model version yet: `cxr retrain` trains one")
+    return require(pool, row[0])
 
 
-def register(pool: sa.Engine, store: Store, folder: Path, metadata: ArtifactMetadata) -> str:
+def by_training_key(pool: sa.Engine, key: str) -> str | None:
+    """Return the model version that came of this training, if it was done before."""
+    with database.transaction(pool) as cursor:
+        cursor.execute("select model_version from cxr.model_versions where training_key = %s", (key,))
+        row = cursor.fetchone()
+    return row[0] if row else None
+
+
+def register(
+    pool: sa.Engine, store: Store, folder: Path, metadata: ArtifactMetadata, training_key: str | None = None
+) -> str:
     """Store an artifact and write its row; safe to repeat.
 
+    Args:
+        pool: connections to the database.
+        store: of the artifacts.
+        folder: with the artifact.
+        metadata: as in the folder.
+        training_key: hash of data, recipe and seed: what was trained with the same one before is not stored again.
+
     Returns:
-        The model version.
+        The model version; the earlier one where this training was done before.
     """
+    if training_key and (earlier := by_training_key(pool, training_key)):
+        return earlier
     prefix = f"models/{metadata.model_version}"
     for name in artifact.FILES:
         store.write(f"{prefix}/{name}", (folder / name).read_bytes())
@@ -75,43 +130,15 @@ def register(pool: sa.Engine, store: Store, folder: Path, metadata: ArtifactMeta
                 "code_version": metadata.code_version,
                 "training": json.dumps(metadata.training),
                 "made_data": metadata.made_data,
+                "training_key": training_key,
             },
         )
-    return metadata.model_version
+    # Two that did the same training at once: the first row counts for both.
+    return (by_training_key(pool, training_key) if training_key else None) or metadata.model_version
 
 
-def bootstrap(pool: sa.Engine, model_version: str, unfit: str | None = None) -> bool:
-    """Make a model version the first champion; False where there is a champion already.
-
-    Args:
-        pool: connections to the database.
-        model_version: a registered one.
-        unfit: why it is not fit for use, where that is known already; kept with the promotion.
-    """
-    reason = "the first model: nothing to compare with" + (f"; not fit for use: {unfit}" if unfit else "")
-    with database.transaction(pool) as cursor:
-        cursor.execute(
-            "insert into cxr.promotions (model_version, kind, reason) select %s, 'bootstrap', %s "
-            "where not exists (select from cxr.promotions) on conflict do nothing",
-            (model_version, reason),
-        )
-        return cursor.rowcount == 1
-
-
-def promote(pool: sa.Engine, model_version: str, reason: str) -> None:
-    """Make a model version champion on a person's word.
-
-    Raises:
-        RegistryError: there is no such version, or it is champion already.
-    """
-    with database.transaction(pool) as cursor:
-        cursor.execute(query("promote_by_hand"), {"model_version": model_version, "reason": reason})
-        if cursor.rowcount != 1:
-            raise RegistryError(f"{model_version} is no registered model version, or is champion already")
-
-
-def fetch(store: Store, wanted: Champion, cache: Path) -> Path:
-    """Return a folder with the champion's artifact, fetched once and verified by its sha256 each time.
+def fetch(store: Store, wanted: ModelVersion, cache: Path) -> Path:
+    """Return a folder with a model version's artifact, fetched once and verified by its sha256 each time.
 
     Raises:
         ArtifactError: what is stored is not what was registered.
@@ -134,7 +161,22 @@ def fetch(store: Store, wanted: Champion, cache: Path) -> Path:
     return folder
 
 
-def _download(store: Store, wanted: Champion, folder: Path) -> None:
+def _one(pool: sa.Engine, which: str, name: str | None = None) -> ModelVersion | None:
+    """Read the one row that a query gives."""
+    with database.transaction(pool) as cursor:
+        cursor.execute(query(which), {"model_version": name})
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    found, recipe, key, sha256, classes, spec, spec_hash, made = row
+    try:
+        preprocessing = PreprocessingSpec.from_dict(spec)
+    except ValueError as error:
+        raise RegistryError(f"{found}: {error}; use the code version that trained it, or train anew") from None
+    return ModelVersion(found, recipe, key, sha256, tuple(classes), preprocessing, spec_hash, made)
+
+
+def _download(store: Store, wanted: ModelVersion, folder: Path) -> None:
     """Fetch an artifact beside its folder and rename it once it is verified."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="fetching-") as temporary:

@@ -179,20 +179,3 @@ def newest(pool: sa.Engine, bucket: str) -> tuple[str, str | None]:
         raise RunError("no run of this bucket has begun")
     return row[0], row[1]
 
-
-def report_key(pool: sa.Engine, run_id: UUID | None) -> str:
-    """Return the object key of a run's report, or of the newest one.
-
-    Raises:
-        RunError: there is none.
-    """
-    with database.transaction(pool) as cursor:
-        cursor.execute(
-            "select report_key from cxr.runs where report_key is not null "
-            "and (%(run)s::uuid is null or run_id = %(run)s) order by started_at desc limit 1",
-            {"run": str(run_id) if run_id else None},
-        )
-        row = cursor.fetchone()
-    if row is None:
-        raise RunError("there is no report; a run that found nothing new writes none")
-    return str(row[0])

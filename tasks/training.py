@@ -1,81 +1,212 @@
-"""Training: from a data set to a registered model version."""
+"""Training and answering apart: jobs for `models.worker`, which works on one in a process of its own."""
 
 from __future__ import annotations
 
-import tempfile
+import hashlib
+import json
+import shutil
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
-from infra.version import code_version
-from tasks import registry
-from tasks.wording import counted
+import numpy as np
+
+from models import worker
+from models.recipes import FORM, SPLITS
+from tasks import arrays
+from tasks.apart import Outcome, outcome_of, read_json, run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
-    import sqlalchemy as sa
+    from numpy.typing import NDArray
 
-    from infra.storage import Store
     from models.recipes import Recipe
-    from tasks.datasets import Dataset
+    from tasks.datasets import Item
+
+FOLDER: Final = "training"
 
 
 @dataclass(frozen=True, slots=True)
-class Registered:
-    """A model version that was trained and registered."""
+class Answers:
+    """What an artifact answered."""
 
-    model_version: str
-    first: bool
-    """It is the first one, and so champion."""
-    accuracy: float | None
-    """On the test images; None where there are none."""
-    test_images: int
-    warning: str | None
-    """Why it is not fit for use, see `models.metrics.unfit`."""
-
-    def __str__(self) -> str:
-        """What came of it, in words."""
-        figures = (
-            "no test images"
-            if self.accuracy is None
-            else f"test accuracy {self.accuracy:.3f} on {counted(self.test_images, 'test image')}"
-        )
-        said = f"{self.model_version} is registered"
-        said += f" and, as the first one, champion ({figures})" if self.first else f" ({figures})"
-        return f"{said}\nWARNING: this model is not fit for use: {self.warning}" if self.warning else said
+    probabilities: NDArray[np.float32]
+    """(n, classes), in the order of the job's images."""
+    milliseconds: float
+    """For one image: the median over batches of 32."""
+    runtime: str
+    """What answered, such as keras-tensorflow-cpu."""
+    heatmaps: NDArray[np.float16]
+    """(rows to explain, height, width), 0 to 1, for the class that was predicted."""
 
 
-def train_and_register(
-    pool: sa.Engine, store: Store, recipe: Recipe, data: Dataset, *, seed: int, epochs: int | None,
-    budget_s: float | None, say: Callable[[str], None],
-) -> Registered:  # fmt: skip
-    """Train a recipe, store the artifact, write its row; the first version ever becomes champion.
+class AnswersMissing(RuntimeError):  # noqa: N818 - reads as what it says
+    """An artifact did not answer; the message says why in words."""
+
+
+def job_key(data_fingerprint: str, recipe: Recipe, seed: int, epochs: int | None) -> str:
+    """Name a training: the same data, recipe and seed have the same one, and are not trained twice."""
+    about = [FORM, data_fingerprint, recipe.to_dict(), seed, epochs or recipe.epochs]
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+
+
+def job_folder(cache: Path, key: str) -> Path:
+    """Return where a training works: the same one after a kill, so that it goes on from its checkpoint."""
+    return cache / FOLDER / key[:16]
+
+
+def prepare_job(
+    folder: Path,
+    recipe: Recipe,
+    items: Sequence[Item],
+    classes: tuple[str, ...],
+    cache: Path,
+    *,
+    data_fingerprint: str,
+    code_version: str,
+    made_data: bool,
+    seed: int = 0,
+    epochs: int | None = None,
+    budget_s: float | None = None,
+) -> None:
+    """Write a training's job; one that is prepared already stays, with its checkpoints or what came of it.
+
+    Args:
+        folder: of this training alone, see `job_folder`.
+        recipe: what to train.
+        items: whose arrays `tasks.arrays.keep` has kept.
+        classes: in the order of the model's outputs.
+        cache: given to `tasks.arrays.keep`.
+        data_fingerprint: of the data set.
+        code_version: of this code.
+        made_data: the data set is made data.
+        seed: of weights, order and augmentation.
+        epochs: instead of the recipe's.
+        budget_s: no epoch is begun that would not end within it.
 
     Raises:
-        TrainingError: the data set does not suffice.
-        StorageError: the artifact cannot be stored.
+        FileNotFoundError: an array is not in the cache.
     """
-    from models import artifact
-    from models.metrics import unfit
-    from models.training import train
+    job = {
+        "recipe": recipe.to_dict(), "classes": list(classes), "seed": seed, "epochs": epochs,
+        "data_fingerprint": data_fingerprint, "code_version": code_version, "made_data": made_data,
+        "contents": hashlib.sha256("".join(item.content_sha256 for item in items).encode()).hexdigest(),
+    }  # fmt: skip
+    _begin(folder, job, {"code_version"})
+    if worker.read_outcome(folder) is None and not (folder / worker.IMAGES).is_file():
+        labels = np.array([classes.index(item.label) for item in items], np.int64)
+        splits = np.array([SPLITS.index(item.split) for item in items], np.uint8)
+        np.savez(folder / worker.ROWS, labels=labels, splits=splits)
+        arrays.assemble(folder / worker.IMAGES, [item.content_sha256 for item in items], recipe.preprocessing, cache)
+    worker.write_json(folder / worker.JOB, job | {"budget_s": budget_s})
 
-    def tell(epoch: int, figures: dict[str, float]) -> None:
-        say(f"epoch {epoch}: " + ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
 
-    trained = train(
-        recipe, data.images, data.labels, data.patients, data.classes,
-        seed=seed, epochs=epochs, time_budget_s=budget_s, on_epoch=tell,
-    )  # fmt: skip
-    metadata = trained.metadata(data_fingerprint=data.fingerprint, code_version=code_version(), made_data=data.made)
-    with tempfile.TemporaryDirectory() as folder:
-        metadata = artifact.save(Path(folder), trained.model, metadata, trained.sample)
-        version = registry.register(pool, store, Path(folder), metadata)
-    warning = unfit(trained.metrics)
-    return Registered(
-        model_version=version,
-        first=registry.bootstrap(pool, version, warning),
-        accuracy=trained.metrics["accuracy"],
-        test_images=trained.metrics["n"],
-        warning=warning,
-    )
+def prepare_answers(
+    folder: Path, artifact: Path, sha256: str, items: Sequence[Item], cache: Path, *, explain: Sequence[int] = ()
+) -> None:
+    """Write the job of answering some items with an artifact.
+
+    Args:
+        folder: of this job alone; what was there is removed.
+        artifact: its folder.
+        sha256: of its model, from the registry.
+        items: whose arrays `tasks.arrays.keep` has kept for the artifact's preprocessing.
+        cache: given to `tasks.arrays.keep`.
+        explain: places of items that get a heatmap.
+
+    Raises:
+        ArtifactError: the artifact's metadata cannot be read.
+        FileNotFoundError: an array is not in the cache.
+    """
+    from models.artifact import read_metadata
+
+    shutil.rmtree(folder, ignore_errors=True)
+    _make(folder)
+    spec = read_metadata(artifact).preprocessing
+    arrays.assemble(folder / worker.IMAGES, [item.content_sha256 for item in items], spec, cache)
+    job = {"artifact": str(artifact.absolute()), "sha256": sha256, "explain": [int(place) for place in explain]}
+    worker.write_json(folder / worker.JOB, job)
+
+
+def train_apart(
+    folder: Path, on_epoch: Callable[[int, dict[str, float]], None] | None = None, timeout_s: float | None = None
+) -> Outcome:
+    """Train a prepared job in a process of its own; what is trained already is not trained again.
+
+    Args:
+        folder: prepared by `prepare_job`. A trained one holds the artifact below `worker.ARTIFACT`.
+        on_epoch: called with each epoch (from 1) that is run and its figures.
+        timeout_s: after which the process is ended; what it has done so far stays in its checkpoint.
+    """
+    if finished := worker.read_outcome(folder):
+        return outcome_of(finished)
+    (folder / worker.HISTORY).unlink(missing_ok=True)
+    told = 0
+
+    def tell() -> None:
+        nonlocal told
+        for figures in read_json(folder / worker.HISTORY, [])[told:]:
+            told += 1
+            if on_epoch is not None:
+                on_epoch(int(figures["epoch"]), {name: value for name, value in figures.items() if name != "epoch"})
+
+    outcome = run("train", folder, tell, timeout_s)
+    tell()
+    if outcome.state == "trained":
+        for name in (worker.IMAGES, worker.CHECKPOINTS):  # patients' pixels, and weights that the artifact holds
+            _remove(folder / name)
+    return outcome
+
+
+def answer_apart(folder: Path, timeout_s: float | None = None) -> Answers:
+    """Answer a prepared job in a process of its own. The images are removed from the folder afterwards.
+
+    Raises:
+        AnswersMissing: it did not answer.
+    """
+    outcome = run("answer", folder, lambda: None, timeout_s)
+    _remove(folder / worker.IMAGES)
+    if outcome.state != "answered":
+        raise AnswersMissing(f"{outcome.state}: {outcome.message}")
+    with np.load(folder / worker.ANSWERS, allow_pickle=False) as found:
+        probabilities = found["probabilities"]
+    heatmaps: NDArray[np.float16] = np.empty((0, 0, 0), np.float16)
+    if (folder / worker.HEATMAPS).is_file():
+        with np.load(folder / worker.HEATMAPS, allow_pickle=False) as found:
+            heatmaps = found["heatmaps"]
+    timing = read_json(folder / worker.TIMING, {})
+    return Answers(probabilities, timing["milliseconds"], timing["runtime"], heatmaps)
+
+
+def discard(folder: Path) -> None:
+    """Remove a job with all that it holds."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def prune(cache: Path, wanted: Sequence[str]) -> None:
+    """Remove the jobs of all trainings but these keys: their images may be those of patients who have withdrawn."""
+    kept = {job_folder(cache, key) for key in wanted}
+    for folder in (cache / FOLDER).glob("*"):
+        if folder not in kept:
+            discard(folder)
+
+
+def _begin(folder: Path, job: dict[str, Any], free: set[str]) -> None:
+    """Keep the folder where it was prepared for the same job, but for what may differ; else make it anew."""
+    before = read_json(folder / worker.JOB, {})
+    if any(before.get(name) != value for name, value in json.loads(json.dumps(job)).items() if name not in free):
+        shutil.rmtree(folder, ignore_errors=True)
+    _make(folder)
+
+
+def _make(folder: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=arrays.OWNER_ONLY, exist_ok=True)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

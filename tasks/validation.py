@@ -118,7 +118,7 @@ def prepare(limits: Limits) -> None:
     gc.freeze()
 
 
-def _quiet_great_expectations() -> Any:
+def quiet_great_expectations() -> Any:
     """Import Great Expectations with its telemetry, progress bars and chatter off."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     import great_expectations as gx
@@ -128,10 +128,11 @@ def _quiet_great_expectations() -> Any:
     return gx
 
 
-def _context() -> Any:
+def new_context() -> Any:
+    """Return a context of Great Expectations that keeps nothing, sends nothing and draws no progress bars."""
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
-    context = _quiet_great_expectations().get_context(mode="ephemeral")
+    context = quiet_great_expectations().get_context(mode="ephemeral")
     context.enable_analytics(enable=False)
     context.variables.progress_bars = ProgressBarsConfig(globally=False, metric_calculations=False)
     return context
@@ -139,8 +140,8 @@ def _context() -> Any:
 
 @lru_cache(maxsize=1)
 def _bench(limits: Limits) -> _Bench:
-    gx = _quiet_great_expectations()
-    context = _context()
+    gx = quiet_great_expectations()
+    context = new_context()
     checks = checklist(limits)
     suite = context.suites.add(gx.ExpectationSuite(name=SUITE))
     columns: dict[str, None] = {}

@@ -17,8 +17,8 @@ MAY_IMPORT = {
     "infra": {"infra"},
 }
 FOREIGN_TO_MODELS = {"boto3", "botocore", "prefect", "psycopg2", "sqlalchemy", "tensorflow", "torch", "jax"}
-BACKEND_PROBES = {"models/devices.py"}
-"""It asks the Keras backend in use about its GPU, which Keras itself cannot; inside a function only."""
+BACKEND_PROBES = {"models/devices.py", "models/gradients.py"}
+"""They ask the Keras backend in use for what Keras itself cannot: its GPU, a gradient; inside a function only."""
 FOREIGN_TO_TASKS = {"prefect"}
 LINES, TEST_LINES = 320, 340
 FILES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))

@@ -1,1 +1,2 @@
-select model_version, artifact_key, artifact_sha256, classes, preprocessing_hash, made_data from cxr.champion
+select model_version, recipe, artifact_key, artifact_sha256, classes, preprocessing, preprocessing_hash, made_data
+from cxr.champion

@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from tests.bench import cores, database_rows, limits, night, pictures
+from tests.bench import cores, database_rows, limits, night, pictures, training
 from tests.bench.site import Site
 from tests.bench.table import Row, ratio, show, spread
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 
-PARTS = ("throughput", "shared", "memory", "empty", "discovery", "commit")
+PARTS = ("throughput", "shared", "memory", "empty", "discovery", "commit", "training")
 NIGHTLY = {"throughput", "shared", "memory", "empty"}
 """Parts that run whole nights, on pictures."""
 FEW = 8
@@ -43,9 +43,11 @@ class Size:
     known: int = 100_000
     new: int = 1000
     shards: int = 20
+    learned: int = 600
+    epochs: int = 4
 
 
-QUICK = Size(drawn=40, images=200, many=1000, rounds=1, known=20_000, new=200, shards=4)
+QUICK = Size(drawn=40, images=200, many=1000, rounds=1, known=20_000, new=200, shards=4, learned=120, epochs=3)
 
 
 class Bench:
@@ -173,6 +175,11 @@ class Bench:
             COMMIT_TARGET,
         )
         yield Row(f"  {2 * self.size.shards} shards of 256", f"{spread(rates[1])} /s", "", median(rates[1]))
+
+    def training(self) -> Iterable[Row]:
+        """Training beside bare `model.fit`."""
+        say("training")
+        yield from training.rows(self.size.rounds, self.size.learned, self.size.epochs)
 
 
 def say(line: str) -> None:

@@ -77,13 +77,13 @@ class Site:
         from models.recipes import RECIPES
         from models.training import train
         from sql import schema
-        from tasks import registry
+        from tasks import promotion, registry
 
         random = np.random.default_rng(0)
         recipe = RECIPES["compact-cnn"]
         labels = np.arange(48) % len(CLASSES)
         images = random.integers(0, 256, (48, *recipe.preprocessing.shape), dtype=np.uint8)
-        trained = train(recipe, images, labels, [f"patient-{one}" for one in range(48)], CLASSES, epochs=1)
+        trained = train(recipe, images, labels, ["train"] * 40 + ["validation"] * 8, CLASSES, epochs=1)
         folder = self.folder / "artifact"
         folder.mkdir()
         metadata = trained.metadata(data_fingerprint="0" * 64, code_version="bench", made_data=True)
@@ -93,7 +93,7 @@ class Site:
         pool = database.engine(self.url(TEMPLATE))
         with pool.begin() as connection:
             schema.migrate(connection)
-        registry.bootstrap(pool, registry.register(pool, self.store(), folder, metadata))
+        promotion.promote(pool, registry.register(pool, self.store(), folder, metadata), "the benchmark's")
         with database.transaction(pool) as cursor:
             cursor.execute("select cxr.ensure_partitions(2)")
         pool.dispose()

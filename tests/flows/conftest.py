@@ -170,27 +170,41 @@ class Site:
 
     def put_back(self, champion: Artifact) -> None:
         """Store the champion's artifact, register it and make it champion."""
+        from tasks import promotion
+
+        pool = database.engine(self.settings.database)
+        promotion.promote(pool, self.register(champion), "the first one")
+        pool.dispose()
+
+    def register(self, model: Artifact) -> str:
+        """Store an artifact and register it; returns the model version."""
         from tasks import registry
 
         pool = database.engine(self.settings.database)
-        registry.bootstrap(pool, registry.register(pool, self.store, champion.folder, champion.metadata))
+        version = registry.register(pool, self.store, model.folder, model.metadata)
         pool.dispose()
+        return version
 
 
 @pytest.fixture(scope="session")
 def champion(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     """A champion that never learned anything: its answers are arbitrary, but always the same."""
+    folder, home = tmp_path_factory.mktemp("champion"), tmp_path_factory.mktemp("home")
+    return untrained(folder, home, seed=7)
+
+
+def untrained(folder: Path, home: Path, seed: int, size: int = 64) -> Artifact:
+    """A model that never learned anything, converted in the cache of a state folder."""
     from models import architectures, artifact, conversion
     from models.preprocessing import PreprocessingSpec
 
-    spec = PreprocessingSpec(height=64, width=64)
-    model = architectures.build("compact_cnn", spec.shape, len(CLASSES), seed=7)
+    spec = PreprocessingSpec(height=size, width=size)
+    model = architectures.build("compact_cnn", spec.shape, len(CLASSES), seed=seed)
     about = artifact.ArtifactMetadata(
         recipe="test", classes=CLASSES, preprocessing=spec, metrics={}, training={}, data_fingerprint="f" * 64,
         code_version="0", made_data=True,
     )  # fmt: skip
-    folder, home = tmp_path_factory.mktemp("champion"), tmp_path_factory.mktemp("home")
-    inputs = np.random.default_rng(7).integers(0, 256, (8, *spec.shape), dtype=np.uint8)
+    inputs = np.random.default_rng(seed).integers(0, 256, (8, *spec.shape), dtype=np.uint8)
     about = artifact.save(folder, model, about, inputs)
     conversion.converted(artifact.load(folder, about.model_sha256), home / "cache")
     return Artifact(folder, about, home)

@@ -32,11 +32,13 @@ SMALL = Recipe(
 
 @dataclass(frozen=True)
 class Data:
-    """Images with a bright spot whose place is the class; two images a patient."""
+    """Images with a bright spot whose place is the class; of twenty, fourteen train, three validate, three test."""
 
     images: NDArray[np.uint8]
     labels: NDArray[np.integer[Any]]
-    patients: list[str]
+    splits: NDArray[np.str_]
+    places: NDArray[np.floating[Any]]
+    """(n, 2): row and column of the spot."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ def _make(n: int, seed: int = 0) -> Data:
     places = np.array([(12, 12), (36, 36), (12, 36)])[labels] + random.normal(0, 2, (n, 2))
     spots = np.exp(-((y - places[:, 0, None, None]) ** 2 + (x - places[:, 1, None, None]) ** 2) / 40)
     images = np.clip(90 + 110 * spots + random.normal(0, 15, (n, 48, 48)), 0, 255).astype(np.uint8)
-    return Data(images[..., None], labels, [f"patient-{row // 2}" for row in range(n)])
+    splits = np.array(["train"] * 14 + ["validation"] * 3 + ["test"] * 3)[np.arange(n) % 20]
+    return Data(images[..., None], labels, splits, places)
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +74,7 @@ def data() -> Data:
 def trained(data: Data) -> Trained:
     from models.training import train
 
-    return train(SMALL, data.images, data.labels, data.patients, CLASSES, seed=1)
+    return train(SMALL, data.images, data.labels, data.splits, CLASSES, seed=1)
 
 
 @pytest.fixture(scope="session")

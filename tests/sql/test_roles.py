@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
+import numpy as np
 import psycopg2
 import pytest
-from nights import ANALYST, OWNER, WRITER, Nights, failed, quarantined, scored
+from nights import ANALYST, MODEL, OWNER, WRITER, Nights, failed, quarantined, scored
 
 from infra import database
+from tasks import promotion, retrainings, shadow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from uuid import UUID
 
     import sqlalchemy as sa
     from conftest import Database
 
 REFUSED = psycopg2.errors.InsufficientPrivilege
-TABLES = ("images", "runs", "predictions", "prediction_keys", "model_versions", "promotions", "labels")
+TABLES = (
+    "images", "runs", "predictions", "prediction_keys", "model_versions", "promotions", "labels", "decisions",
+    "retrainings", "shadows", "shadow_predictions",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +33,27 @@ def filled(module_db: Database) -> Iterator[Database]:
     pool: sa.Engine = database.engine(module_db.url())
     nights = Nights(module_db, pool)
     one, two, three, four = nights.listed("roles/1", "roles/2", "roles/3", "roles/4")
-    nights.night(scored(one, "roles"), scored(two, "roles"), quarantined(three), failed(four))
+    night = nights.night(scored(one, "roles"), scored(two, "roles"), quarantined(three), failed(four))
+    change_champions(nights, night, one)
     yield module_db
     pool.dispose()
+
+
+def change_champions(nights: Nights, night: UUID, image_id: int) -> None:
+    """A champion, a decision that kept it, and a shadow's word on an image of that night."""
+    nights.register("model-2")
+    promotion.promote(nights.pool, MODEL, "the first one")
+    retraining = uuid4()
+    retrainings.start(nights.pool, retraining, None, "b", "schedule", dry_run=False, code_version="1")
+    ruling = promotion.Ruling(
+        sentence="model-1 stays.", champion_version=MODEL, challengers=("model-2",), winner=None, gate={}, evidence={},
+        data_fingerprint="d", test_fingerprint="t", test_images=9, test_patients=9,
+    )  # fmt: skip
+    promotion.record(nights.pool, retraining, ruling, outcome="kept")
+    shadow.choose(nights.pool, "model-2", "on trial")
+    about = {"run_id": str(night), "model_version": "model-2", "preprocessing_hash": "p", "code_version": "1"}
+    answer = np.array([0.1, 0.2, 0.7], np.float32)
+    shadow.commit(nights.pool, about | {"runtime": "keras"}, [(image_id, "PNEUMONIA", answer)])
 
 
 def test_the_analyst_reads_each_view(filled: Database) -> None:
@@ -103,6 +128,11 @@ def test_the_writer_makes_partitions_through_the_function(filled: Database) -> N
         "delete from cxr.prediction_keys",
         "update cxr.predictions set predicted_class = 'NORMAL'",
         "update cxr.promotions set reason = ''",
+        "update cxr.decisions set sentence = ''",
+        "delete from cxr.decisions",
+        "update cxr.shadows set reason = ''",
+        "update cxr.shadow_predictions set predicted_class = 'NORMAL'",
+        "delete from cxr.shadow_predictions",
         "delete from cxr.promotions",
         "update cxr.model_versions set artifact_sha256 = repeat('b', 64)",
         "create table cxr.mine partition of cxr.predictions for values from ('2020-01-01') to ('2020-02-01')",

@@ -1,115 +1,203 @@
-"""Labels and the data sets made from them: what is learned from is what people said of these very bytes."""
+"""Labels in the database: kept by content with their history, and nothing that cannot be attached is lost."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
-from nights import CLASSES, Nights, scored
+from nights import CLASSES, Nights, scored, sha256
 
 from models.phantom import draw, encode, write_phantoms
-from models.preprocessing import PreprocessingSpec
-from models.radiograph import Limits, read
-from tasks import datasets, discovery, labels, registry
-from tasks.datasets import DatasetError
-from tasks.labels import Added, LabelError
-from tasks.predictions import Result
+from tasks import label_report, labels, promotion
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import sqlalchemy as sa
     from conftest import Database
 
     from infra.settings import Settings
     from infra.storage import Store
+    from tasks.labels import Imported
 
-SPEC = PreprocessingSpec(height=32, width=32)
-
-
-def sheet(folder: Path, text: str, encoding: str = "utf-8") -> Path:
-    path = folder / "sheet.csv"
-    path.write_text(text, encoding=encoding)
-    return path
+HEAD = "object_key,label,patient_id\n"
 
 
-def test_labels_are_kept_by_content_and_only_for_known_images(db: Database, nights: Nights, tmp_path: Path) -> None:
-    one, two, _ = nights.listed("a,1.png", "b.png", "waiting.png")
-    run_id = nights.begin()
-    nights.commit(run_id, scored(one, "x"), scored(two, "y"))
-    path = sheet(
-        tmp_path, 'object_key,class,patient_id\n"a,1.png",NORMAL,p1\nwaiting.png,NORMAL,p2\nlost.png,NORMAL,p3\n'
-    )
-    assert labels.add(nights.pool, "b", path, "dr-a") == Added(written=1, rows=3, left_out=2)
-    assert labels.add(nights.pool, "elsewhere", path, "dr-a") == Added(written=0, rows=3, left_out=3)
-    assert db.rows("select class, patient_id, source from cxr.labels") == [("NORMAL", "p1", "dr-a")]
+class Desk:
+    """Where sheets come in, for one test's database and bucket."""
+
+    def __init__(self, nights: Nights, store: Store, settings: Settings, folder: Path) -> None:
+        self.nights, self.store, self.settings, self.folder = nights, store, settings, folder
+
+    def take(self, rows: str, source: str | None = "dr-a", *, head: str = HEAD, new: tuple[str, ...] = ()) -> Imported:
+        path = self.folder / "sheet.csv"
+        path.write_text(head + rows)
+        return labels.bring_in(self.nights.pool, self.store, self.settings, path, source=source, new_classes=new)
+
+    def scored(self, *keys: str) -> None:
+        """A night that has scored images whose contents are named like their keys."""
+        run_id = self.nights.begin(bucket=self.store.bucket)
+        found = self.nights.listed(*keys, bucket=self.store.bucket)
+        self.nights.finish(run_id)
+        run_id = self.nights.begin(bucket=self.store.bucket)
+        self.nights.commit(run_id, *(scored(one, key) for one, key in zip(found, keys, strict=True)))
+        self.nights.finish(run_id)
+
+    def current(self) -> list[tuple]:
+        return self.nights.db.rows("select source, class from cxr.labels where superseded_at is null order by 1, 2")
 
 
-def test_a_sources_newer_label_replaces_its_older_one_and_no_other_sources(
-    db: Database, nights: Nights, tmp_path: Path
-) -> None:
-    (one,) = nights.listed("a.png")
-    nights.night(scored(one, "x"))
+@pytest.fixture
+def desk(nights: Nights, store: Store, settings: Settings, tmp_path: Path) -> Desk:
+    return Desk(nights, store, settings, tmp_path)
+
+
+def picture(number: int = 0) -> bytes:
+    return encode(draw("NORMAL", number, 0, 1, (80, 80)), "png-grey-8")
+
+
+def test_a_source_that_says_the_same_again_changes_nothing(desk: Desk, db: Database) -> None:
+    desk.scored("a.png", "b.png")
+    for new, same in ((2, 0), (0, 2), (0, 2)):
+        done = desk.take("a.png,NORMAL,p1\nb.png,PNEUMONIA,p2\n")
+        assert (done.new, done.changed, done.same) == (new, 0, same)
+    assert db.value("select count(*) from cxr.labels") == 2
+    assert set(db.rows("select content_sha256 from cxr.labels")) == {(sha256("a.png"),), (sha256("b.png"),)}
+
+
+def test_a_sources_newer_word_supersedes_its_older_one_and_no_other_sources(desk: Desk, db: Database) -> None:
+    desk.scored("a.png")
     for word, source in (("NORMAL", "dr-a"), ("NORMAL", "dr-b"), ("PNEUMONIA", "dr-a")):
-        path = sheet(tmp_path, f"object_key,class,patient_id\na.png,{word},p1\n")
-        assert labels.add(nights.pool, "b", path, source) == Added(1, 1, 0)
-    assert db.rows("select source, class from cxr.labels order by 1") == [("dr-a", "PNEUMONIA"), ("dr-b", "NORMAL")]
+        desk.take(f"a.png,{word},p1\n", source)
+    assert desk.current() == [("dr-a", "PNEUMONIA"), ("dr-b", "NORMAL")]
+    history = "select source, class from cxr.labels where superseded_at is not null"
+    assert db.rows(history) == [("dr-a", "NORMAL")]
 
 
-def test_a_sheet_saved_by_a_spreadsheet_program_is_read(nights: Nights, tmp_path: Path) -> None:
-    (one,) = nights.listed("späť.png")
-    nights.night(scored(one, "x"))
-    text = 'patient_id,object_key,class,remark\r\np1,späť.png,NORMAL,"fine\r\nso far"\r\n,,,\r\n\r\n'
-    for encoding in ("utf-8", "utf-8-sig"):
-        assert labels.add(nights.pool, "b", sheet(tmp_path, text, encoding), "dr-a") == Added(1, 1, 0)
+def test_what_a_newer_word_leaves_empty_the_older_one_fills_in(desk: Desk, db: Database) -> None:
+    desk.scored("a.png")
+    desk.take("a.png,NORMAL,p1,F,50,PA\n", head="object_key,label,patient_id,sex,age,view\n")
+    assert desk.take("a.png,NORMAL,p1\n").same == 1
+    assert desk.take("a.png,PNEUMONIA,p1\n").changed == 1
+    desk.take("a.png,NORMAL,p1\n", "adjudication")
+    found = db.rows("select class, source, sex, age, view, disputed from cxr.current_labels")
+    assert found == [("NORMAL", "adjudication", "F", 50.0, "PA", True)]
 
 
-@pytest.mark.parametrize(
-    ("data", "words"),
-    [
-        (b"", "is empty"),
-        (b"\xef\xbb\xbf\r\n", "is empty"),
-        (b"object_key,class\na,b\n", "no column patient_id: "),
-        (b"object_key;class;patient_id\na;b;c\n", "separated by commas"),
-        (b"a.png,NORMAL,p1\n", "no column object_key, class, patient_id: "),
-        ("object_key,class,patient_id\na.png,NORMAL,p1\n".encode("utf-16"), "'CSV UTF-8'"),
-        ("object_key,class,patient_id\na.png,NORMAL,p1\n".encode("utf-16-le"), "'CSV UTF-8'"),
-        ("object_key,class,patient_id\nspät.png,NORMAL,p1\n".encode("cp1252"), "'CSV UTF-8'"),
-        (b"PK\x03\x04\x14\x00\x06\x00", "'CSV UTF-8'"),
-        (b"object_key,class,patient_id\na.png,NORMAL,p1\nb.png,NORMAL\n", "line 3: no patient_id"),
-        (b"object_key,class,patient_id\na.png,,\n", "line 2: no class, patient_id"),
-        (b"object_key,class,patient_id\n" + b"a" * 200_000, "is no CSV (field larger"),
-    ],
-)
-def test_a_sheet_that_cannot_be_read_is_refused_in_one_line(tmp_path: Path, data: bytes, words: str) -> None:
-    path = tmp_path / "sheet.csv"
-    path.write_bytes(data)
-    with pytest.raises(LabelError) as caught:
-        labels.read_sheet(path, labels.COLUMNS)
-    assert words in str(caught.value)
-    assert "\n" not in str(caught.value)
+def test_an_adjudication_stands_before_later_words_and_these_before_earlier_ones(desk: Desk, db: Database) -> None:
+    desk.scored("a.png", "b.png")
+    for source, one, two in (
+        ("dr-a", "NORMAL", "NORMAL"), ("Adjudication", "COVID-19", ""), ("dr-b", "PNEUMONIA", "PNEUMONIA"),
+    ):  # fmt: skip
+        rows = [f"{key},{word},p1\n" for key, word in (("a.png", one), ("b.png", two)) if word]
+        done = desk.take("".join(rows), source)
+    disputes = done.disputes
+    assert (disputes.images, disputes.adjudicated, disputes.patients) == (2, 1, 0)
+    seen = db.rows(
+        "select content_sha256, winning_class, winning_source, settled_by, classes_by_source"
+        " from analysis.label_conflicts",
+        user="test_analyst",
+    )
+    both = {"dr-a": "NORMAL", "dr-b": "PNEUMONIA"}
+    assert sorted(seen, key=lambda row: row[1]) == [
+        (sha256("a.png"), "COVID-19", "adjudication", "adjudication", both | {"adjudication": "COVID-19"}),
+        (sha256("b.png"), "PNEUMONIA", "dr-b", "latest word", both),
+    ]
+    assert "2 images with sources that disagree about the class: 1 settled by adjudication, 1 by the latest word" in (
+        "\n".join(label_report.tell(done))
+    )
 
 
-def test_a_sheet_with_an_unknown_class_is_refused_before_anything_is_written(
-    db: Database, nights: Nights, tmp_path: Path
-) -> None:
-    nights.night(*(scored(one, str(one)) for one in nights.listed("a", "b", "c", "d", "e")))
-    rows = "a,NORMAL,p1\nb,FLU,p2\nc,Normal,p3\nd,FLU,p4\ne,ABNORMAL,p5\n"
-    path = sheet(tmp_path, "object_key,class,patient_id\n" + rows)
-    with pytest.raises(LabelError) as caught:
-        labels.add(nights.pool, "b", path, "dr-a")
-    assert "'FLU' (2 rows), 'Normal' (1 row; did you mean NORMAL?), 'ABNORMAL' (1 row); known" in str(caught.value)
-    assert "known are COVID-19, NORMAL, PNEUMONIA. Nothing was written" in str(caught.value)
-    assert db.value("select count(*) from cxr.labels") == 0
+def test_sources_that_give_an_image_to_different_patients_are_reported(desk: Desk) -> None:
+    desk.scored("a.png")
+    desk.take("a.png,NORMAL,p1\n", "dr-a")
+    done = desk.take("a.png,NORMAL,p2\n", "dr-b")
+    assert (done.disputes.images, done.disputes.patients) == (0, 1)
+    assert "1 image that sources give to different patients" in "\n".join(label_report.tell(done))
 
 
-def test_a_class_that_is_named_as_new_is_taken_and_no_other(db: Database, nights: Nights, tmp_path: Path) -> None:
-    nights.night(*(scored(one, str(one)) for one in nights.listed("a", "b")))
-    path = sheet(tmp_path, "object_key,class,patient_id\na,FLU,p1\nb,FLUE,p2\n")
-    with pytest.raises(LabelError, match="unknown class 'FLUE'"):
-        labels.add(nights.pool, "b", path, "dr-a", ["FLU"])
-    assert labels.add(nights.pool, "b", path, "dr-a", ["FLU", "FLUE"]).written == 2
-    assert db.rows("select class from cxr.labels order by 1") == [("FLU",), ("FLUE",)]
+def test_an_unknown_class_waits_is_listed_and_taken_when_it_is_named(desk: Desk, db: Database) -> None:
+    desk.scored("a", "b", "c", "d")
+    done = desk.take("a,NORMAL,p1\nb,FLU,p2\nc,Normal,p3\nd,FLU,p4\n")
+    assert (done.new, [row.label for row in done.unknown]) == (1, ["FLU", "Normal", "FLU"])
+    said = "\n".join(label_report.tell(done))
+    assert "3 rows of unknown classes kept waiting: 'FLU' (2 rows), 'Normal' (1 row; did you mean NORMAL?)" in said
+    assert "2 labels waiting" not in said
+    assert "labels waiting, unknown class: FLU 2, Normal 1" in "\n".join(
+        label_report.status(desk.nights.pool, desk.store.bucket)
+    )
+
+    # The mended row replaces the one that waited, and the class that is meant is taken, then and from now on.
+    done = desk.take("c,NORMAL,p3\n", new=("FLU",))
+    assert (done.new, done.resolved.labels, done.resolved.waiting) == (1, 2, {})
+    assert [label for _, label in desk.current()] == ["FLU", "FLU", "NORMAL", "NORMAL"]
+    assert desk.take("a,FLU,p1\n", "dr-b").new == 1
+    assert db.value("select count(*) from cxr.waiting_labels where resolved_at is null") == 0
+
+
+def test_a_label_of_an_image_that_nobody_has_seen_waits_for_it(desk: Desk, db: Database) -> None:
+    for _ in range(2):  # the same again makes no second one wait
+        done = desk.take("late.png,NORMAL,p1\nlost.png,NORMAL,p2\n")
+        assert [row.key for row in done.unmatched] == ["late.png", "lost.png"]
+    assert db.value("select count(*) from cxr.waiting_labels") == 2
+    assert "row 2: late.png" in "\n".join(label_report.tell(done))
+    desk.scored("late.png")
+    desk.take("late.png,PNEUMONIA,p1\n", "dr-b")
+    resolved = labels.resolve_waiting(desk.nights.pool, desk.store, desk.settings)
+    assert (resolved.labels, resolved.waiting) == (0, {"no such image": 1})  # the import above has tried already
+    assert desk.current() == [("dr-a", "NORMAL"), ("dr-b", "PNEUMONIA")]
+    # It counts from when it was said, so the later word stands.
+    assert db.value("select class from cxr.current_labels") == "PNEUMONIA"
+
+
+def test_a_key_in_the_bucket_that_no_night_has_scored_is_labelled_by_its_content(desk: Desk, db: Database) -> None:
+    desk.store.write("made/a.png", picture())
+    desk.store.write("broken.png", b"no image")
+    done = desk.take("made/a.png,NORMAL,p1\nbroken.png,NORMAL,p2\n")
+    assert (done.new, [one.why for one in done.refused]) == (1, ["it is not an image"])
+    assert db.rows("select object_key, made, format, width from cxr.labelled_objects") == [
+        ("made/a.png", True, "PNG", 80)
+    ]
+    # Another picture under the same key is another content.
+    desk.store.write("made/a.png", picture(1))
+    assert desk.take("made/a.png,PNEUMONIA,p1\n").new == 1
+    assert db.value("select count(distinct content_sha256) from cxr.labels") == 2
+
+
+def test_a_label_by_sha256_is_attached_to_the_image_or_waits(desk: Desk) -> None:
+    desk.scored("a.png")
+    head = "sha256,label,patient_id\n"
+    done = desk.take(f"{sha256('a.png').upper()},NORMAL,p1\n{sha256('b')},NORMAL,p2\n", head=head)
+    assert (done.new, len(done.unmatched)) == (1, 1)
+    both = desk.take(f"a.png,{sha256('b')},NORMAL,p1\n", head="key,sha256,label,patient_id\n")
+    assert [one.why for one in both.refused] == ["the image is another one than its sha256 says"]
+
+
+def test_a_folder_brings_its_images_along_once(desk: Desk, db: Database, tmp_path: Path) -> None:
+    folder = tmp_path / "phantoms"
+    write_phantoms(folder, 6, seed=2, size=80)
+    with (folder / "labels.csv").open("a") as file:
+        file.write("NORMAL/lost.png,NORMAL,p9\nNORMAL/notes.png,NORMAL,p9\n")
+    (folder / "NORMAL" / "notes.png").write_text("not an image")
+    for new, same in ((6, 0), (0, 6)):
+        done = labels.bring_in(desk.nights.pool, desk.store, desk.settings, folder, source="demo")
+        assert (done.new, done.same) == (new, same)
+        assert {one.name: one.why for one in done.refused} == {
+            "lost.png": "the file is not there",
+            "notes.png": "it is not an image",
+        }
+    stored = db.rows("select content_sha256, object_key, made, bit_depth is not null from cxr.labelled_objects")
+    keys = [item.key for page in desk.store.list("labelled/") for item in page]
+    assert sorted(key for _, key, *_ in stored) == sorted(keys)
+    assert len(keys) == 6
+    assert all(key.startswith(f"labelled/{content[:2]}/{content}.") and made for content, key, made, _ in stored)
+
+
+def test_two_rows_that_contradict_each_other_by_content_are_both_refused(desk: Desk) -> None:
+    for key in ("one.png", "copy.png"):
+        desk.store.write(key, picture())
+    done = desk.take("one.png,NORMAL,p1\ncopy.png,PNEUMONIA,p1\n")
+    assert (done.new, [one.line for one in done.refused]) == (0, [2, 3])
 
 
 def test_the_champions_classes_are_known_where_it_has_others(nights: Nights) -> None:
@@ -119,88 +207,12 @@ def test_the_champions_classes_are_known_where_it_has_others(nights: Nights) -> 
         ("site's", ("NORMAL", "TUBERCULOSIS"), ("NORMAL", "TUBERCULOSIS")),
     ):
         nights.register(model, classes)
-        registry.promote(nights.pool, model, "a test")
+        promotion.promote(nights.pool, model, "a test")
         assert labels.known_classes(nights.pool) == known
+    assert labels.known_classes(nights.pool, ["FLU"]) == ("NORMAL", "TUBERCULOSIS", "FLU")
 
 
-def test_what_came_of_a_sheet_is_said_without_what_did_not_happen() -> None:
-    assert str(Added(1, 1, 0)) == "1 label written from 1 row"
-    assert (
-        str(Added(2, 3, 1)) == "2 labels written from 3 rows; 1 row left out: no image of that key was ever scored here"
-    )
-    assert str(Added(1, 3, 0)) == "1 label written from 3 rows; 2 rows more on the same content as another"
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("labelled")
-    write_phantoms(folder, 8, seed=2, size=100)
-    return folder
-
-
-def test_a_folder_with_a_sheet_keeps_a_patients_images_together(folder: Path) -> None:
-    data = datasets.from_folder(folder, SPEC)
-    assert data.images.shape == (8, *SPEC.shape)
-    assert data.images.dtype == np.uint8
-    assert data.made
-    assert len(set(data.patients)) < 8
-    assert {data.classes[label] for label in data.labels} == set(data.classes)
-    assert data.fingerprint == datasets.from_folder(folder, SPEC).fingerprint
-
-
-def test_a_folder_without_a_sheet_takes_its_sub_folders_as_classes(tmp_path: Path) -> None:
-    for number, label in enumerate(("NORMAL", "PNEUMONIA")):
-        (tmp_path / label).mkdir()
-        (tmp_path / label / f"{number}.png").write_bytes(encode(draw(label, number, 0, 1, (80, 80)), "png-grey-8"))
-    (tmp_path / "NORMAL" / "notes.txt").write_text("not an image")
-    data = datasets.from_folder(tmp_path, SPEC)
-    assert (data.classes, data.patients, data.unreadable) == (("NORMAL", "PNEUMONIA"), ["0", "1"], 1)
-
-
-def test_a_file_that_the_sheet_names_and_nobody_has_is_left_out_and_counted(tmp_path: Path) -> None:
-    write_phantoms(tmp_path, 6, seed=2, size=80)
-    with (tmp_path / "labels.csv").open("a") as file:
-        file.write("NORMAL/lost.png,NORMAL,p9\n")
-    assert datasets.from_folder(tmp_path, SPEC).unreadable == 1
-
-
-def test_one_class_is_nothing_to_learn_from(tmp_path: Path) -> None:
-    (tmp_path / "NORMAL").mkdir()
-    with pytest.raises(DatasetError, match="at least 2"):
-        datasets.from_folder(tmp_path, SPEC)
-    (tmp_path / "labels.csv").write_text("name,label\n")
-    with pytest.raises(DatasetError, match="patient_id"):
-        datasets.from_folder(tmp_path, SPEC)
-
-
-def test_labels_in_the_database_give_the_newest_word_on_each_content(
-    nights: Nights, store: Store, settings: Settings, tmp_path: Path
-) -> None:
-    pictures = {f"{n}.png": encode(draw("NORMAL", n, 0, 1, (80, 80)), "png-grey-8") for n in range(3)}
-    pictures["copy of 0.png"] = pictures["0.png"]
-    for name, data in pictures.items():
-        store.write(f"incoming/{name}", data)
-    discovery.discover(nights.pool, store, settings, ["incoming/"])
-    run_id = nights.begin(bucket=settings.bucket)
-    results = []
-    for one in discovery.begin(nights.pool, run_id, 0):
-        measurement = read(store.read(one.key), Limits())[1]
-        results.append(
-            Result(
-                one.image_id, "scored", (), None, measurement, predicted_class="NORMAL", probabilities=(0.1, 0.8, 0.1)
-            )
-        )
-    nights.commit(run_id, *results)
-    head = "object_key,class,patient_id\n"
-    first = head + "".join(f"incoming/{name},NORMAL,p{name[0]}\n" for name in ("0.png", "1.png", "2.png"))
-    assert labels.add(nights.pool, store.bucket, sheet(tmp_path, first), "dr-a") == Added(3, 3, 0)
-    second = head + "incoming/copy of 0.png,PNEUMONIA,p0\n"
-    assert labels.add(nights.pool, store.bucket, sheet(tmp_path, second), "dr-b") == Added(1, 1, 0)
-    data = datasets.from_labels(nights.pool, store, SPEC)
-    assert sorted(zip(data.patients, (data.classes[n] for n in data.labels), strict=True)) == [
-        ("p0", "PNEUMONIA"),
-        ("p1", "NORMAL"),
-        ("p2", "NORMAL"),
-    ]
-    store.client.delete_object(Bucket=store.bucket, Key="incoming/1.png")
-    assert datasets.from_labels(nights.pool, store, SPEC).unreadable == 1
+def test_the_analyst_sees_no_patient_in_the_conflicts(db: Database, pool: sa.Engine) -> None:
+    assert pool
+    columns = db.rows("select column_name from information_schema.columns where table_name = 'label_conflicts'")
+    assert "patient_id" not in {name for (name,) in columns}

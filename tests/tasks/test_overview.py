@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
 
 from infra.database import Lock
 from tasks import overview
 
 if TYPE_CHECKING:
+    from conftest import Database
     from nights import Nights
 
 
@@ -42,3 +46,46 @@ def test_locks_are_found_whatever_their_bits_are(nights: Nights) -> None:
 def test_a_run_that_ended_is_shown_with_its_own_words(nights: Nights) -> None:
     nights.finish(nights.begin())
     assert shown(nights) == ["it is completed"]
+
+
+def test_the_newest_report_of_each_kind_is_found_and_none_is_said(db: Database, nights: Nights) -> None:
+    for retraining in (False, True):
+        with pytest.raises(overview.NoSuchRunError, match="no report"):
+            overview.report_key(nights.pool, None, retraining=retraining)
+    named = {}
+    for name in ("one", "two"):
+        run_id = nights.begin()
+        nights.finish(run_id)
+        db.rows("update cxr.runs set report_key = %s where run_id = %s", name, str(run_id))
+        named[name] = run_id
+    nights.finish(nights.begin())  # without a report
+    retraining_id = uuid4()
+    db.rows(
+        "insert into cxr.retrainings (retraining_id, bucket, cause, dry_run, code_version, report_key) "
+        "values (%s, 'b', 'by hand', false, '1', 'compared')",
+        str(retraining_id),
+    )
+    assert overview.report_key(nights.pool, None) == "two"
+    assert overview.report_key(nights.pool, named["one"]) == "one"
+    assert overview.report_key(nights.pool, retraining_id) == "compared"
+    assert overview.report_key(nights.pool, None, retraining=True) == "compared"
+    with pytest.raises(overview.NoSuchRunError, match="there is no run"):
+        overview.report_key(nights.pool, uuid4())
+
+
+def test_a_retraining_is_told_to_be_dead_or_at_work_and_what_is_due_is_said(db: Database, nights: Nights) -> None:
+    db.rows(
+        "insert into cxr.retrainings (retraining_id, bucket, cause, dry_run, code_version) "
+        "values (%s, 'b', 'drift', true, '1')",
+        str(uuid4()),
+    )
+    db.rows("insert into cxr.triggers (bucket, kind, detail) values ('b', 'new labels', '240 labels are new')")
+    seen = overview.look(nights.pool, 8)
+    assert seen.due == ["A retraining is due: 240 labels are new"]
+    (block,) = seen.retrainings
+    assert "(drift, dry run)" in block
+    assert overview.RETRAINING_GONE in block
+    lock = Lock(nights.pool, "cxr.retraining")
+    assert lock.acquire()
+    assert overview.AT_WORK in overview.look(nights.pool, 8).retrainings[0]
+    lock.release()

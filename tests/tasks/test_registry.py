@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from nights import MODEL
 
 from models import artifact
 from models.artifact import ArtifactError
 from models.preprocessing import PreprocessingSpec
-from tasks import registry
-from tasks.registry import Champion, RegistryError
+from tasks import promotion, registry
+from tasks.registry import ModelVersion, RegistryError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,41 +48,54 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Saved:
 
 
 @pytest.fixture
-def champion(pool: sa.Engine, store: Store, saved: Saved) -> Champion:
+def champion(pool: sa.Engine, store: Store, saved: Saved) -> ModelVersion:
     version = registry.register(pool, store, *saved)
-    assert registry.bootstrap(pool, version)
+    promotion.promote(pool, version, "the first one")
     return registry.champion(pool)
 
 
 def test_without_a_promotion_there_is_no_champion_and_the_way_out_is_said(pool: sa.Engine) -> None:
-    with pytest.raises(RegistryError, match="cxr train"):
+    with pytest.raises(RegistryError, match="cxr retrain"):
         registry.champion(pool)
 
 
-def test_the_first_registered_model_becomes_champion_once(
-    pool: sa.Engine, store: Store, saved: Saved, champion: Champion, nights: Nights
+def test_a_champion_is_what_was_registered_and_registering_twice_is_harmless(
+    pool: sa.Engine, store: Store, saved: Saved, champion: ModelVersion
 ) -> None:
     metadata = saved[1]
     assert (champion.model_version, champion.classes) == (metadata.model_version, metadata.classes)
     assert (champion.artifact_sha256, champion.preprocessing_hash) == (metadata.model_sha256, SPEC.hash)
-    assert champion.made_data
-    assert not registry.bootstrap(pool, "model-1")
+    assert (champion.made_data, champion.preprocessing) == (True, SPEC)
     assert registry.register(pool, store, *saved) == champion.model_version, "registering twice is harmless"
-    assert registry.champion(pool) == champion
-    assert nights.db.value("select count(*) from cxr.promotions") == 1
+    assert registry.champion(pool) == champion == registry.require(pool, champion.model_version)
 
 
-def test_a_promotion_names_who_why_and_what_it_replaced(db: Database, nights: Nights, champion: Champion) -> None:
-    registry.promote(nights.pool, "model-1", "it reads the new detector")
-    assert registry.champion(nights.pool).model_version == "model-1"
-    newest = "select kind, reason, previous_version, promoted_by from cxr.promotions order by promotion_id desc limit 1"
-    assert db.rows(newest) == [("manual", "it reads the new detector", champion.model_version, "test_writer")]
-    for version in ("model-1", "model-99"):
-        with pytest.raises(RegistryError, match=version):
-            registry.promote(nights.pool, version, "again")
+def test_a_version_that_nobody_registered_is_named_as_missing(pool: sa.Engine) -> None:
+    with pytest.raises(RegistryError, match="no model version cnn-9"):
+        registry.require(pool, "cnn-9")
 
 
-def test_an_artifact_is_fetched_once_and_verified(store: Store, champion: Champion, tmp_path: Path) -> None:
+def test_a_model_of_another_codes_preprocessing_is_refused_in_words(db: Database, nights: Nights) -> None:
+    promotion.promote(nights.pool, MODEL, "the first one")
+    db.rows("update cxr.model_versions set preprocessing = preprocessing || '{\"rotate\": 90}'")
+    with pytest.raises(RegistryError, match=f"{MODEL}: .*rotate.*train anew"):
+        registry.champion(nights.pool)
+
+
+def test_the_same_training_is_registered_once_also_by_two_at_once(
+    db: Database, pool: sa.Engine, store: Store, saved: Saved
+) -> None:
+    folder, metadata = saved
+    again = replace(metadata, model_version="tiny-again")
+    assert registry.by_training_key(pool, "key") is None
+    with ThreadPoolExecutor(2) as threads:
+        both = threads.map(lambda one: registry.register(pool, store, folder, one, "key"), (metadata, again))
+        (version,) = set(both)
+    assert registry.register(pool, store, folder, again, "key") == version == registry.by_training_key(pool, "key")
+    assert db.value("select count(*) from cxr.model_versions") == 1
+
+
+def test_an_artifact_is_fetched_once_and_verified(store: Store, champion: ModelVersion, tmp_path: Path) -> None:
     folder = registry.fetch(store, champion, tmp_path)
     artifact.load(folder, champion.artifact_sha256)
     for name in artifact.FILES:
@@ -90,7 +106,9 @@ def test_an_artifact_is_fetched_once_and_verified(store: Store, champion: Champi
 
 @pytest.mark.parametrize("name", artifact.FILES)
 @pytest.mark.parametrize("damage", ["changed", "gone"])
-def test_a_damaged_cache_mends_itself(store: Store, champion: Champion, tmp_path: Path, name: str, damage: str) -> None:
+def test_a_damaged_cache_mends_itself(
+    store: Store, champion: ModelVersion, tmp_path: Path, name: str, damage: str
+) -> None:
     damaged = registry.fetch(store, champion, tmp_path) / name
     if damage == "gone":
         damaged.unlink()
@@ -100,7 +118,9 @@ def test_a_damaged_cache_mends_itself(store: Store, champion: Champion, tmp_path
 
 
 @pytest.mark.parametrize("name", artifact.FILES)
-def test_a_changed_object_is_refused_and_not_kept(store: Store, champion: Champion, tmp_path: Path, name: str) -> None:
+def test_a_changed_object_is_refused_and_not_kept(
+    store: Store, champion: ModelVersion, tmp_path: Path, name: str
+) -> None:
     key = f"{champion.artifact_key}/{name}"
     data = store.read(key)
     store.write(key, data[:-1] + b"!")
@@ -111,9 +131,7 @@ def test_a_changed_object_is_refused_and_not_kept(store: Store, champion: Champi
     assert registry.fetch(store, champion, tmp_path).is_dir(), "mended in the store, it is fetched again"
 
 
-def test_an_artifact_that_contradicts_its_row_is_refused(store: Store, champion: Champion, tmp_path: Path) -> None:
-    from dataclasses import replace
-
+def test_an_artifact_that_contradicts_its_row_is_refused(store: Store, champion: ModelVersion, tmp_path: Path) -> None:
     for wrong in (replace(champion, classes=("PNEUMONIA", "NORMAL")), replace(champion, preprocessing_hash="0" * 16)):
         with pytest.raises(ArtifactError, match="differ from the registry"):
             registry.fetch(store, wrong, tmp_path)

@@ -13,7 +13,6 @@ from tasks import replay, runs
 from tasks.runs import Counts, RunError
 
 if TYPE_CHECKING:
-    from uuid import UUID
 
     from conftest import Database
 
@@ -204,19 +203,6 @@ def test_what_a_run_at_work_decided_is_not_replayed_and_what_it_took_over_is(nig
     assert replay.requeue(nights.pool, "b") == 0
     run_id = nights.begin()
     assert replay.requeue(nights.pool, "b", run_id=run_id) == 1
-
-
-def test_the_newest_report_is_found_and_none_is_said(db: Database, nights: Nights) -> None:
-    with pytest.raises(RunError, match="no report"):
-        runs.report_key(nights.pool, None)
-    keys: list[tuple[UUID, str]] = []
-    for name in ("one", "two"):
-        run_id = nights.begin()
-        nights.finish(run_id)
-        db.rows("update cxr.runs set report_key = %s where run_id = %s", name, str(run_id))
-        keys.append((run_id, name))
-    assert runs.report_key(nights.pool, None) == "two"
-    assert runs.report_key(nights.pool, keys[0][0]) == "one"
 
 
 @pytest.fixture

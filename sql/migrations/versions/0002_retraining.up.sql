@@ -35,7 +35,7 @@ create unique index waiting_labels_open on cxr.waiting_labels
 comment on table cxr.waiting_labels is 'Labels that could not be attached yet: of an unknown class, or of an image that has not been seen. They are tried again.';
 
 create table cxr.labelled_objects (
-    content_sha256 text primary key,
+    content_sha256 text        not null,
     bucket         text        not null,
     object_key     text        not null,
     etag           text        not null,
@@ -46,7 +46,8 @@ create table cxr.labelled_objects (
     height         integer,
     bit_depth      integer,
     channels       integer,
-    stored_at      timestamptz not null default now()
+    stored_at      timestamptz not null default now(),
+    primary key (content_sha256, bucket)
 );
 comment on table cxr.labelled_objects is 'Where labelled images lie that no night has scored: those that came in together with their labels.';
 
@@ -65,6 +66,16 @@ end $$;
 comment on function cxr.splits_are_for_ever is 'Refuses to change or remove the split of an image, whoever asks.';
 create trigger splits_are_for_ever before update or delete on cxr.splits
     for each row execute function cxr.splits_are_for_ever();
+
+create table cxr.near_duplicates (
+    content_sha256 text        not null,
+    other_sha256   text        not null,
+    similarity     real        not null,
+    found_at       timestamptz not null default now(),
+    primary key (content_sha256, other_sha256),
+    check (content_sha256 < other_sha256)
+);
+comment on table cxr.near_duplicates is 'Two files that show the same picture and fell into different splits: neither trains while the other one tests.';
 
 create table cxr.retrainings (
     retraining_id    uuid primary key,

@@ -1,0 +1,47 @@
+"""A person's word on a promotion that waits for it, given in the Prefect UI."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prefect.exceptions import FlowPauseTimeout
+from prefect.flow_runs import pause_flow_run
+from prefect.input import RunInput
+from pydantic import Field
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+POLL_S = 5
+
+
+class Approval(RunInput):
+    """The form that the Prefect UI shows beside "Resume"."""
+
+    approve: bool = Field(default=False, title="Promote the challenger?")
+    name: str = Field(default="", title="Your name", description="Kept in the history of promotions.")
+    reason: str = Field(default="", title="Why", description="Kept in the history of promotions.")
+
+
+def ask(question: str, hours: float, say: Callable[[str], None]) -> Approval:
+    """Pause the flow run until a person resumes it with an answer, or the time is over.
+
+    Args:
+        question: in Markdown: what would be promoted, and why a person is asked.
+        hours: how long to wait.
+        say: logs a line.
+
+    Returns:
+        The answer; not approved, with the reason, where nobody answered or no name was given.
+    """
+    say(f"waiting up to {hours:g} hours for a person's word: open this run in the Prefect UI and resume it")
+    try:
+        answer = pause_flow_run(
+            wait_for_input=Approval.with_initial_data(description=question), timeout=round(hours * 3600),
+            poll_interval=POLL_S,
+        )  # fmt: skip
+    except FlowPauseTimeout:
+        return Approval(reason=f"nobody answered within {hours:g} hours")
+    if answer.approve and not answer.name.strip():
+        return Approval(reason="it was approved without a name")
+    return answer

@@ -1,0 +1,212 @@
+"""Steps of a retraining up to its challengers: the labelled images, their arrays, and a model of each recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from flows.artifacts import Progress
+from infra.version import code_version
+from models import worker
+from models.radiograph import Limits
+from tasks import arrays, datasets, labels, near_duplicates, registry, retrainings, splits, training
+from tasks.wording import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from flows.retraining import Retraining
+    from models.preprocessing import PreprocessingSpec
+    from models.recipes import Recipe
+    from tasks.datasets import Dataset
+    from tasks.registry import ModelVersion
+
+WORKBENCH = "comparison"
+"""Folder for the arrays of a comparison, beside the trainings' own; removed with them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One training that is to be done."""
+
+    recipe: Recipe
+    seed: int
+    epochs: int | None
+    """Instead of the recipe's."""
+
+    def key(self, data: Dataset) -> str:
+        """Name the training: the same one is not done twice."""
+        return training.job_key(data.fingerprint, self.recipe, self.seed, self.epochs)
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A challenger."""
+
+    version: ModelVersion
+    answers: NDArray[np.float32] | None
+    """(test images, classes) as its training gave them, to choose what to explain; None: trained by an earlier run."""
+
+
+@task(name="gather labels", cache_policy=NO_CACHE, persist_result=False)
+def gather(this: Retraining) -> Dataset:
+    """Take up labels that waited, give new images their split, and read what there is to learn from."""
+    resolved = labels.resolve_waiting(this.pool, this.store, this.settings)
+    if resolved.labels:
+        this.log.info(
+            "retraining %s: %s that waited found their images", this.run_id, counted(resolved.labels, "label")
+        )
+    settings = this.settings
+    assigned = this.patiently(lambda: splits.assign(this.pool, settings.validation_share, settings.test_share))
+    if new := sum(assigned.new.values()):
+        this.log.info("retraining %s: %s got a split for ever", this.run_id, counted(new, "image"))
+    return load(this)
+
+
+def load(this: Retraining) -> Dataset:
+    """Read the labelled images that may be used."""
+    data = this.patiently(lambda: datasets.load(this.pool, this.settings.bucket))
+    return datasets.without_rare_classes(data)
+
+
+@task(name="decode images", cache_policy=NO_CACHE, persist_result=False)
+def decode(this: Retraining, work: tuple[Dataset, Sequence[Plan]]) -> Dataset:
+    """Decode what the cache lacks, and leave out what cannot be read or shows a picture of a stricter split.
+
+    Returns:
+        The data set with an array for each item and each recipe's preprocessing.
+    """
+    data, plans = work
+    specs = {plan.recipe.preprocessing.hash: plan.recipe.preprocessing for plan in plans}
+    for spec in specs.values():
+        data = keep(this, data, spec)
+    first = next(iter(specs.values()))
+    contents = [item.content_sha256 for item in data.items]
+    images = arrays.assemble(
+        training.job_folder(this.settings.cache, WORKBENCH) / worker.IMAGES, contents, first, this.settings.cache
+    )
+    pairs = near_duplicates.find(images, [item.split for item in data.items])
+    del images
+    if this.patiently(lambda: near_duplicates.remember(this.pool, contents, pairs)):
+        readable = set(contents)
+        data = load(this)
+        gone = [place for place, item in enumerate(data.items) if item.content_sha256 not in readable]
+        data = datasets.without(data, gone, "not readable") if gone else data
+    if data.near_duplicates:
+        words = f"{counted(data.near_duplicates, 'pair')} of images in different splits show the same picture"
+        this.note([f"{words}: what would have let a model learn test images by heart is left out"])
+    return data
+
+
+def keep(this: Retraining, data: Dataset, spec: PreprocessingSpec) -> Dataset:
+    """See that there is an array of each item; those without one are left out, and counted."""
+    progress = Progress("decoding-progress", len(data.items))
+    every = max(1, len(data.items) // 20)
+
+    def tell(done: int) -> None:
+        if done % every == 0 or done == len(data.items):
+            with this.best_effort("progress could not be shown"):
+                progress.show(
+                    done / len(data.items), f"{done:,} of {counted(len(data.items), 'labelled image')} at hand"
+                )
+
+    settings = this.settings
+    kept = arrays.keep(
+        data.items, this.store, spec, settings.cache, Limits(settings.max_bytes, settings.max_pixels),
+        workers=settings.intake_threads, on_image=tell,
+    )  # fmt: skip
+    this.log.info(
+        "retraining %s: %s at hand, %d decoded now", this.run_id, counted(len(kept.places), "array"), kept.decoded
+    )
+    if not kept.unreadable:
+        return data
+    this.note([f"{counted(images, 'labelled image')} left out: {reason}" for reason, images in kept.unreadable.items()])
+    readable = set(kept.places.tolist())
+    return datasets.without(data, [place for place in range(len(data.items)) if place not in readable], "not readable")
+
+
+def describe(this: Retraining, data: Dataset, plans: Sequence[Plan]) -> list[str]:
+    """Write on the row what it learns from; returns the trainings' keys.
+
+    Raises:
+        DatasetError: nothing is in the test set.
+    """
+    counts = {name: sum(item.split == name for item in data.items) for name in splits.SPLITS}
+    this.log.info(
+        "retraining %s: %s; %s; left out: %s",
+        this.run_id, ", ".join(f"{images:,} {name}" for name, images in counts.items()), ", ".join(data.classes),
+        "; ".join(f"{images:,} {reason}" for reason, images in data.left_out.items()) or "none",
+    )  # fmt: skip
+    this.patiently(
+        lambda: retrainings.describe(
+            this.pool, this.run_id, labels=labels.images(this.pool),
+            data_fingerprint=data.fingerprint, test_fingerprint=data.test_fingerprint,
+        )
+    )  # fmt: skip
+    if not counts["test"]:
+        raise datasets.DatasetError(
+            f"none of the {counted(len(data.items), 'labelled image')} is in the test set, to which the hash of the "
+            "patient identifier assigns whole patients: more patients are needed"
+        )
+    return [plan.key(data) for plan in plans]
+
+
+@task(name="train challenger", task_run_name="train {name}", cache_policy=NO_CACHE, persist_result=False)
+def train(this: Retraining, name: str, work: tuple[Dataset, Plan]) -> Trained | None:
+    """Train a recipe in a process of its own and register what comes of it.
+
+    Returns:
+        The challenger; None where the training failed, which is kept for the report and does not stop the others.
+    """
+    data, plan = work
+    key = plan.key(data)
+    if known := this.patiently(lambda: registry.by_training_key(this.pool, key)):
+        this.log.info("retraining %s: %s was trained before, as %s", this.run_id, name, known)
+        return Trained(registry.require(this.pool, known), None)
+    settings, epochs = this.settings, plan.epochs or plan.recipe.epochs
+    folder = training.job_folder(settings.cache, key)
+    training.prepare_job(
+        folder, plan.recipe, data.items, data.classes, settings.cache, data_fingerprint=data.fingerprint,
+        code_version=code_version(), made_data=data.made, seed=plan.seed, epochs=plan.epochs,
+        budget_s=60 * settings.training_minutes if settings.training_minutes else None,
+    )  # fmt: skip
+    progress = Progress(f"training-{name}", epochs)
+
+    def tell(epoch: int, figures: dict[str, float]) -> None:
+        words = f"epoch {epoch} of {epochs}: " + ", ".join(f"{what} {value:.3f}" for what, value in figures.items())
+        this.log.info("retraining %s: %s, %s", this.run_id, name, words)
+        with this.best_effort("progress could not be shown"):
+            progress.show(epoch / epochs, words)
+
+    outcome = training.train_apart(folder, tell)
+    this.note([f"{name}: {words}" for words in outcome.notes])
+    if outcome.state != "trained":
+        this.failures[name] = f"{outcome.state}: {outcome.message}"
+        this.log.error("retraining %s: %s gave no challenger: %s", this.run_id, name, this.failures[name])
+        return None
+    return enrol(this, data, plan, outcome.message)
+
+
+def enrol(this: Retraining, data: Dataset, plan: Plan, message: str) -> Trained:
+    """Register a trained model under its training's key."""
+    from models import artifact
+
+    key = plan.key(data)
+    folder = training.job_folder(this.settings.cache, key)
+    metadata = artifact.read_metadata(folder / worker.ARTIFACT)
+    with np.load(folder / worker.ANSWERS, allow_pickle=False) as found:
+        answered = dict(zip(found["rows"].tolist(), found["probabilities"], strict=True))
+    test = [place for place, item in enumerate(data.items) if item.split == "test"]
+    name = this.patiently(
+        lambda: registry.register(this.pool, this.store, folder / worker.ARTIFACT, metadata, training_key=key)
+    )
+    this.log.info("retraining %s: %s is registered: %s", this.run_id, name, message)
+    training.discard(folder)
+    answers = np.stack([answered[place] for place in test]) if test else None
+    return Trained(registry.require(this.pool, name), answers)

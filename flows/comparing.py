@@ -1,0 +1,246 @@
+"""Steps of a retraining that hold its challengers against the champion, and tell people what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from flows import challengers, comparison_artifacts
+from infra.version import code_version
+from models import artifact, worker
+from models.gate import decide
+from models.radiograph import Limits
+from tasks import (
+    arrays,
+    datasets,
+    evaluation,
+    evidence,
+    labels,
+    model_card,
+    promotion,
+    registry,
+    reporting,
+    training,
+)  # fmt: skip
+from tasks.wording import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flows.approval import Approval
+    from flows.challengers import Trained
+    from flows.retraining import Retraining
+    from models.evaluation import TestSet
+    from models.gate import Contender, Decision, Gate
+    from tasks.datasets import Dataset, Item
+    from tasks.evidence import ComparisonEvidence, ModelEvidence
+    from tasks.registry import ModelVersion
+
+EXPLAINED = 2
+"""Images of each class that are explained where nobody knows yet what a challenger says of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What the gate was asked and what it answered."""
+
+    data: Dataset
+    test: TestSet
+    gate: Gate
+    decision: Decision
+    champion: ModelVersion | None
+    """Whoever reigns, compared with or not."""
+    asked: ModelVersion | None
+    """The champion where it was compared: one of phantoms says nothing about radiographs, so floors decide."""
+    models: dict[str, ModelEvidence]
+    """Of each model that answered, the champion's first where it was asked."""
+
+
+def reigning(this: Retraining) -> ModelVersion | None:
+    """Return the champion, None where there is none yet."""
+    try:
+        return this.patiently(lambda: registry.champion(this.pool))
+    except registry.NoChampionError:
+        return None
+
+
+def decided_before(
+    this: Retraining, data: Dataset, champion: ModelVersion | None, keys: Sequence[str], rules: Gate
+) -> str | None:
+    """Say what was decided about these very trainings before; None where this is to be decided.
+
+    Raises:
+        DatasetError: the images are made data, and the champion learned from real ones.
+    """
+    if data.made and champion and not champion.made_data:
+        raise datasets.DatasetError(
+            f"all labels are of made data, and {champion.model_version} learned from radiographs: nothing that is "
+            "learned from phantoms can take its place"
+        )
+    known = this.patiently(lambda: [registry.by_training_key(this.pool, key) for key in keys])
+    if champion and champion.model_version in known:
+        return (
+            f"{champion.model_version} is the champion and came of these very images, recipe and seed: there is "
+            "nothing new to learn, and it is not compared with itself"
+        )
+    if this.dry_run or None in known:
+        return None
+    name = champion.model_version if champion else None
+    return this.patiently(lambda: promotion.already_decided(this.pool, data.fingerprint, name, keys, rules.to_dict()))
+
+
+@task(name="compare", cache_policy=NO_CACHE, persist_result=False)
+def compare(this: Retraining, work: tuple[Dataset, ModelVersion | None, Sequence[Trained], Gate]) -> Compared:
+    """Let champion and challengers answer the same test set, audit for shortcuts, and ask the gate."""
+    data, champion, trained, rules = work
+    test = evaluation.test_set(data)
+    items = [data.items[place] for place in evaluation.places(data, "test")]
+    cache = this.settings.cache
+    spec = trained[0].version.preprocessing if trained else None
+    contents = [item.content_sha256 for item in data.items]
+    baselines = {}
+    if spec:
+        place = training.job_folder(cache, challengers.WORKBENCH) / worker.IMAGES
+        baselines = evaluation.baselines(data, arrays.assemble(place, contents, spec, cache))
+    rows = to_explain(test, trained)
+    asked = champion if champion and champion.made_data <= data.made else None
+    contenders: dict[str, Contender] = {}
+    models: dict[str, ModelEvidence] = {}
+    for version in [*([asked] if asked and trained else []), *(one.version for one in trained)]:
+        name = version.model_version
+        try:
+            contenders[name], models[name] = answer(this, version, items, test, rows)
+        except training.AnswersMissing as error:
+            if version is asked:
+                raise
+            this.failures[name] = str(error)
+            this.note([f"{name} does not answer: {error}"])
+    decision = decide(
+        rules, test, contenders.get(asked.model_version) if asked else None,
+        [contenders[one.version.model_version] for one in trained if one.version.model_version in contenders],
+        baselines,
+    )  # fmt: skip
+    this.log.info("retraining %s: the gate says: %s", this.run_id, decision.sentence)
+    return Compared(data, test, rules, decision, champion, asked, models)
+
+
+def to_explain(test: TestSet, trained: Sequence[Trained]) -> list[int]:
+    """Choose the test images that get heat maps, the same ones for all models."""
+    answers = next((one.answers for one in trained if one.answers is not None), None)
+    if answers is not None:
+        return evidence.rows_to_explain(test, answers)
+    of_class = [[row for row, label in enumerate(test.labels) if label == place] for place in range(len(test.classes))]
+    return sorted(row for rows in of_class for row in rows[:EXPLAINED])
+
+
+def answer(
+    this: Retraining, version: ModelVersion, items: Sequence[Item], test: TestSet, rows: Sequence[int]
+) -> tuple[Contender, ModelEvidence]:
+    """Let a model answer the test set in a process of its own, from its artifact as it was registered.
+
+    Raises:
+        ArtifactError: the artifact is not the one that was registered.
+        AnswersMissing: it does not answer.
+    """
+    cache = this.settings.cache
+    folder = registry.fetch(this.store, version, cache)
+    metadata = artifact.read_metadata(folder)
+    limits = Limits(this.settings.max_bytes, this.settings.max_pixels)
+    kept = arrays.keep(items, this.store, metadata.preprocessing, cache, limits)  # of the champion's preprocessing too
+    if kept.unreadable:
+        raise training.AnswersMissing(f"test images cannot be read any more: {'; '.join(kept.unreadable)}")
+    job = training.job_folder(cache, f"answer-{version.artifact_sha256}")
+    training.prepare_answers(job, folder, version.artifact_sha256, items, cache, explain=rows)
+    answers = training.answer_apart(job)
+    training.discard(job)
+    this.log.info(
+        "retraining %s: %s answered %s, %.1f ms each (%s)",
+        this.run_id, version.model_version, counted(len(items), "test image"), answers.milliseconds, answers.runtime,
+    )  # fmt: skip
+    contender = evaluation.contender(version, folder, answers, test.classes)
+    shown = sorted({*evidence.rows_to_show(test, contender.probabilities), *rows})
+    pictures = arrays.load([items[row].content_sha256 for row in shown], metadata.preprocessing, cache)
+    about = evidence.ModelEvidence(
+        metadata=metadata,
+        probabilities=contender.probabilities,
+        images=dict(zip(shown, pictures, strict=True)),
+        heatmaps=dict(zip(rows, answers.heatmaps, strict=True)),
+    )
+    return contender, about
+
+
+def gathered(
+    this: Retraining, compared: Compared, outcome: str, sentence: str, approval: Approval | None
+) -> ComparisonEvidence:
+    """Put together what report, cards and artifacts show."""
+    asked, names = compared.asked, list(compared.models)
+    disputes = this.patiently(lambda: labels.disputes(this.pool))
+    return evidence.ComparisonEvidence(
+        retraining_id=this.run_id,
+        decided_at=datetime.now(UTC),
+        cause=this.cause,
+        code_version=code_version(),
+        outcome=outcome,
+        decision=replace(compared.decision, sentence=sentence),
+        test=compared.test,
+        champion=compared.models[asked.model_version] if asked and names else None,
+        challengers=[compared.models[name] for name in names if not asked or name != asked.model_version],
+        failures=this.failures,
+        data=evidence.DataFacts.of(compared.data, conflicts=disputes.images),
+        gate=compared.gate,
+        approved_by=approval.name.strip() or None if approval else None,
+        because=approval.reason.strip() or None if approval else None,
+    )
+
+
+def report(this: Retraining, compared: Compared, outcome: str, sentence: str, approval: Approval | None) -> str | None:
+    """Store the comparison report and a card of each model that was judged; returns the report's key."""
+    found = gathered(this, compared, outcome, sentence, approval)
+    with this.best_effort("the model cards could not be written"):
+        comparison_artifacts.write_cards(this.store, this.settings, found)
+    with this.best_effort("the report could not be written"):
+        return comparison_artifacts.write_report(this.store, this.settings, found)
+    return None
+
+
+def question(this: Retraining, compared: Compared, report_key: str | None) -> str:
+    """Say in Markdown what a person is asked, and where to look first."""
+    lines = [f"**{compared.decision.sentence}**"]
+    lines += [f"- {words}" for words in this.notes]
+    if report_key:
+        lines.append(f"[The comparison report]({reporting.link(this.settings, report_key)})")
+    lines.append("Without an answer in time the champion stays. Research use, not for diagnosis.")
+    return "\n\n".join(lines)
+
+
+def ruling(this: Retraining, compared: Compared, sentence: str, report_key: str | None) -> promotion.Ruling:
+    """Return what is written into the database about the decision."""
+    decision, test = compared.decision, compared.test
+    return promotion.Ruling(
+        sentence=sentence,
+        champion_version=compared.champion.model_version if compared.champion else None,
+        challengers=tuple(decision.checks),
+        winner=decision.winner,
+        gate=compared.gate.to_dict(),
+        evidence=decision.to_dict(),
+        data_fingerprint=compared.data.fingerprint,
+        test_fingerprint=compared.data.test_fingerprint,
+        test_images=len(test),
+        test_patients=len(set(test.patients)),
+        failures=this.failures,
+        report_key=report_key,
+    )
+
+
+def show(
+    this: Retraining, compared: Compared, outcome: str, sentence: str, report_key: str | None,
+    approval: Approval | None,
+) -> None:  # fmt: skip
+    """Put the decision, the table and the link into the Prefect UI."""
+    found = gathered(this, compared, outcome, sentence, approval)
+    cards = {version: model_card.key(version) for version in compared.models}
+    comparison_artifacts.show(this.settings, found, report_key, cards)

@@ -1,0 +1,178 @@
+"""The retraining flow: from labels to a decision of the gate, and to a new champion if it wins.
+
+Reads like a table of contents; how a step is done is in tasks/, what decides is in models/gate.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+from prefect import flow
+from prefect.exceptions import TerminationSignal
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
+
+from flows import challengers, comparing
+from flows.approval import Approval, ask
+from flows.run import KNOWN_ERRORS, Work, as_is
+from infra.settings import Settings
+from infra.version import code_version
+from models import gate
+from models.recipes import recipe_named
+from tasks import arrays, datasets, promotion, retrainings, training
+from tasks.wording import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from prefect.client.schemas.objects import State
+
+    from flows.challengers import Plan
+    from flows.comparing import Compared
+    from models.gate import Gate
+    from tasks.promotion import Outcome
+
+LOCK = "cxr.retraining"
+"""One retraining at a time, whatever its bucket: there is one champion."""
+
+
+class Retraining(Work):
+    """One run of this flow, and what it found out so far."""
+
+    what = "retraining"
+
+    def __init__(self, settings: Settings, run_id: UUID, cause: str, *, dry_run: bool) -> None:
+        super().__init__(settings, run_id, LOCK)
+        self.cause, self.dry_run = cause, dry_run
+        self.failures: dict[str, str] = {}
+        """Recipes that gave no challenger, and why."""
+
+
+@flow(
+    name="retrain_and_compare",
+    flow_run_name=lambda: f"retraining ({flow_run.parameters.get('cause', 'schedule')})",
+    description=__doc__,
+    persist_result=False,
+    validate_parameters=True,
+)
+def retrain_and_compare(
+    recipes: list[str] | None = None,
+    cause: str = "schedule",
+    dry_run: bool = False,  # noqa: FBT001, FBT002 - a flow's parameter, shown by name in the UI
+    seed: int = 0,
+    epochs: int | None = None,
+) -> State[Any]:
+    """Train challengers and promote one only if its test metrics win.
+
+    Args:
+        recipes: what to train; CXR_RECIPES if not given.
+        cause: why it runs: schedule, by hand, new labels or drift.
+        dry_run: decide and report, but promote nothing.
+        seed: of weights, order and augmentation.
+        epochs: instead of the recipes'.
+    """
+    settings = Settings.load()
+    this = Retraining(settings, UUID(str(flow_run.id)) if flow_run.id else uuid4(), cause, dry_run=dry_run)
+    try:
+        if not this.patiently(this.lock.acquire):
+            message = "another retraining is at work; its decision counts"
+            this.log.info("retraining %s: %s", this.run_id, message)
+            return Completed(name="Skipped", message=message)
+        try:
+            begin(this)
+            rules = gate.read(settings.gate_file) if settings.gate_file else gate.DEFAULT
+            plans = [challengers.Plan(recipe_named(name), seed, epochs) for name in recipes or settings.recipes]
+            return retrain(this, plans, rules)
+        except datasets.DatasetError as error:
+            return nothing_to_do(this, f"nothing was trained: {error}")
+        except KNOWN_ERRORS as error:
+            record_failure(this, error)
+            return Failed(message=str(error))
+        except BaseException as error:
+            record_failure(this, error)
+            raise
+    finally:
+        this.close()
+
+
+def retrain(this: Retraining, plans: Sequence[Plan], rules: Gate) -> State[Any]:
+    """Do the steps in order."""
+    champion = comparing.reigning(this)
+    data = challengers.decode(this, as_is((challengers.gather(this), plans)))
+    keys = challengers.describe(this, data, plans)
+    if decided := comparing.decided_before(this, data, champion, keys, rules):
+        return nothing_to_do(this, decided)
+    trained = [one for plan in plans if (one := challengers.train(this, plan.recipe.name, as_is((data, plan))))]
+    compared = comparing.compare(this, as_is((data, champion, trained, rules)))
+    outcome, sentence, approval = settle(this, compared)
+    this.patiently(this.lock.renew)
+    conclude(this, compared, outcome, sentence, approval)
+    with this.best_effort("what is no longer needed could not be removed"):
+        arrays.prune(this.settings.cache, {item.content_sha256 for item in compared.data.items})
+        training.prune(this.settings.cache, [])
+    return Completed(message=sentence)
+
+
+def begin(this: Retraining) -> None:
+    """Write the row, and take up what asked for a retraining."""
+    started = this.patiently(
+        lambda: retrainings.start(
+            this.pool, this.run_id, flow_run.id, this.settings.bucket, this.cause, this.dry_run, code_version()
+        )
+    )
+    for dead in started.dead:
+        this.log.warning("retraining %s: %s had stopped without a word; its work is taken up", this.run_id, dead)
+    for words in started.triggers:
+        this.log.info("retraining %s: asked for because %s", this.run_id, words)
+
+
+def settle(this: Retraining, compared: Compared) -> tuple[Outcome, str, Approval | None]:
+    """Turn the gate's decision into what happens: a person is asked where the rules or the settings want it."""
+    decision = compared.decision
+    if decision.winner is None:
+        return "kept", decision.sentence, None
+    if this.dry_run:
+        return "would promote", f"Dry run, nothing changed. {decision.sentence}", None
+    if decision.outcome == "promote" and this.settings.promotion == "automatic":
+        return "promoted", decision.sentence, None
+    waiting = comparing.report(this, compared, "waiting", decision.sentence, None)
+    said = ask(comparing.question(this, compared, waiting), this.settings.approval_hours, this.log.info)
+    why = f": {said.reason.strip().rstrip('.')}" if said.reason.strip() else ""
+    if said.approve:
+        return "promoted", f"Approved by {said.name.strip()}{why}. {decision.sentence}", said
+    stays = f"{compared.champion.model_version} stays" if compared.champion else "No model is promoted"
+    by = f" by {said.name.strip()}" if said.name.strip() else ""
+    return "declined", f"{stays}: {decision.winner} passed the gate, but was declined{by}{why}.", said
+
+
+def conclude(this: Retraining, compared: Compared, outcome: Outcome, sentence: str, approval: Approval | None) -> None:
+    """Write the report, then decision, promotion and the retraining's end in one transaction, then tell ops."""
+    report_key = comparing.report(this, compared, outcome, sentence, approval)
+    ruling = comparing.ruling(this, compared, sentence, report_key)
+    approved_by = approval.name.strip() or None if approval else None
+    this.patiently(lambda: promotion.record(this.pool, this.run_id, ruling, outcome=outcome, approved_by=approved_by))
+    this.log.info("retraining %s: %s", this.run_id, sentence)
+    with this.best_effort("the artifacts could not be shown"):
+        comparing.show(this, compared, outcome, sentence, report_key, approval)
+
+
+def nothing_to_do(this: Retraining, message: str) -> State[Any]:
+    """End a retraining that has nothing to decide."""
+    this.patiently(lambda: retrainings.finish(this.pool, this.run_id, "completed", message))
+    this.log.info("retraining %s: %s", this.run_id, message)
+    return Completed(name="Skipped", message=message)
+
+
+def record_failure(this: Retraining, error: BaseException) -> None:
+    """Write on the retraining's row why it stopped, as far as Postgres can be reached."""
+    if isinstance(error, KNOWN_ERRORS):
+        message = str(error)
+    elif isinstance(error, (KeyboardInterrupt, TerminationSignal)):
+        message = "it was told to stop by a signal; the next one goes on after the last epoch that it finished"
+    else:
+        message = f"{type(error).__name__}: see the flow run's log"
+    if this.failures:
+        message += f" ({counted(len(this.failures), 'recipe')} gave no challenger)"
+    with this.best_effort("its end could not be recorded"):
+        retrainings.finish(this.pool, this.run_id, "failed", message)

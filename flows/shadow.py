@@ -1,0 +1,58 @@
+"""The shadow's place in a night: begun beside the champion, ended with the shards, and never in their way."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tasks import registry
+from tasks.shadow import Shadow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flows.run import Run
+    from models.runtime import Runtime
+
+
+@contextmanager
+def beside(this: Run, champion: registry.ModelVersion) -> Iterator[Shadow | None]:
+    """Give the shadow while the shards are scored; None where there is none.
+
+    A run that takes over from one that died does without: the shadow may be what that one died of.
+    """
+    wanted = None
+    with this.best_effort("the shadow is not known, and does not score"):
+        wanted = registry.shadow(this.pool)
+    if wanted and len(this.run_ids) > 1:
+        this.note([f"the shadow {wanted.model_version} does not score: this run takes over from one that stopped"])
+        wanted = None
+    if wanted is None:
+        yield None
+        return
+    shadow = Shadow(
+        this.pool, wanted, lambda: _load(this, wanted), patience_s=this.settings.database_patience_s,
+        own_input=wanted.preprocessing_hash != champion.preprocessing_hash,
+    )  # fmt: skip
+    if shadow.ready():
+        this.log.info(
+            "run %s: %s scores beside it, as its shadow, with %s", this.run_id, wanted.model_version, shadow.runtime
+        )
+    elif shadow.gone:
+        this.note(shadow.finish())
+        yield None
+        return
+    try:
+        yield shadow
+    except BaseException:
+        shadow.finish(at_once=True)
+        raise
+    this.note(shadow.finish())
+
+
+def _load(this: Run, wanted: registry.ModelVersion) -> Runtime:
+    from models.runtime import load_runtime
+
+    settings = this.settings
+    folder = registry.fetch(this.store, wanted, settings.cache)
+    return load_runtime(folder, wanted.artifact_sha256, settings.cache, settings.runtime, settings.batch_size)

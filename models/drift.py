@@ -1,0 +1,179 @@
+"""Drift: whether newer images, and what the model says of them, are still like those that it began with.
+
+Two windows of images are compared measure by measure. A measure has drifted where its distance is large and it is more
+than chance: in large windows every difference is significant, also one that matters to nobody, and in small ones
+every distance is large, also that of two halves of the same images.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    Numbers = NDArray[np.float64]
+
+Kind = Literal["input", "prediction"]
+Statistic = Literal["Kolmogorov-Smirnov", "Jensen-Shannon"]
+
+ALPHA: Final = 0.01
+"""Chance of any false alarm among all measures of a night, if nothing has changed and distance were no condition."""
+SHARES_NAMED: Final = 3
+"""Categories named in words, those whose share has changed most."""
+UNKNOWN: Final = "unknown"
+WHOLE: Final = 100
+"""From here on medians are shown without decimals: pixels, not grey values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One thing that is compared: `name` in tables, `words` for people; of numbers or of categories."""
+
+    name: str
+    words: str
+    kind: Kind
+    numeric: bool
+
+
+MEASURES: Final = (
+    Measure("mean", "brightness", "input", numeric=True),
+    Measure("std", "spread of grey values", "input", numeric=True),
+    Measure("contrast", "contrast", "input", numeric=True),
+    Measure("width", "width", "input", numeric=True),
+    Measure("height", "height", "input", numeric=True),
+    Measure("aspect", "width / height", "input", numeric=True),
+    Measure("bit_depth", "bit depth", "input", numeric=False),
+    Measure("channels", "channels", "input", numeric=False),
+    Measure("format", "file format", "input", numeric=False),
+    Measure("predicted_class", "predicted classes", "prediction", numeric=False),
+    Measure("top_probability", "top probability", "prediction", numeric=True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One measure in both windows.
+
+    `value` is the distance, 0 to 1. `p_value` is Bonferroni's: the test's own times the number of measures. `before`
+    and `now` say in words what the measure is like in the reference and in the current window. The numbers of
+    images are those whose value is known.
+    """
+
+    measure: Measure
+    statistic: Statistic
+    value: float
+    p_value: float
+    threshold: float
+    drifted: bool
+    reference_images: int
+    current_images: int
+    before: str
+    now: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """A measure's distance, before the p-values of all measures are looked at together."""
+
+    measure: Measure
+    value: float
+    p_value: float
+    sizes: tuple[int, int]
+    before: str
+    now: str
+
+
+def compare(
+    reference: Mapping[str, Sequence[Any]],
+    current: Mapping[str, Sequence[Any]],
+    *,
+    threshold: float,
+    least: int,
+    alpha: float = ALPHA,
+) -> tuple[Finding, ...]:
+    """Compare two windows of images.
+
+    Numbers are compared by the two-sample Kolmogorov-Smirnov statistic, the largest distance between the two
+    cumulative distributions; categories by the Jensen-Shannon distance to base 2 (Lin 1991, Endres and Schindelin
+    2003) with a chi-squared test of homogeneity. Both distances are 0 for equal distributions and 1 for separate ones.
+    Drift is a distance of `threshold` or more whose p-value, times the number of measures (Bonferroni), is below
+    `alpha`.
+
+    Args:
+        reference: values by the name of the measure, one for each image; None for an unknown one.
+        current: the same of the newer images.
+        threshold: distance from which it is drift, 0 to 1.
+        least: values that a measure needs in both windows; one with fewer is left out.
+        alpha: chance of any significant measure if nothing has changed.
+
+    Returns:
+        The measures compared, in the order of `MEASURES`.
+    """
+    found = []
+    for measure in MEASURES:
+        before, now = (list(window.get(measure.name, ())) for window in (reference, current))
+        compared = _numbers(measure, before, now, least) if measure.numeric else _shares(measure, before, now, least)
+        if compared is not None:
+            found.append(compared)
+    return tuple(
+        Finding(
+            measure=one.measure,
+            statistic="Kolmogorov-Smirnov" if one.measure.numeric else "Jensen-Shannon",
+            value=one.value,
+            p_value=min(1.0, one.p_value * len(found)),
+            threshold=threshold,
+            drifted=one.value >= threshold and one.p_value * len(found) < alpha,
+            reference_images=one.sizes[0],
+            current_images=one.sizes[1],
+            before=one.before,
+            now=one.now,
+        )
+        for one in found
+    )
+
+
+def _numbers(measure: Measure, before: list[Any], now: list[Any], least: int) -> _Compared | None:
+    from scipy.stats import ks_2samp
+
+    first, second = _known(before), _known(now)
+    if min(first.size, second.size) < max(least, 1):
+        return None
+    # The exact p-value takes long where the sizes have no common divisor, and differs nowhere near `alpha`.
+    tested = ks_2samp(first, second, method="asymp")
+    medians = (f"median {_short(float(np.median(values)))}" for values in (first, second))
+    return _Compared(measure, float(tested.statistic), float(tested.pvalue), (first.size, second.size), *medians)
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= WHOLE else f"{value:.3g}"
+
+
+def _known(values: list[Any]) -> Numbers:
+    numbers = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    return numbers[np.isfinite(numbers)]
+
+
+def _shares(measure: Measure, before: list[Any], now: list[Any], least: int) -> _Compared | None:
+    """Compare shares of categories; an unknown one is a category too, since it may become frequent."""
+    from scipy.spatial.distance import jensenshannon
+    from scipy.stats import chi2_contingency
+
+    if min(len(before), len(now)) < max(least, 1):
+        return None
+    counters = [Counter(UNKNOWN if value is None else str(value) for value in values) for values in (before, now)]
+    names = sorted(set().union(*counters))
+    counts = np.array([[counter[name] for name in names] for counter in counters], dtype=np.float64)
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    # Rounding can leave the root of a negative number where both are equal.
+    distance = float(np.nan_to_num(jensenshannon(shares[0], shares[1], base=2)))
+    p_value = float(chi2_contingency(counts, correction=False).pvalue)
+    changed = sorted(range(len(names)), key=lambda place: (-abs(shares[1, place] - shares[0, place]), names[place]))
+    words = [", ".join(f"{share[place]:.0%} {names[place]}" for place in changed[:SHARES_NAMED]) for share in shares]
+    return _Compared(measure, distance, p_value, (len(before), len(now)), *words)

@@ -1,0 +1,293 @@
+"""Promotion: who is champion, since when and why. Each change is one transaction, and one at a time."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from infra import database
+from sql.library import query
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from uuid import UUID
+
+    import sqlalchemy as sa
+    from psycopg2.extensions import cursor as RawCursor  # noqa: N812 - psycopg2's class has a lower-case name
+
+Outcome = Literal["promoted", "would promote", "kept", "declined"]
+BY_HAND = "`cxr champion promote VERSION --reason '...'`"
+
+
+class PromotionError(RuntimeError):
+    """The champion cannot be changed so; the message says why and what can be done."""
+
+
+class StaleError(PromotionError):
+    """Another model became champion while this one was being compared with the former."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """What was decided about a retraining's challengers, with everything that it rests on. JSON-ready."""
+
+    sentence: str
+    champion_version: str | None
+    """The champion that they were compared with; None where there was none."""
+    challengers: tuple[str, ...]
+    winner: str | None
+    gate: Mapping[str, Any]
+    """The rules."""
+    evidence: Mapping[str, Any]
+    """All figures."""
+    data_fingerprint: str
+    test_fingerprint: str
+    test_images: int
+    test_patients: int
+    failures: Mapping[str, str] = field(default_factory=dict)
+    """Recipes that gave no challenger, and why."""
+    report_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A decision as it stands in the database."""
+
+    decision_id: int
+    outcome: Outcome
+    sentence: str
+    promotion_id: int | None
+    """None where the champion stayed."""
+
+
+def record(
+    pool: sa.Engine, retraining_id: UUID, ruling: Ruling, *, outcome: Outcome, approved_by: str | None = None
+) -> Recorded:
+    """Write a decision and what follows from it, in one transaction: all of it or nothing.
+
+    The decision's row, with `promoted` the new champion, and the end of the retraining. Must be idempotent: a repeat,
+    after an answer that was lost, finds the row and changes nothing.
+
+    Args:
+        pool: connections to the database.
+        retraining_id: whose decision it is; it must be at work still.
+        ruling: what was decided about whom.
+        outcome: promoted; would promote (a dry run); kept; declined (by a person, or by nobody in time).
+        approved_by: who agreed, or declined, where a person was asked.
+
+    Raises:
+        StaleError: the champion is not the one that the challengers were compared with; nothing was written.
+        PromotionError: the retraining is not at work any more, or the winner cannot be promoted by a gate; nothing was
+            written.
+    """
+    with _alone(pool) as cursor:
+        if repeated := _recorded(cursor, retraining_id):
+            return repeated
+        _require_at_work(cursor, retraining_id, outcome)
+        champion = _champion(cursor)
+        if champion != ruling.champion_version:
+            raise StaleError(
+                f"the champion changed from {ruling.champion_version or 'none'} to {champion or 'none'} while this "
+                "retraining was at work: nothing was decided; run it again"
+            )
+        if outcome in ("promoted", "would promote"):
+            _require_fit(cursor, ruling)
+        return _write(cursor, retraining_id, ruling, outcome, approved_by)
+
+
+def promote(pool: sa.Engine, model_version: str, reason: str) -> str | None:
+    """Make a model version champion on a person's word; the very first one is the bootstrap.
+
+    Returns:
+        The champion before, None where there was none.
+
+    Raises:
+        PromotionError: no reason is given, there is no such version, or it is champion already.
+    """
+    _require_reason(reason)
+    with _alone(pool) as cursor:
+        cursor.execute("select from cxr.model_versions where model_version = %s", (model_version,))
+        if cursor.rowcount != 1:
+            raise PromotionError(f"there is no model version {model_version}")
+        champion = _champion(cursor)
+        if champion == model_version:
+            raise PromotionError(f"{model_version} is champion already")
+        _change(cursor, model_version, champion, "manual", reason)
+        return champion
+
+
+def rollback(pool: sa.Engine, reason: str) -> tuple[str, str]:
+    """Go back to the champion before this one: one step, once.
+
+    Returns:
+        The champion before and after.
+
+    Raises:
+        PromotionError: no reason is given, there is nothing to go back to, or the last change was a rollback itself.
+    """
+    _require_reason(reason)
+    with _alone(pool) as cursor:
+        cursor.execute(
+            "select model_version, previous_version, kind from cxr.promotions order by promotion_id desc limit 1"
+        )
+        newest = cursor.fetchone()
+        if newest is None:
+            raise PromotionError("there is no champion yet, so nothing to go back to")
+        champion, previous, kind = newest
+        if kind == "rollback":
+            raise PromotionError(
+                f"the last change was a rollback itself, from {previous} to {champion}: one step is all that it goes. "
+                f"If another model shall score, say which: {BY_HAND}"
+            )
+        if previous is None:
+            raise PromotionError(
+                f"{champion} is the first champion: there is none before it. Choose another: {BY_HAND}"
+            )
+        _change(cursor, previous, champion, "rollback", reason)
+        return champion, previous
+
+
+def already_decided(
+    pool: sa.Engine, data_fingerprint: str, champion_version: str | None, training_keys: Sequence[str],
+    gate: Mapping[str, Any] | None = None,
+) -> str | None:  # fmt: skip
+    """Say what was decided about exactly these trainings, against this champion, on this data; None if nothing was.
+
+    To test the same thing on the same images again until it passes would be to let chance promote.
+
+    Args:
+        pool: connections to the database.
+        data_fingerprint: of images, labels and splits.
+        champion_version: of the champion, None where there is none.
+        training_keys: of the challengers, in any order.
+        gate: the rules; only decisions by the same ones count. None: by any.
+    """
+    asked = {
+        "data_fingerprint": data_fingerprint,
+        "champion_version": champion_version,
+        "training_keys": list(training_keys),
+        "gate": None if gate is None else json.dumps(gate),
+    }
+    with database.transaction(pool) as cursor:
+        cursor.execute(query("already_decided"), asked)
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    outcome, decided_at, sentence = row
+    undone = " It has been undone since, and stays so until a person promotes it." if outcome == "promoted" else ""
+    return f"{sentence} (Decided on {decided_at:%Y-%m-%d}, about the same challengers and images.){undone}"
+
+
+@contextmanager
+def _alone(pool: sa.Engine) -> Iterator[RawCursor]:
+    """Give a cursor in a transaction during which nobody else changes the champion."""
+    with database.transaction(pool) as cursor:
+        # A statement of its own: the next one sees what the former holder of the lock has committed.
+        cursor.execute("select pg_advisory_xact_lock(hashtextextended('cxr.promotion', 0))")
+        yield cursor
+
+
+def _recorded(cursor: RawCursor, retraining_id: UUID) -> Recorded | None:
+    """Return the decision that this retraining has come to already."""
+    cursor.execute(
+        "select d.decision_id, d.outcome, d.sentence, p.promotion_id from cxr.decisions d "
+        "left join cxr.promotions p using (decision_id) where d.retraining_id = %s",
+        (str(retraining_id),),
+    )
+    row = cursor.fetchone()
+    return Recorded(*row) if row else None
+
+
+def _require_at_work(cursor: RawCursor, retraining_id: UUID, outcome: Outcome) -> None:
+    """Refuse the word of a retraining that a later one took for dead, and a promotion by a dry run."""
+    cursor.execute(
+        "select state, dry_run from cxr.retrainings where retraining_id = %s for update", (str(retraining_id),)
+    )
+    row = cursor.fetchone()
+    if row is None or row[0] != "running":
+        state = row[0] if row else "unknown"
+        raise PromotionError(f"retraining {retraining_id} is {state}, not at work: nothing was decided")
+    if row[1] and outcome == "promoted":
+        raise PromotionError(f"retraining {retraining_id} is a dry run: it promotes nothing")
+
+
+def _require_fit(cursor: RawCursor, ruling: Ruling) -> None:
+    """Refuse a winner that no gate may make champion, whatever its figures."""
+    if ruling.winner not in ruling.challengers:
+        raise PromotionError(f"the winner, {ruling.winner}, is not among the challengers: nothing was decided")
+    cursor.execute(
+        "select artifact_sha256, made_data, classes from cxr.model_versions where model_version = %s", (ruling.winner,)
+    )
+    winner = cursor.fetchone()
+    if winner is None:
+        raise PromotionError(f"there is no model version {ruling.winner}: nothing was decided")
+    cursor.execute("select artifact_sha256, made_data, classes from cxr.champion")
+    champion = cursor.fetchone()
+    if champion is None:
+        return
+    if winner[0] == champion[0]:
+        raise PromotionError(f"{ruling.winner} is the champion's own model: it cannot win against itself")
+    if winner[1] and not champion[1]:
+        raise PromotionError(
+            f"{ruling.winner} was trained on made data, the champion on radiographs: no gate promotes it, "
+            f"whatever its figures; a person may: {BY_HAND}"
+        )
+    if set(winner[2]) != set(champion[2]):
+        raise PromotionError(
+            f"{ruling.winner} knows {', '.join(winner[2])}, the champion {', '.join(champion[2])}: answers about "
+            f"different classes cannot be compared, so no gate promotes it; a person may: {BY_HAND}"
+        )
+
+
+def _write(
+    cursor: RawCursor, retraining_id: UUID, ruling: Ruling, outcome: Outcome, approved_by: str | None
+) -> Recorded:
+    """Write the decision, the promotion if there is one, and the retraining's end."""
+    decision = asdict(ruling) | {
+        "retraining_id": str(retraining_id),
+        "outcome": outcome,
+        "challengers": list(ruling.challengers),
+        "approved_by": approved_by,
+        **{name: json.dumps(getattr(ruling, name), allow_nan=False) for name in ("gate", "evidence", "failures")},
+    }
+    cursor.execute(query("record_decision"), decision)
+    decision_id = int(cursor.fetchall()[0][0])
+    promotion_id = None
+    if outcome == "promoted" and ruling.winner is not None:
+        promotion_id = _change(cursor, ruling.winner, ruling.champion_version, "gate", ruling.sentence, decision_id)
+    ended = {
+        "retraining_id": str(retraining_id),
+        "state": "completed",
+        "message": ruling.sentence,
+        "report_key": ruling.report_key,
+    }
+    cursor.execute(query("finish_retraining"), ended)
+    return Recorded(decision_id, outcome, ruling.sentence, promotion_id)
+
+
+def _require_reason(reason: str) -> None:
+    if not reason.strip():
+        raise PromotionError("say why: the reason is kept in the history for those who come after")
+
+
+def _champion(cursor: RawCursor) -> str | None:
+    cursor.execute("select model_version from cxr.champion")
+    row = cursor.fetchone()
+    return row[0] if row else None
+
+
+def _change(
+    cursor: RawCursor, model_version: str, previous: str | None, kind: str, reason: str, decision_id: int | None = None
+) -> int:
+    """Write a promotion; the first one ever is the bootstrap, whoever made it."""
+    change = {
+        "model_version": model_version,
+        "previous_version": previous,
+        "kind": kind if previous else "bootstrap",
+        "reason": reason,
+        "decision_id": decision_id,
+    }
+    cursor.execute(query("promote"), change)
+    return int(cursor.fetchall()[0][0])

@@ -1,0 +1,206 @@
+"""Sheets: labels as people hand them in, a CSV file or a folder with a sub-folder for each class, read into rows."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+SHEET: Final = "labels.csv"
+"""What a folder's sheet is called."""
+SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
+    "key": ("object_key", "key", "s3_key", "path"),
+    "sha256": ("sha256", "content_sha256"),
+    "file": ("file", "filename", "file_name", "image"),
+    "label": ("label", "class", "finding", "diagnosis"),
+    "patient": ("patient_id", "patientid", "patient"),
+    "source": ("source", "reader", "labelled_by"),
+    "view": ("view", "view_position", "projection"),
+    "sex": ("sex", "gender"),
+    "age": ("age", "patient_age"),
+    "site": ("site", "hospital", "institution"),
+}
+"""What columns may be called, in any case, with spaces or hyphens for underscores; the first that is there counts."""
+WANTED: Final = (
+    "a CSV file with the columns object_key (or sha256), label, patient_id and, where --source is not given, source"
+)
+ADJUDICATION: Final = "adjudication"
+"""The source whose word stands before all others."""
+LATERAL: Final = frozenset({"l", "ll", "rl", "lat", "lateral", "left lateral", "right lateral", "ap lateral"})
+"""Words for a view from the side."""
+
+
+class LabelError(RuntimeError):
+    """The sheet cannot be read, or holds what must not become a label."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row: what somebody says about one image. Its representation names neither image nor patient."""
+
+    line: int
+    """Line in the file; for a folder without a sheet, the place of the file in it."""
+    label: str
+    """As written."""
+    patient: str = field(repr=False)
+    source: str
+    key: str | None = field(default=None, repr=False)
+    sha256: str | None = None
+    file: Path | None = field(default=None, repr=False)
+    """The image itself, where it came along."""
+    view: str | None = None
+    sex: str | None = None
+    age: str | None = None
+    site: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What the person who gave the sheet calls the image."""
+        return self.key or (self.file.name if self.file else None) or self.sha256 or ""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A row that is no label, and why."""
+
+    line: int
+    name: str = field(repr=False)
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """All rows of a sheet, and what its reader left out."""
+
+    rows: tuple[Row, ...]
+    left_out: tuple[LeftOut, ...] = ()
+
+
+def read(path: Path, source: str | None = None) -> Sheet:
+    """Read a sheet, or a folder with or without one.
+
+    Args:
+        path: a CSV file, or a folder with one sub-folder for each class. A folder's labels.csv (file, label,
+            patient_id ...) says what is what where there is one; else each file counts as a patient of its own.
+        source: who says so, where the sheet's rows do not.
+
+    Raises:
+        LabelError: it cannot be read, or nobody says who says so.
+    """
+    if not path.is_dir():
+        return Sheet(tuple(_row(line, values, source, path) for line, values in table(path, ("label", "patient"))))
+    sheet = path / SHEET
+    if sheet.is_file():
+        rows = table(sheet, ("file", "label", "patient"))
+        return Sheet(
+            tuple(
+                replace(_row(line, given, source, sheet), file=path / given["file"], key=None) for line, given in rows
+            )
+        )
+    if not source:
+        raise LabelError(f"{path} has no {SHEET} that names a source: say who says so with --source NAME")
+    files = [one for one in sorted(path.glob("*/*")) if one.is_file() and not one.name.startswith(".")]
+    if not files:
+        raise LabelError(f"{path} holds no images: one sub-folder for each class is expected, such as NORMAL/")
+    # Names may come again in the folder of another class: that would be one patient with two classes.
+    return Sheet(
+        tuple(
+            Row(place, one.parent.name, f"{one.parent.name}/{one.stem}", canonical(source), file=one)
+            for place, one in enumerate(files, start=1)
+        )
+    )
+
+
+def canonical(source: str) -> str:
+    """Return a source's name as it is kept: an adjudication is one however it is written."""
+    name = " ".join(source.split())
+    return ADJUDICATION if name.casefold() == ADJUDICATION else name
+
+
+def columns(sheet: Path) -> frozenset[str]:
+    """Return the names in a sheet's head as they are compared: lower case, with underscores."""
+    return frozenset(_bare(name) for name in _reader(sheet).fieldnames or ())
+
+
+def table(sheet: Path, needed: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+    """Read a CSV file in UTF-8, with or without a byte order mark.
+
+    Args:
+        sheet: the file.
+        needed: names of `SYNONYMS` that must have a column; empty fields are for the expectations to find.
+
+    Returns:
+        For each row its line and its values: under the names of `SYNONYMS`, and under the columns' own. Empty lines,
+        and lines of commas, as spreadsheet programs leave them at the end, are skipped.
+
+    Raises:
+        LabelError: it is empty, not UTF-8, no CSV, or lacks a column.
+    """
+    reader = _reader(sheet)
+    head = [_bare(name) for name in reader.fieldnames or ()]
+    twice = [name for name, count in Counter(head).items() if count > 1 and name]
+    if twice:
+        raise LabelError(f"{sheet} has the column {twice[0]} {head.count(twice[0])} times: which one is meant?")
+    found = {name: next((one for one in known if one in head), None) for name, known in SYNONYMS.items()}
+    missing = [SYNONYMS[name][0] for name in needed if not found[name]]
+    if missing:
+        raise LabelError(f"{sheet} has no column {', '.join(missing)}: {WANTED}, separated by commas, is wanted")
+    rows = []
+    try:
+        for values in reader:
+            line = reader.line_num
+            given = {_bare(name): (value or "").strip() for name, value in values.items() if isinstance(name, str)}
+            if any(given.values()):
+                rows.append((line, given | {name: given[one] for name, one in found.items() if one}))
+    except csv.Error as error:
+        raise LabelError(f"{sheet} is no CSV ({error}): {WANTED} is wanted") from None
+    return rows
+
+
+def _reader(sheet: Path) -> csv.DictReader[str]:
+    try:
+        text = sheet.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:  # UTF-16 without its mark is full of them
+        raise LabelError(
+            f"{sheet} is no text in UTF-8: {WANTED} is wanted; save it as 'CSV UTF-8' (not as 'Unicode text')"
+        )
+    if not text.strip():
+        raise LabelError(f"{sheet} is empty: {WANTED} is wanted")
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        _ = reader.fieldnames
+    except csv.Error as error:
+        raise LabelError(f"{sheet} is no CSV ({error}): {WANTED} is wanted") from None
+    return reader
+
+
+def _row(line: int, given: Mapping[str, str], source: str | None, sheet: Path) -> Row:
+    said = canonical(given.get("source") or source or "")
+    if not said:
+        raise LabelError(f"{sheet}, line {line}: nobody says so; give --source NAME, or a column source")
+    if not {"key", "sha256", "file"} & given.keys():
+        raise LabelError(f"{sheet} names no images: {WANTED} is wanted")
+    return Row(
+        line,
+        label=given["label"],
+        patient=given["patient"],
+        source=said,
+        key=given.get("key") or None,
+        sha256=(given.get("sha256") or "").lower() or None,
+        view=given.get("view") or None,
+        sex=given.get("sex") or None,
+        age=given.get("age") or None,
+        site=given.get("site") or None,
+    )
+
+
+def _bare(name: str | None) -> str:
+    return "_".join((name or "").replace("-", " ").replace("_", " ").casefold().split())

@@ -1,0 +1,297 @@
+"""What a retraining promises: a decision on a frozen test set, a better model promoted, no other; whatever happens."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tasks import training
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from conftest import Database, Site
+    from prefect.client.schemas.objects import State
+
+PHANTOMS = 120
+LENIENT = {
+    "minimum_images": 10, "minimum_patients": 5, "minimum_images_per_class": 2, "minimum_patients_per_class": 1,
+    "floors": {}, "sensitivity_floor": 0.0, "sensitivity_margin": 1.0, "audit_margin": 0.0, "too_good_gain": 1.0,
+    "too_good_accuracy": 1.0, "maximum_calibration_error": 1.0, "calibration_fall": 1.0, "resamples": 300,
+    "always_fast_ms": 10_000.0, "maximum_latency_ms": 10_000.0,
+}  # fmt: skip
+"""Rules for a few dozen phantoms on a busy machine; what each rule does is shown in tests/models/test_gate.py."""
+EPOCHS = 4
+
+
+@pytest.fixture(scope="session")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of labelled phantoms."""
+    from models.phantom import write_phantoms
+
+    folder = tmp_path_factory.mktemp("labelled")
+    write_phantoms(folder, PHANTOMS, seed=5, size=200)
+    return folder
+
+
+@pytest.fixture
+def study(site: Site, labelled: Path, tmp_path: Path) -> Site:
+    """A site with labels, and a champion that never learned anything."""
+    return prepared(site, labelled, tmp_path)
+
+
+def prepared(site: Site, labelled: Path, folder: Path) -> Site:
+    site.environment["CXR_TEST_SHARE"] = "0.3"
+    rules(site, folder)
+    answer = site.cxr("labels", "import", str(labelled), "--source", "study")
+    assert answer.exit_code == 0, answer.output
+    return site
+
+
+def rules(site: Site, folder: Path, **changed: Any) -> None:
+    """Let the site's gate decide by the lenient rules, some of them changed."""
+    file = folder / "gate.json"
+    file.write_text(json.dumps(LENIENT | changed))
+    site.environment["CXR_GATE_FILE"] = str(file)
+
+
+def retrain(site: Site, **parameters: Any) -> State[Any]:
+    """Retrain in this process; the training itself is a process of its own."""
+    from flows.retraining import retrain_and_compare
+
+    with site.surroundings():
+        return retrain_and_compare(return_state=True, **{"cause": "by hand", "epochs": EPOCHS} | parameters)
+
+
+def decisions(site: Site) -> list[dict[str, Any]]:
+    return [row for (row,) in site.db.rows("select to_jsonb(d) from cxr.decisions d order by decision_id")]
+
+
+def champions(site: Site) -> list[str]:
+    """Every champion so far, oldest first."""
+    return [name for (name,) in site.db.rows("select model_version from cxr.promotions order by promotion_id")]
+
+
+def leave_no_pixels(site: Site) -> None:
+    """Nothing of a finished retraining's images stays but the cache of arrays, which opens for its owner only."""
+    assert not list((site.settings.cache / training.FOLDER).glob("*/images.npy"))
+
+
+@pytest.fixture(scope="module")
+def promoted(
+    new_site: Callable[..., Site], module_db: Database, labelled: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Site, State[Any]]]:
+    """A retraining that beat the champion, for tests that only look at it."""
+    site = prepared(new_site(module_db), labelled, tmp_path_factory.mktemp("rules"))
+    yield site, retrain(site)
+    site.end_all()
+
+
+def test_a_better_challenger_is_promoted_with_all_that_the_decision_rests_on(
+    promoted: tuple[Site, State[Any]],
+) -> None:
+    site, state = promoted
+    assert state.is_completed(), state.message
+    (decision,) = decisions(site)
+    before, now = champions(site)
+    assert state.message == decision["sentence"]
+    assert decision["sentence"].startswith(f"Promoted {now}: balanced accuracy ")
+    assert (decision["outcome"], decision["champion_version"], decision["winner"]) == ("promoted", before, now)
+    assert decision["challengers"] == [now]
+    assert decision["gate"]["primary"] == "balanced_accuracy"
+    assert set(decision["evidence"]["figures"]) == {before, now}
+    assert set(decision["evidence"]["baselines"]) == {"the image's border", "the file's size and format"}
+    ((kind, reason, decided),) = site.db.rows(
+        "select kind, reason, decision_id from cxr.promotions order by promotion_id desc limit 1"
+    )
+    assert (kind, reason, decided) == ("gate", decision["sentence"], decision["decision_id"])
+    assert decision["test_images"] == site.db.value("select count(*) from cxr.splits where split = 'test'")
+    leave_no_pixels(site)
+
+
+def test_the_report_and_a_card_of_each_model_lie_in_the_bucket(promoted: tuple[Site, State[Any]]) -> None:
+    site, state = promoted
+    (key,) = site.db.rows("select report_key from cxr.retrainings")[0]
+    page = site.store.read(key).decode()
+    assert str(state.message).removeprefix("Promoted ")[:60] in page
+    patient = site.db.value("select patient_id from cxr.labels limit 1")
+    assert str(patient) not in page
+    for name in champions(site):
+        assert "not for diagnosis" in site.store.read(f"reports/models/{name}/card.html").decode().lower()
+    shown = site.cxr("report", "--retraining", "--save", str(site.folder / "comparison.html"))
+    assert shown.exit_code == 0, shown.output
+    assert (site.folder / "comparison.html").read_text() == page
+    assert site.cxr("card", "--save", str(site.folder / "card.html")).exit_code == 0
+
+
+def test_no_patient_and_no_key_is_in_the_log_or_the_artifacts_of_a_retraining(
+    promoted: tuple[Site, State[Any]],
+) -> None:
+    site, _ = promoted
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import (
+        ArtifactFilter,
+        ArtifactFilterFlowRunId,
+        FlowRunFilter,
+        LogFilter,
+        LogFilterFlowRunId,
+    )  # fmt: skip
+
+    (run_id,) = site.db.rows("select flow_run_id from cxr.retrainings")[0]
+    assert FlowRunFilter
+    with get_client(sync_client=True) as client:
+        logs = client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run_id])), limit=200)
+        artifacts = client.read_artifacts(
+            artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]))
+        )
+    told = "\n".join([*(one.message for one in logs), *(str(one.data) + str(one.description) for one in artifacts)])
+    assert "epoch 1 of" in told
+    assert any(one.key == "retraining-decision" for one in artifacts)
+    identifiers = site.db.rows("select patient_id from cxr.labels union select object_key from cxr.labelled_objects")
+    assert not [one for (one,) in identifiers if one in told]
+
+
+def test_the_same_again_is_not_decided_twice_and_a_champion_is_not_compared_with_itself(
+    promoted: tuple[Site, State[Any]],
+) -> None:
+    site, _ = promoted
+    before = champions(site)
+    again = retrain(site)
+    assert (again.name, champions(site), len(decisions(site))) == ("Skipped", before, 1)
+    assert "it is not compared with itself" in str(again.message)
+
+
+def test_the_next_night_scores_with_the_promoted_model(promoted: tuple[Site, State[Any]], phantoms: Path) -> None:
+    site, _ = promoted
+    site.upload(phantoms)
+    assert site.night().is_completed()
+    assert site.db.rows("select distinct model_version from cxr.predictions") == [(champions(site)[-1],)]
+
+
+def test_a_dry_run_decides_and_reports_and_changes_nothing(study: Site) -> None:
+    before = champions(study)
+    answer = study.cxr("retrain", "--dry-run", "--epochs", str(EPOCHS))
+    assert answer.exit_code == 0, answer.output
+    assert "Dry run, nothing changed. Promoted " in answer.output
+    assert decisions(study)[0]["outcome"] == "would promote"
+    assert champions(study) == before
+
+
+def test_a_challenger_that_does_not_beat_the_champion_by_the_rules_is_not_promoted(study: Site, tmp_path: Path) -> None:
+    rules(study, tmp_path, minimum_gain=0.999)
+    before = champions(study)
+    state = retrain(study, epochs=1)
+    assert state.is_completed(), state.message
+    assert decisions(study)[0]["outcome"] == "kept"
+    assert f"{before[0]} stays: " in str(state.message)
+    assert champions(study) == before
+
+
+def test_a_challenger_that_fails_is_reported_and_does_not_stop_the_others(
+    study: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    from models import recipes
+
+    healthy = recipes.RECIPES[recipes.DEFAULT]
+    steep = replace(healthy, name="steep", learning_rate=1e30)
+    monkeypatch.setitem(recipes.RECIPES, "steep", steep)  # the worker reads a recipe from its job, not from here
+    state = retrain(study, recipes=["steep", healthy.name])
+    assert state.is_completed(), state.message
+    (decision,) = decisions(study)
+    assert list(decision["failures"]) == ["steep"]
+    assert decision["failures"]["steep"].startswith("diverged: ")
+    assert len(decision["challengers"]) == 1
+    assert len(champions(study)) == 2
+
+
+def test_without_a_champion_the_floors_decide(study: Site, tmp_path: Path) -> None:
+    study.db.rows("truncate cxr.promotions")
+    rules(study, tmp_path, floors={"balanced_accuracy": 0.99})
+    refused = retrain(study)
+    assert "No model is promoted" in str(refused.message)
+    assert champions(study) == []
+    rules(study, tmp_path)
+    taken = retrain(study)
+    assert str(taken.message).endswith("there was no champion yet.")
+    assert study.db.rows("select kind from cxr.promotions") == [("bootstrap",)]
+
+
+MOMENTS = {
+    "while it trains": "exists (select from cxr.retrainings where data_fingerprint is not null)",
+    "after the challenger was registered": "exists (select from cxr.model_versions where training_key is not null)",
+    "after the decision": "exists (select from cxr.decisions)",
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_retraining_killed_at_any_step_leaves_one_champion_and_the_next_one_finishes(
+    moment: str, study: Site
+) -> None:
+    before = champions(study)
+    killed = study.start("retrain", "--epochs", str(EPOCHS))
+    study.until(MOMENTS[moment], killed)
+    study.kill(killed)
+    assert champions(study)[: len(before)] == before
+    decided = decisions(study)
+    assert len(champions(study)) == len(before) + len(decided), "a decision and its promotion come together"
+
+    state = retrain(study)
+
+    assert state.is_completed(), state.message
+    assert len(decisions(study)) == 1
+    assert len(champions(study)) == len(before) + 1
+    assert study.db.value("select count(*) from cxr.model_versions where training_key is not null") == 1
+    ends = study.db.rows("select state from cxr.retrainings order by started_at")
+    assert ends == ([("completed",)] if decided else [("crashed",)]) + [("completed",)]
+    leave_no_pixels(study)
+
+
+def test_two_retrainings_at_once_end_with_one_decision(study: Site) -> None:
+    outputs: list[str] = []
+
+    def one() -> None:
+        outputs.append(study.finish(study.start("retrain", "--epochs", "2")))
+
+    threads = [threading.Thread(target=one) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(decisions(study)) == 1
+    assert sum("Skipped: " in output for output in outputs) == 1, outputs
+
+
+def test_a_retraining_that_is_told_to_stop_says_so_and_goes_on_later(study: Site) -> None:
+    process = study.start("retrain", "--epochs", str(EPOCHS))
+    study.until(MOMENTS["while it trains"], process)
+    process.send_signal(signal.SIGINT)
+    process.wait(60)
+    ((state, message),) = study.db.rows("select state, message from cxr.retrainings")
+    assert state == "failed"
+    assert "told to stop" in message
+
+
+def test_a_corrupted_champion_is_refused_before_anything_is_compared(study: Site) -> None:
+    import shutil
+
+    (key,) = study.db.rows("select artifact_key from cxr.champion")[0]
+    study.store.write(f"{key}/model.keras", b"something else")
+    shutil.rmtree(study.settings.cache / "artifacts", ignore_errors=True)
+    before = champions(study)
+    state = retrain(study, epochs=1)
+    assert state.is_failed()
+    assert "sha256" in str(state.message)
+    assert (champions(study), decisions(study)) == (before, [])
+
+
+def test_without_labels_nothing_is_trained_and_it_is_said(site: Site) -> None:
+    state = retrain(site)
+    assert (state.name, state.is_completed()) == ("Skipped", True)
+    assert "bring some in: cxr labels import" in str(state.message)

@@ -1,0 +1,24 @@
+"""The gate's errors by simulation. The whole table is printed by `python -m tests.simulation`."""
+
+from __future__ import annotations
+
+import pytest
+from simulation import simulate
+
+
+@pytest.mark.parametrize(("n", "sets"), [(200, 1000), (1000, 600)])
+def test_an_equal_challenger_is_promoted_in_at_most_one_case_in_twenty(
+    n: int, sets: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = simulate(n, gain=0.0, sets=sets, seed=11)
+    with capsys.disabled():
+        print(f"\n{n} test images: an equal challenger is promoted in {found.whole} of {sets} cases")  # noqa: T201 - asked for
+    assert found.whole.value <= 0.05
+    assert found.gain_alone.value <= 0.05
+    assert 0.09 < found.discordant < 0.15
+
+
+def test_a_challenger_that_gains_enough_is_found_and_one_that_loses_the_first_class_is_not() -> None:
+    assert simulate(1000, gain=0.06, sets=40, seed=12).whole.value >= 0.8
+    losing = simulate(1000, gain=0.1, losing=0.3, sets=40, seed=13)
+    assert losing.whole.promoted == 0

@@ -1,0 +1,207 @@
+"""Data sets: which labelled images are learned from, and what is left out for which reason."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from nights import Nights, scored, sha256
+
+from models.phantom import draw, encode, write_phantoms
+from models.preprocessing import PreprocessingSpec
+from tasks import datasets, folders, splits
+from tasks.datasets import DatasetError, Item
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Database
+
+SPEC = PreprocessingSpec(height=32, width=32)
+
+
+def label(db: Database, content: str, name: str, patient: str, source: str = "dr-a", view: str | None = None) -> None:
+    db.rows(
+        "insert into cxr.labels (content_sha256, class, patient_id, source, view, age, sex)"
+        " values (%s, %s, %s, %s, %s, 44, 'F')",
+        sha256(content), name, patient, source, view,
+    )  # fmt: skip
+
+
+def stored(db: Database, content: str, bucket: str = "b", *, made: bool = False) -> None:
+    db.rows(
+        "insert into cxr.labelled_objects (content_sha256, bucket, object_key, etag, size_bytes, made)"
+        " values (%s, %s, %s, 'e', 7, %s)",
+        sha256(content), bucket, f"labelled/{content}", made,
+    )  # fmt: skip
+
+
+def of(split: str, start: int = 0) -> str:
+    return next(name for n in range(start, start + 1000) if splits.split_of(name := f"p{n}", 0.15, 0.15) == split)
+
+
+def test_labelled_images_come_from_nights_and_from_what_came_with_its_labels(db: Database, nights: Nights) -> None:
+    old, copy, gone = nights.listed("a.png", "copy of a.png", "replaced.png")
+    nights.night(scored(old, "a"), scored(copy, "a"), scored(gone, "c"))
+    nights.listed("replaced.png", etag="newer", at=datetime(2026, 5, 8, tzinfo=UTC))
+    for content, name in (("a", "NORMAL"), ("b", "PNEUMONIA"), ("c", "NORMAL"), ("d", "NORMAL"), ("e", "NORMAL")):
+        label(db, content, name, of("train"))
+    stored(db, "b")
+    stored(db, "d", "elsewhere")
+    splits.assign(nights.pool, 0.15, 0.15)
+    label(db, "late", "NORMAL", of("test"))
+    stored(db, "late")
+    data = datasets.load(nights.pool, "b")
+    found = {item.content_sha256: item for item in data.items}
+    assert set(found) == {sha256("a"), sha256("b")}
+    assert found[sha256("a")].bucket_key in {"a.png", "copy of a.png"}
+    assert (found[sha256("a")].width, found[sha256("a")].format) == (300, "PNG")
+    assert found[sha256("b")].size_bytes == 7
+    assert (data.classes, data.made) == (("NORMAL", "PNEUMONIA"), False)
+    assert data.left_out == {"no readable image in this bucket": 3, "not assigned to a split yet": 1}
+    assert "a.png" not in repr(data)
+
+
+def test_lateral_views_and_leaks_are_left_out_and_counted(db: Database, nights: Nights) -> None:
+    tester, trainee = of("test"), of("train")
+    for content, name, patient in (
+        ("a", "NORMAL", tester), ("b", "PNEUMONIA", trainee),
+        ("c", "NORMAL", of("train", 100)), ("d", "NORMAL", of("train", 200)),
+    ):  # fmt: skip
+        label(db, content, name, patient)
+        stored(db, content)
+    label(db, "side", "NORMAL", trainee, view="lateral")
+    stored(db, "side")
+    splits.assign(nights.pool, 0.15, 0.15)
+    assert len(datasets.load(nights.pool, "b").items) == 4
+    label(db, "c", "NORMAL", tester, source="adjudication")
+    db.rows("insert into cxr.near_duplicates values (%s, %s, 0.99)", *sorted((sha256("a"), sha256("d"))))
+    data = datasets.load(nights.pool, "b")
+    assert {item.content_sha256: item.split for item in data.items} == {sha256("a"): "test", sha256("b"): "train"}
+    assert data.near_duplicates == 1
+    assert data.left_out == {
+        "lateral view": 1,
+        "patient has images in the test set": 1,
+        "near-duplicate of a test image": 1,
+    }
+
+
+def test_made_data_is_used_only_where_there_is_no_real_data(db: Database, nights: Nights) -> None:
+    for content, name in (("m", "NORMAL"), ("n", "PNEUMONIA")):
+        label(db, content, name, content)
+        stored(db, content, made=True)
+    splits.assign(nights.pool, 0.15, 0.15)
+    assert datasets.load(nights.pool, "b").made
+    for content, name in (("r", "NORMAL"), ("s", "PNEUMONIA")):
+        label(db, content, name, content)
+        stored(db, content)
+    splits.assign(nights.pool, 0.15, 0.15)
+    data = datasets.load(nights.pool, "b")
+    assert {item.content_sha256 for item in data.items} == {sha256("r"), sha256("s")}
+    assert (data.made, data.left_out) == (False, {"made data beside real data": 2})
+
+
+def test_nothing_to_tell_apart_is_said_with_what_was_left_out(db: Database, nights: Nights) -> None:
+    with pytest.raises(DatasetError, match="0 images of 0 classes"):
+        datasets.load(nights.pool, "b")
+    label(db, "a", "NORMAL", "p")
+    with pytest.raises(DatasetError, match="1 left out: no readable image"):
+        datasets.load(nights.pool, "b")
+
+
+def items() -> tuple[Item, ...]:
+    common = {"bucket_key": "k", "etag": "e", "patient": "p", "made": False, "size_bytes": 1}
+    return tuple(
+        Item(content_sha256=content, label=name, split=split, **common)
+        for content, name, split in (("a", "X", "train"), ("b", "Y", "test"), ("c", "X", "test"), ("d", "Y", "train"))
+    )
+
+
+def test_the_fingerprints_depend_on_contents_labels_and_splits_and_not_on_order() -> None:
+    data = datasets.Dataset(items())
+    turned = datasets.Dataset(items()[::-1])
+    assert (data.fingerprint, data.test_fingerprint) == (turned.fingerprint, turned.test_fingerprint)
+    moved = datasets.Dataset((replace(items()[0], split="validation"), *items()[1:]))
+    assert data.fingerprint != moved.fingerprint
+    assert data.test_fingerprint == moved.test_fingerprint
+    relabelled = datasets.Dataset((*items()[:2], replace(items()[2], label="Y"), items()[3]))
+    assert data.test_fingerprint != relabelled.test_fingerprint
+
+
+def test_what_cannot_be_decoded_is_taken_out_and_counted() -> None:
+    data = datasets.without(datasets.without(datasets.Dataset(items(), {"lateral view": 2}), [0], "gone"), [0], "gone")
+    assert [item.content_sha256 for item in data.items] == ["c", "d"]
+    assert data.left_out == {"lateral view": 2, "gone": 2}
+    with pytest.raises(DatasetError, match="3 left out: gone"):
+        datasets.without(data, [0], "gone")
+
+
+def test_subgroups_are_named_where_they_are_known() -> None:
+    one, two, *_ = items()
+    found = datasets.subgroups([replace(one, sex="F", age=39.5, view="PA"), replace(two, age=80, site="here")])
+    assert found == {
+        "view": ("PA", None), "sex": ("F", None), "age band": ("0-39", "80+"), "site": (None, "here"),
+    }  # fmt: skip
+    assert [datasets.age_band(years) for years in (0, 40, 59, 60, 79.9, 130, None)] == [
+        "0-39", "40-59", "40-59", "60-79", "60-79", "80+", None,
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("labelled")
+    write_phantoms(folder, 8, seed=2, size=100)
+    return folder
+
+
+def test_a_folder_with_a_sheet_keeps_a_patients_images_together(folder: Path) -> None:
+    data = folders.from_folder(folder, SPEC)
+    assert data.images.shape == (8, *SPEC.shape)
+    assert data.images.dtype == np.uint8
+    assert data.made
+    assert len(set(data.patients)) < 8
+    assert {data.classes[label] for label in data.labels} == set(data.classes)
+    assert data.fingerprint == folders.from_folder(folder, SPEC).fingerprint
+
+
+def test_a_folder_without_a_sheet_takes_its_sub_folders_as_classes(tmp_path: Path) -> None:
+    for number, name in enumerate(("NORMAL", "PNEUMONIA")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{number}.png").write_bytes(encode(draw(name, number, 0, 1, (80, 80)), "png-grey-8"))
+    (tmp_path / "NORMAL" / "notes.txt").write_text("not an image")
+    data = folders.from_folder(tmp_path, SPEC)
+    assert (data.classes, data.patients, data.unreadable) == (
+        ("NORMAL", "PNEUMONIA"), ["NORMAL/0", "PNEUMONIA/1"], 1,
+    )  # fmt: skip
+
+
+def test_a_file_that_the_sheet_names_and_nobody_has_is_left_out_and_counted(tmp_path: Path) -> None:
+    write_phantoms(tmp_path, 6, seed=2, size=80)
+    with (tmp_path / "labels.csv").open("a") as file:
+        file.write("NORMAL/lost.png,NORMAL,p9\n")
+    assert folders.from_folder(tmp_path, SPEC).unreadable == 1
+
+
+def test_one_class_is_nothing_to_learn_from(tmp_path: Path) -> None:
+    (tmp_path / "NORMAL").mkdir()
+    (tmp_path / "NORMAL" / "1.png").write_bytes(b"")
+    with pytest.raises(DatasetError, match="at least 2"):
+        folders.from_folder(tmp_path, SPEC)
+    (tmp_path / "labels.csv").write_text("name,label\n")
+    with pytest.raises(DatasetError, match="patient_id"):
+        folders.from_folder(tmp_path, SPEC)
+
+
+def test_a_stray_label_does_not_become_a_class_of_the_next_model() -> None:
+    def item(number: int, label: str) -> Item:
+        return Item(sha256(str(number)), f"{number}", "e", label, f"p{number}", "train", made=False, size_bytes=1)
+
+    labels = ["NORMAL"] * 10 + ["PNEUMONIA"] * 10 + ["FLU"]
+    given = datasets.Dataset(tuple(item(*one) for one in enumerate(labels)))
+    kept = datasets.without_rare_classes(given)
+    assert kept.classes == ("NORMAL", "PNEUMONIA")
+    assert kept.left_out == {"of a class with fewer than 10 images": 1}
+    assert datasets.without_rare_classes(kept) is kept

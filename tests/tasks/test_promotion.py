@@ -1,0 +1,300 @@
+"""Promotion: one champion at any instant, a history that only grows, and nothing half done."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+import psycopg2
+import pytest
+from nights import MODEL, Nights
+
+from tasks import champions, promotion, retrainings
+from tasks.promotion import PromotionError, Recorded, Ruling, StaleError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import sqlalchemy as sa
+    from conftest import Database
+
+RULING = Ruling(
+    sentence="model-2 is promoted: its balanced accuracy is higher by 0.05 (0.02 to 0.08).", champion_version=MODEL,
+    challengers=("model-2", "model-3"), winner="model-2", gate={"minimum_gain": 0.01}, evidence={"figures": {}},
+    data_fingerprint="data", test_fingerprint="test", test_images=400, test_patients=210,
+    failures={"vgg": "out of memory"}, report_key="reports/r.html",
+)  # fmt: skip
+EVERYTHING = "cxr.decisions", "cxr.promotions", "cxr.retrainings"
+
+
+@pytest.fixture
+def models(nights: Nights) -> Nights:
+    """Three model versions of different files, the first of which is champion."""
+    for number, name in enumerate(("model-2", "model-3", "model-4"), 2):
+        nights.register(name)
+        about = (
+            "update cxr.model_versions set artifact_sha256 = repeat(%s, 64), training_key = %s where model_version = %s"
+        )
+        nights.db.rows(about, str(number), f"key-{number}", name)
+    promotion.promote(nights.pool, MODEL, "the first one")
+    return nights
+
+
+def retraining(pool: sa.Engine, bucket: str = "b", *, dry_run: bool = False) -> UUID:
+    one = uuid4()
+    retrainings.start(pool, one, None, bucket, "schedule", dry_run, "1.0")
+    return one
+
+
+def champion(db: Database) -> object:
+    return db.value("select model_version from cxr.champion")
+
+
+def everything(db: Database) -> list[list[tuple]]:
+    return [db.rows(f"select t::text from {table} t order by 1") for table in EVERYTHING]
+
+
+def at_once(*steps: Callable[[], Any]) -> list[Any]:
+    """Run steps in threads that begin together; what one raises is its result."""
+    barrier = threading.Barrier(len(steps))
+
+    def run(step: Callable[[], Any]) -> Any:
+        barrier.wait()
+        try:
+            return step()
+        except PromotionError as error:
+            return error
+
+    with ThreadPoolExecutor(len(steps)) as threads:
+        return list(threads.map(run, steps))
+
+
+def require_linear(db: Database) -> None:
+    rows = db.rows("select model_version, previous_version from cxr.promotions order by promotion_id")
+    assert [before for _, before in rows] == [None, *(version for version, _ in rows[:-1])]
+
+
+def test_a_promotion_is_one_decision_one_change_and_the_end_of_the_retraining(db: Database, models: Nights) -> None:
+    one = retraining(models.pool)
+    recorded = promotion.record(models.pool, one, RULING, outcome="promoted", approved_by="Dr Ito")
+    assert recorded == Recorded(recorded.decision_id, "promoted", RULING.sentence, recorded.promotion_id)
+    assert champion(db) == "model-2"
+    newest, first = champions.history(models.pool)
+    assert (newest.kind, newest.reason, newest.decision_id) == ("gate", RULING.sentence, recorded.decision_id)
+    assert (newest.previous_version, newest.promoted_by, newest.approved_by) == (MODEL, "test_writer", "Dr Ito")
+    assert (first.kind, first.previous_version, first.decision_id) == ("bootstrap", None, None)
+    assert db.rows("select state, message, report_key from cxr.retrainings") == [
+        ("completed", RULING.sentence, "reports/r.html")
+    ]
+    seen = "outcome, champion_version, challengers, winner, gate, failures, test_images, test_patients, approved_by"
+    assert db.rows(f"select {seen} from analysis.decisions" ) == [
+        ("promoted", MODEL, ["model-2", "model-3"], "model-2", {"minimum_gain": 0.01}, {"vgg": "out of memory"}, 400,
+         210, "Dr Ito")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("outcome", ["kept", "declined", "would promote"])
+def test_any_other_decision_is_kept_too_and_the_champion_stays(db: Database, models: Nights, outcome: Any) -> None:
+    ruling = replace(RULING, winner=None) if outcome == "kept" else RULING
+    one = retraining(models.pool, dry_run=outcome == "would promote")
+    assert promotion.record(models.pool, one, ruling, outcome=outcome).promotion_id is None
+    assert (champion(db), db.value("select outcome from cxr.decisions")) == (MODEL, outcome)
+    assert db.value("select state from cxr.retrainings") == "completed"
+
+
+def test_without_a_champion_the_winner_is_the_bootstrap(db: Database, nights: Nights) -> None:
+    one = retraining(nights.pool)
+    first = replace(RULING, champion_version=None, challengers=(MODEL,), winner=MODEL)
+    promotion.record(nights.pool, one, first, outcome="promoted")
+    assert db.rows("select kind, model_version, previous_version from cxr.promotions") == [("bootstrap", MODEL, None)]
+
+
+def test_a_repeat_after_a_lost_answer_finds_its_decision_and_changes_nothing(db: Database, models: Nights) -> None:
+    one = retraining(models.pool)
+    recorded = promotion.record(models.pool, one, RULING, outcome="promoted")
+    before = everything(db)
+    assert promotion.record(models.pool, one, RULING, outcome="promoted") == recorded
+    assert promotion.record(models.pool, one, replace(RULING, winner=None), outcome="kept") == recorded
+    assert everything(db) == before
+
+
+def test_a_decision_about_a_champion_of_yesterday_is_refused_and_leaves_nothing(db: Database, models: Nights) -> None:
+    one = retraining(models.pool)
+    promotion.promote(models.pool, "model-4", "by hand, meanwhile")
+    before = everything(db)
+    with pytest.raises(StaleError, match=r"from model-1 to model-4 while.*run it again"):
+        promotion.record(models.pool, one, RULING, outcome="promoted")
+    assert everything(db) == before
+
+
+@pytest.mark.parametrize("table", ["promotions", "decisions", "retrainings"])
+def test_what_breaks_off_in_the_middle_leaves_nothing_and_a_repeat_finishes(
+    db: Database, models: Nights, table: str
+) -> None:
+    """The last statement, or any before it, fails as if the process had died there."""
+    one = retraining(models.pool)
+    before = everything(db)
+    db.rows(
+        f"""create function cxr.fall() returns trigger language plpgsql as 'begin raise exception ''down''; end';
+            create trigger fall before insert or update on cxr.{table} for each row execute function cxr.fall()"""
+    )
+    with pytest.raises(psycopg2.Error, match="down"):
+        promotion.record(models.pool, one, RULING, outcome="promoted")
+    assert everything(db) == before
+    db.rows("drop function cxr.fall() cascade")
+    promotion.record(models.pool, one, RULING, outcome="promoted")
+    assert champion(db) == "model-2"
+
+
+def test_a_retraining_that_was_found_dead_decides_nothing_any_more(db: Database, models: Nights) -> None:
+    dead = retraining(models.pool)
+    retraining(models.pool)
+    with pytest.raises(PromotionError, match="is crashed, not at work"):
+        promotion.record(models.pool, dead, RULING, outcome="promoted")
+    assert champion(db) == MODEL
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("artifact_sha256 = repeat('a', 64)", "champion's own model"),
+        ("made_data = true", "trained on made data, the champion on radiographs"),
+        ("classes = '{NORMAL,PNEUMONIA}'", "different classes"),
+    ],
+    ids=["the champion itself", "made data", "other classes"],
+)
+def test_a_winner_that_no_gate_may_promote_is_refused_in_words(
+    db: Database, models: Nights, change: str, words: str
+) -> None:
+    db.rows(f"update cxr.model_versions set {change} where model_version = 'model-2'")
+    one = retraining(models.pool)
+    before = everything(db)
+    for outcome in ("promoted", "would promote"):
+        with pytest.raises(PromotionError, match=words):
+            promotion.record(models.pool, one, RULING, outcome=outcome)  # type: ignore[arg-type]
+    assert everything(db) == before
+
+
+def test_a_dry_run_and_a_winner_from_elsewhere_promote_nothing(db: Database, models: Nights) -> None:
+    with pytest.raises(PromotionError, match="dry run"):
+        promotion.record(models.pool, retraining(models.pool, dry_run=True), RULING, outcome="promoted")
+    stranger = replace(RULING, winner="model-4")
+    with pytest.raises(PromotionError, match="not among the challengers"):
+        promotion.record(models.pool, retraining(models.pool), stranger, outcome="promoted")
+    assert champion(db) == MODEL
+
+
+def test_two_retrainings_that_end_at_once_make_one_champion(db: Database, models: Nights) -> None:
+    ids = [retraining(models.pool, bucket) for bucket in ("b", "c")]
+    rulings = [RULING, replace(RULING, winner="model-3", sentence="model-3 is promoted.")]
+    steps = [
+        lambda one=one, ruling=ruling: promotion.record(models.pool, one, ruling, outcome="promoted")
+        for one, ruling in zip(ids, rulings, strict=True)
+    ]
+    outcomes = at_once(*steps)
+    assert sorted(type(one).__name__ for one in outcomes) == ["Recorded", "StaleError"]
+    assert db.value("select count(*) from cxr.promotions") == 2
+    assert db.value("select count(*) from cxr.decisions") == 1
+    require_linear(db)
+
+
+def test_the_same_decision_recorded_twice_at_once_counts_once(db: Database, models: Nights) -> None:
+    one = retraining(models.pool)
+    outcomes = at_once(*[lambda: promotion.record(models.pool, one, RULING, outcome="promoted")] * 3)
+    assert len(set(outcomes)) == 1
+    assert db.value("select count(*) from cxr.promotions") == 2
+
+
+def test_a_promotion_by_hand_names_who_why_and_what_it_replaced(db: Database, models: Nights) -> None:
+    assert promotion.promote(models.pool, "model-2", "it reads the new detector") == MODEL
+    newest = "select kind, reason, previous_version, promoted_by from cxr.promotions order by promotion_id desc limit 1"
+    assert db.rows(newest) == [("manual", "it reads the new detector", MODEL, "test_writer")]
+    for version, reason, words in (
+        ("model-2", "again", "champion already"), ("model-99", "x", "no model version"), ("model-3", " ", "say why"),
+    ):  # fmt: skip
+        with pytest.raises(PromotionError, match=words):
+            promotion.promote(models.pool, version, reason)
+    assert champion(db) == "model-2"
+
+
+def test_a_rollback_goes_one_step_back_and_not_a_second_one(db: Database, models: Nights) -> None:
+    with pytest.raises(PromotionError, match=r"first champion.*cxr champion promote VERSION"):
+        promotion.rollback(models.pool, "it is bad")
+    promotion.promote(models.pool, "model-2", "better")
+    with pytest.raises(PromotionError, match="say why"):
+        promotion.rollback(models.pool, "\n")
+    assert promotion.rollback(models.pool, "it misses effusions") == ("model-2", MODEL)
+    assert champion(db) == MODEL
+    with pytest.raises(PromotionError, match=r"rollback itself, from model-2 to model-1.*cxr champion promote VERSION"):
+        promotion.rollback(models.pool, "further")
+    promotion.promote(models.pool, "model-3", "another try")
+    assert promotion.rollback(models.pool, "no") == ("model-3", MODEL)
+    require_linear(db)
+
+
+def test_nothing_is_rolled_back_before_there_is_a_champion(nights: Nights) -> None:
+    with pytest.raises(PromotionError, match="no champion yet"):
+        promotion.rollback(nights.pool, "why not")
+
+
+def test_of_two_rollbacks_at_once_one_happens(db: Database, models: Nights) -> None:
+    promotion.promote(models.pool, "model-2", "better")
+    promotion.promote(models.pool, "model-3", "better still")
+    outcomes = at_once(*[lambda: promotion.rollback(models.pool, "it is bad")] * 2)
+    assert sorted(type(one).__name__ for one in outcomes) == ["PromotionError", "tuple"]
+    assert champion(db) == "model-2"
+
+
+def test_promotions_and_rollbacks_at_once_leave_one_line_of_champions(db: Database, models: Nights) -> None:
+    promotion.promote(models.pool, "model-2", "better")
+    one = retraining(models.pool)
+    ruling = replace(RULING, champion_version="model-2", challengers=("model-3",), winner="model-3")
+    at_once(
+        lambda: promotion.promote(models.pool, "model-4", "a person's word"),
+        lambda: promotion.rollback(models.pool, "it is bad"),
+        lambda: promotion.promote(models.pool, "model-3", "another person's word"),
+        lambda: promotion.record(models.pool, one, ruling, outcome="promoted"),
+    )
+    require_linear(db)
+
+
+def test_the_same_trainings_are_not_judged_twice_on_the_same_images(models: Nights) -> None:
+    def asked(keys: list[str], data: str = "data", by: str | None = MODEL, gate: Any = None) -> str | None:
+        return promotion.already_decided(models.pool, data, by, keys, gate)
+
+    both = ["key-3", "key-2"]
+    promotion.record(models.pool, retraining(models.pool, dry_run=True), RULING, outcome="would promote")
+    assert asked(both) is None, "a dry run decides nothing"
+    kept = replace(RULING, winner=None, sentence="model-1 stays: the gain may be chance.")
+    promotion.record(models.pool, retraining(models.pool), kept, outcome="kept")
+    assert str(asked(both)).startswith("model-1 stays: the gain may be chance. (Decided on 20")
+    assert asked(both, gate={"minimum_gain": 0.01})
+    others = (["key-2"], "data"), ([*both, "key-4"], "data"), (both, "more data"), (both, "data", "model-4")
+    assert [asked(*other) for other in others] == [None] * 4
+    assert asked(both, gate={"minimum_gain": 0.5}) is None
+
+
+def test_what_a_person_undid_is_not_promoted_again_by_itself(models: Nights) -> None:
+    promotion.record(models.pool, retraining(models.pool), RULING, outcome="promoted")
+    promotion.rollback(models.pool, "it misses effusions")
+    found = promotion.already_decided(models.pool, "data", MODEL, ["key-2", "key-3"])
+    assert "undone since, and stays so until a person promotes it" in str(found)
+
+
+def test_the_gates_doubts_about_a_version_are_told(db: Database, models: Nights) -> None:
+    assert champions.doubts(models.pool, "model-2") == [
+        "the gate has never compared model-2 with the present champion, model-1"
+    ]
+    declined = promotion.record(models.pool, retraining(models.pool), RULING, outcome="declined")
+    (doubt,) = champions.doubts(models.pool, "model-2")
+    assert doubt.startswith("it was declined on 20")
+    assert declined.sentence in doubt
+    (doubt,) = champions.doubts(models.pool, "model-3")
+    assert doubt.startswith("the gate decided against it on 20")
+    db.rows("update cxr.model_versions set made_data = true where model_version = 'model-4'")
+    assert (
+        champions.doubts(models.pool, "model-4")[1] == "model-4 was trained on made data, the champion on radiographs"
+    )
