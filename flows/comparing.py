@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from tasks import (
     registry,
     reporting,
     training,
+    verdict,
 )  # fmt: skip
 from tasks.wording import counted
 
@@ -173,10 +174,8 @@ def answer(
     return contender, about
 
 
-def gathered(
-    this: Retraining, compared: Compared, outcome: str, sentence: str, approval: Approval | None
-) -> ComparisonEvidence:
-    """Put together what report, cards and artifacts show."""
+def gathered(this: Retraining, compared: Compared, outcome: str, approval: Approval | None) -> ComparisonEvidence:
+    """Put together what report, cards, artifacts and the decision's row say."""
     asked, names = compared.asked, list(compared.models)
     disputes = this.patiently(lambda: labels.disputes(this.pool))
     return evidence.ComparisonEvidence(
@@ -185,7 +184,7 @@ def gathered(
         cause=this.cause,
         code_version=code_version(),
         outcome=outcome,
-        decision=replace(compared.decision, sentence=sentence),
+        decision=compared.decision,
         test=compared.test,
         champion=compared.models[asked.model_version] if asked and names else None,
         challengers=[compared.models[name] for name in names if not asked or name != asked.model_version],
@@ -197,9 +196,8 @@ def gathered(
     )
 
 
-def report(this: Retraining, compared: Compared, outcome: str, sentence: str, approval: Approval | None) -> str | None:
+def report(this: Retraining, found: ComparisonEvidence) -> str | None:
     """Store the comparison report and a card of each model that was judged; returns the report's key."""
-    found = gathered(this, compared, outcome, sentence, approval)
     with this.best_effort("the model cards could not be written"):
         comparison_artifacts.write_cards(this.store, this.settings, found)
     with this.best_effort("the report could not be written"):
@@ -207,9 +205,9 @@ def report(this: Retraining, compared: Compared, outcome: str, sentence: str, ap
     return None
 
 
-def question(this: Retraining, compared: Compared, report_key: str | None) -> str:
+def question(this: Retraining, found: ComparisonEvidence, report_key: str | None) -> str:
     """Say in Markdown what a person is asked, and where to look first."""
-    lines = [f"**{compared.decision.sentence}**"]
+    lines = [f"**{verdict.headline(found)}**"]
     lines += [f"- {words}" for words in this.notes]
     if report_key:
         lines.append(f"[The comparison report]({reporting.link(this.settings, report_key)})")
@@ -236,11 +234,7 @@ def ruling(this: Retraining, compared: Compared, sentence: str, report_key: str 
     )
 
 
-def show(
-    this: Retraining, compared: Compared, outcome: str, sentence: str, report_key: str | None,
-    approval: Approval | None,
-) -> None:  # fmt: skip
-    """Put the decision, the table and the link into the Prefect UI."""
-    found = gathered(this, compared, outcome, sentence, approval)
-    cards = {version: model_card.key(version) for version in compared.models}
+def show(this: Retraining, found: ComparisonEvidence, report_key: str | None) -> None:
+    """Put the decision, the tables and the links into the Prefect UI."""
+    cards = {model.metadata.model_version: model_card.key(model.metadata.model_version) for model in found.models}
     comparison_artifacts.show(this.settings, found, report_key, cards)

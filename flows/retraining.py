@@ -20,7 +20,7 @@ from infra.settings import Settings
 from infra.version import code_version
 from models import gate
 from models.recipes import recipe_named
-from tasks import arrays, datasets, promotion, retrainings, training
+from tasks import arrays, datasets, promotion, retrainings, training, verdict
 from tasks.wording import counted
 
 if TYPE_CHECKING:
@@ -105,9 +105,9 @@ def retrain(this: Retraining, plans: Sequence[Plan], rules: Gate) -> State[Any]:
         return nothing_to_do(this, decided)
     trained = [one for plan in plans if (one := challengers.train(this, plan.recipe.name, as_is((data, plan))))]
     compared = comparing.compare(this, as_is((data, champion, trained, rules)))
-    outcome, sentence, approval = settle(this, compared)
+    outcome, approval = settle(this, compared)
     this.patiently(this.lock.renew)
-    conclude(this, compared, outcome, sentence, approval)
+    sentence = conclude(this, compared, outcome, approval)
     with this.best_effort("what is no longer needed could not be removed"):
         arrays.prune(this.settings.cache, {item.content_sha256 for item in compared.data.items})
         training.prune(this.settings.cache, [])
@@ -127,34 +127,38 @@ def begin(this: Retraining) -> None:
         this.log.info("retraining %s: asked for because %s", this.run_id, words)
 
 
-def settle(this: Retraining, compared: Compared) -> tuple[Outcome, str, Approval | None]:
+def settle(this: Retraining, compared: Compared) -> tuple[Outcome, Approval | None]:
     """Turn the gate's decision into what happens: a person is asked where the rules or the settings want it."""
     decision = compared.decision
     if decision.winner is None:
-        return "kept", decision.sentence, None
+        return "kept", None
     if this.dry_run:
-        return "would promote", f"Dry run, nothing changed. {decision.sentence}", None
+        return "would promote", None
     if decision.outcome == "promote" and this.settings.promotion == "automatic":
-        return "promoted", decision.sentence, None
-    waiting = comparing.report(this, compared, "waiting", decision.sentence, None)
-    said = ask(comparing.question(this, compared, waiting), this.settings.approval_hours, this.log.info)
-    why = f": {said.reason.strip().rstrip('.')}" if said.reason.strip() else ""
-    if said.approve:
-        return "promoted", f"Approved by {said.name.strip()}{why}. {decision.sentence}", said
-    stays = f"{compared.champion.model_version} stays" if compared.champion else "No model is promoted"
-    by = f" by {said.name.strip()}" if said.name.strip() else ""
-    return "declined", f"{stays}: {decision.winner} passed the gate, but was declined{by}{why}.", said
+        return "promoted", None
+    waiting = comparing.gathered(this, compared, "waiting", None)
+    question = comparing.question(this, waiting, comparing.report(this, waiting))
+    said = ask(question, this.settings.approval_hours, this.log.info)
+    return ("promoted" if said.approve else "declined"), said
 
 
-def conclude(this: Retraining, compared: Compared, outcome: Outcome, sentence: str, approval: Approval | None) -> None:
-    """Write the report, then decision, promotion and the retraining's end in one transaction, then tell ops."""
-    report_key = comparing.report(this, compared, outcome, sentence, approval)
+def conclude(this: Retraining, compared: Compared, outcome: Outcome, approval: Approval | None) -> str:
+    """Write the report, then decision, promotion and the retraining's end in one transaction, then tell ops.
+
+    Returns:
+        What was decided, in one sentence.
+    """
+    found = comparing.gathered(this, compared, outcome, approval)
+    report_key = comparing.report(this, found)
+    sentence = verdict.headline(found)
     ruling = comparing.ruling(this, compared, sentence, report_key)
-    approved_by = approval.name.strip() or None if approval else None
-    this.patiently(lambda: promotion.record(this.pool, this.run_id, ruling, outcome=outcome, approved_by=approved_by))
+    this.patiently(
+        lambda: promotion.record(this.pool, this.run_id, ruling, outcome=outcome, approved_by=found.approved_by)
+    )
     this.log.info("retraining %s: %s", this.run_id, sentence)
     with this.best_effort("the artifacts could not be shown"):
-        comparing.show(this, compared, outcome, sentence, report_key, approval)
+        comparing.show(this, found, report_key)
+    return sentence
 
 
 def nothing_to_do(this: Retraining, message: str) -> State[Any]:

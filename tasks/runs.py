@@ -178,4 +178,3 @@ def newest(pool: sa.Engine, bucket: str) -> tuple[str, str | None]:
     if row is None:
         raise RunError("no run of this bucket has begun")
     return row[0], row[1]
-

@@ -37,14 +37,23 @@ def headline(evidence: ComparisonEvidence) -> str:
     The gate says what it would do; a dry run does not do it, and a person may refuse it or not have answered yet.
     """
     sentence = evidence.decision.sentence
-    if evidence.decision.outcome == "keep" or evidence.outcome == "promoted":
+    if evidence.decision.outcome == "keep":
         return sentence
     what = sentence.removeprefix("Promoted ")
+    if evidence.outcome == "promoted":
+        return f"{sentence}{_word(evidence, 'Approved')}" if evidence.approved_by else sentence
     if evidence.outcome == "would promote":
         return f"Dry run: it would promote {what}" if what != sentence else f"Dry run: {sentence}"
     if evidence.outcome == "declined":
-        return f"Not promoted, though the gate would: {what}"
+        return f"Not promoted, though the gate would: {what}{_word(evidence, 'Declined')}"
     return f"Waiting for a person's word on {what}" if what != sentence else sentence
+
+
+def _word(evidence: ComparisonEvidence, said: str) -> str:
+    """Return what a person said, as a sentence of its own."""
+    who = f" by {evidence.approved_by}" if evidence.approved_by else ""
+    why = f": {evidence.because.rstrip('.')}" if evidence.because else ""
+    return f" {said}{who}{why}."
 
 
 def check_rows(checks: Sequence[Check], version: str) -> list[dict[str, Any]]:

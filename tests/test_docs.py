@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import typer
-import yaml
 
 from flows.cli import app
 from infra.settings import Settings
@@ -72,11 +71,3 @@ def test_every_view_that_a_document_queries_exists(path: Path) -> None:
         r"create or replace view analysis\.(\w+)", file.read_text()
     )}  # fmt: skip
     assert set(VIEW.findall(path.read_text())) <= views
-
-
-def test_the_work_pool_gets_the_deployment_that_cxr_serve_serves() -> None:
-    (deployment,) = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
-    settings = Settings.model_construct()
-    assert deployment["entrypoint"] == "flows.scoring.nightly_scoring"
-    assert deployment["schedules"] == [{"cron": settings.scoring_cron, "timezone": settings.timezone, "active": True}]
-    assert deployment["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}

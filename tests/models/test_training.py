@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -40,13 +41,15 @@ class Recorded:
         return self.images[rows]
 
 
-def tiny(shape: tuple[int, int, int], classes: int, seed: int = 0) -> keras.Model:
-    """A network that is built and compiled in a moment; it has no temperature."""
+def tiny(shape: tuple[int, int, int], classes: int, seed: int = 0, *, temperature: bool = False) -> keras.Model:
+    """A network that is built and compiled in a moment."""
     inputs = keras.Input(shape)
     grey = keras.layers.Rescaling(1 / 255)(inputs)
     features = keras.layers.Conv2D(4, 5, strides=4, kernel_initializer=keras.initializers.HeNormal(seed))(grey)
-    pooled = keras.layers.GlobalAveragePooling2D()(features)
-    return keras.Model(inputs, keras.layers.Dense(classes, activation="softmax")(pooled))
+    logits = keras.layers.Dense(classes)(keras.layers.GlobalAveragePooling2D()(features))
+    if temperature:
+        logits = keras.layers.Rescaling(1.0, name="temperature", dtype="float32")(logits)
+    return keras.Model(inputs, keras.layers.Activation("softmax")(logits))
 
 
 @pytest.fixture
@@ -89,15 +92,27 @@ def test_the_weights_of_the_best_epoch_are_kept(trained: Trained, data: Any) -> 
 def test_the_temperature_is_in_the_saved_file(
     recipe: Recipe, data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def warm(shape: tuple[int, int, int], classes: int, seed: int = 0) -> keras.Model:
-        scores = tiny(shape, classes, seed).layers[-1].input
-        logits = keras.layers.Dense(classes, kernel_initializer=keras.initializers.HeNormal(seed))(scores)
-        scaled = keras.layers.Rescaling(1.0, name="temperature", dtype="float32")(logits)
-        return keras.Model(scores._keras_history.operation.input, scaled) if False else keras.Model(
-            keras.Input(shape), scaled
-        )
-
+    monkeypatch.setitem(architectures.ARCHITECTURES, "tiny", partial(tiny, temperature=True))
+    result = train(recipe, data.images, data.labels, data.splits, CLASSES)
+    heat = result.settings["temperature"]
+    assert abs(np.log(heat)) > 0.05
     rows = np.flatnonzero(data.splits == "validation")
+    result.model.save(tmp_path / "calibrated.keras")
+    calibrated = open_model(tmp_path / "calibrated.keras", 3)
+    layer = calibrated.get_layer("temperature")
+    assert layer.scale == pytest.approx(1 / heat)
+    saved = probabilities(calibrated, data.images, rows)
+    assert np.allclose(saved, probabilities(result.model, data.images, rows), atol=1e-6)
+    layer.scale = 1.0
+    calibrated.save(tmp_path / "plain.keras")
+    plain = probabilities(open_model(tmp_path / "plain.keras", 3), data.images, rows)
+    assert np.allclose(saved, apply(plain, heat), atol=1e-5)
+    assert not np.allclose(saved, plain, atol=1e-3)
+    assert result.metrics["log_loss"] == pytest.approx(
+        -np.log(saved[np.arange(len(rows)), data.labels[rows]]).mean(), rel=1e-3
+    )
+
+
 def test_an_architecture_without_a_temperature_is_trained_and_said_to_be_uncalibrated(
     recipe: Recipe, data: Any
 ) -> None:
@@ -121,14 +136,18 @@ def test_the_kept_model_holds_no_augmentation_and_computes_in_float32(trained: T
     assert {layer.dtype_policy.name for layer in trained.model.layers} == {"float32"}
 
 
-def test_mixed_precision_learns_too_and_leaves_a_float32_model(
-    trained: Trained, data: Any, monkeypatch: pytest.MonkeyPatch
+def test_mixed_precision_leaves_a_calibrated_float32_model(
+    recipe: Recipe, data: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(devices, "gpus", lambda: [devices.Gpu("as if", 8)])
-    result = train(trained.recipe, data.images, data.labels, data.splits, trained.classes, seed=1)
+    monkeypatch.setitem(architectures.ARCHITECTURES, "tiny", partial(tiny, temperature=True))
+    result = train(recipe, data.images, data.labels, data.splits, CLASSES)
     assert result.settings["precision"] == "mixed_bfloat16"
     assert {layer.dtype_policy.name for layer in result.model.layers} == {"float32"}
-    assert result.metrics["balanced_accuracy"] > 0.9
+    rows = np.flatnonzero(data.splits == "validation")
+    uncalibrated = apply(probabilities(result.model, data.images, rows), 1 / result.settings["temperature"])
+    loss = -np.log(uncalibrated[np.arange(len(rows)), data.labels[rows]]).mean()
+    assert loss == pytest.approx(result.history[0]["val_loss"], rel=0.05), "what was trained is what was kept"
 
 
 def test_augmentation_moves_images_but_never_mirrors_them() -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from models import artifact, worker
-from models.recipes import SPLITS, Recipe
+from models.recipes import SPLITS
 from models.training import probabilities
 
 if TYPE_CHECKING:
@@ -24,26 +24,27 @@ if TYPE_CHECKING:
 
     from conftest import Saved
 
+    from models.training import Trained
+
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 120
 EPOCHS = 3
 
 
 @pytest.fixture(scope="module")
-def job(data: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+def job(trained: Trained, data: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Makes folders with a small training's job."""
-    from conftest import CLASSES, SMALL
 
-    def make(name: str, recipe: Recipe = SMALL, **changes: Any) -> Path:
+    def make(name: str) -> Path:
         folder = tmp_path_factory.mktemp(name)
         np.save(folder / worker.IMAGES, data.images[:120])
         codes = np.array([SPLITS.index(split) for split in data.splits[:120]], np.uint8)
         np.savez(folder / worker.ROWS, labels=data.labels[:120], splits=codes)
         told = {
-            "recipe": recipe.to_dict(), "seed": 3, "epochs": EPOCHS, "budget_s": None, "classes": CLASSES,
-            "data_fingerprint": "f" * 64, "code_version": "0", "made_data": True,
+            "recipe": trained.recipe.to_dict(), "seed": 3, "epochs": EPOCHS, "budget_s": None,
+            "classes": trained.classes, "data_fingerprint": "f" * 64, "code_version": "0", "made_data": True,
         }  # fmt: skip
-        (folder / worker.JOB).write_text(json.dumps(told | changes))
+        (folder / worker.JOB).write_text(json.dumps(told))
         return folder
 
     return make

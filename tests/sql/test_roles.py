@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 REFUSED = psycopg2.errors.InsufficientPrivilege
 TABLES = (
     "images", "runs", "predictions", "prediction_keys", "model_versions", "promotions", "labels", "decisions",
-    "retrainings", "shadows", "shadow_predictions",
+    "retrainings", "shadows", "shadow_predictions", "splits", "near_duplicates", "waiting_labels", "labelled_objects",
+    "drift", "triggers",
 )  # fmt: skip
 
 
@@ -35,6 +36,13 @@ def filled(module_db: Database) -> Iterator[Database]:
     one, two, three, four = nights.listed("roles/1", "roles/2", "roles/3", "roles/4")
     night = nights.night(scored(one, "roles"), scored(two, "roles"), quarantined(three), failed(four))
     change_champions(nights, night, one)
+    said = "insert into cxr.labels (content_sha256, class, patient_id, source) values ('c', %s, 'p', %s)"
+    for source, label in (("dr-a", "NORMAL"), ("dr-b", "PNEUMONIA")):
+        module_db.rows(said, label, source)
+    module_db.rows(
+        "insert into cxr.drift values (%s, %s, 'input', 'mean', 'ks', 0.4, 0.001, 0.25, true, 200, 200)",
+        str(night), MODEL,
+    )  # fmt: skip
     yield module_db
     pool.dispose()
 
