@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tasks.datasets import Dataset
     from tasks.registry import ModelVersion
 
+UNREADABLE = "not readable"
 WORKBENCH = "comparison"
 """Folder for the arrays of a comparison, beside the trainings' own; removed with them."""
 
@@ -86,22 +87,25 @@ def decode(this: Retraining, work: tuple[Dataset, Sequence[Plan]]) -> Dataset:
     specs = {plan.recipe.preprocessing.hash: plan.recipe.preprocessing for plan in plans}
     for spec in specs.values():
         data = keep(this, data, spec)
-    first = next(iter(specs.values()))
-    contents = [item.content_sha256 for item in data.items]
-    images = arrays.assemble(
-        training.job_folder(this.settings.cache, WORKBENCH) / worker.IMAGES, contents, first, this.settings.cache
-    )
-    pairs = near_duplicates.find(images, [item.split for item in data.items])
-    del images
-    if this.patiently(lambda: near_duplicates.remember(this.pool, contents, pairs)):
-        readable = set(contents)
+    first, readable = next(iter(specs.values())), {item.content_sha256 for item in data.items}
+    # Only an image's nearest neighbours are compared with it, so it is looked again among those that are left.
+    # Phantoms are variations of one drawing: they all look alike.
+    while not data.made and find_near_duplicates(this, data, first):
         data = load(this)
         gone = [place for place, item in enumerate(data.items) if item.content_sha256 not in readable]
-        data = datasets.without(data, gone, "not readable") if gone else data
+        data = datasets.without(data, gone, UNREADABLE) if gone else data
     if data.near_duplicates:
         words = f"{counted(data.near_duplicates, 'pair')} of images in different splits show the same picture"
         this.note([f"{words}: what would have let a model learn test images by heart is left out"])
     return data
+
+
+def find_near_duplicates(this: Retraining, data: Dataset, spec: PreprocessingSpec) -> int:
+    """Look for images in different splits that show the same picture; returns how many pairs are new."""
+    cache, contents = this.settings.cache, [item.content_sha256 for item in data.items]
+    images = arrays.assemble(training.job_folder(cache, WORKBENCH) / worker.IMAGES, contents, spec, cache)
+    pairs = near_duplicates.find(images, [item.split for item in data.items])
+    return this.patiently(lambda: near_duplicates.remember(this.pool, contents, pairs))
 
 
 def keep(this: Retraining, data: Dataset, spec: PreprocessingSpec) -> Dataset:
@@ -128,7 +132,7 @@ def keep(this: Retraining, data: Dataset, spec: PreprocessingSpec) -> Dataset:
         return data
     this.note([f"{counted(images, 'labelled image')} left out: {reason}" for reason, images in kept.unreadable.items()])
     readable = set(kept.places.tolist())
-    return datasets.without(data, [place for place in range(len(data.items)) if place not in readable], "not readable")
+    return datasets.without(data, [place for place in range(len(data.items)) if place not in readable], UNREADABLE)
 
 
 def describe(this: Retraining, data: Dataset, plans: Sequence[Plan]) -> list[str]:

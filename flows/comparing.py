@@ -62,11 +62,17 @@ class Compared:
 
 
 def reigning(this: Retraining) -> ModelVersion | None:
-    """Return the champion, None where there is none yet."""
+    """Return the champion, None where there is none yet. Its artifact is verified now, not after hours of training.
+
+    Raises:
+        ArtifactError: the artifact is not the one that was registered.
+    """
     try:
-        return this.patiently(lambda: registry.champion(this.pool))
+        found = this.patiently(lambda: registry.champion(this.pool))
     except registry.NoChampionError:
         return None
+    registry.fetch(this.store, found, this.settings.cache)
+    return found
 
 
 def decided_before(

@@ -26,8 +26,8 @@ Finding = tuple[bool | None, str]
 OLDEST_POSTGRES = 140000
 PATIENCE_S = 10
 PLANNING = timedelta(minutes=2)
-"""A deployment that was registered or resumed this short a time ago need not have its nights planned yet."""
-DEPLOYMENT = "nightly_scoring/nightly"
+"""A deployment that was registered or resumed this short a time ago need not have its runs planned yet."""
+DEPLOYMENTS = {"nightly_scoring/nightly": "night", "retrain_and_compare/weekly": "retraining"}
 WRITER_NEEDS = {
     "cxr.images": ("select", "insert", "update"),
     "cxr.runs": ("select", "insert", "update"),
@@ -104,7 +104,7 @@ def look_at_postgres(settings: Settings) -> Iterator[Finding]:
             )
             champion = connection.execute(sa.text("select model_version, made_data from cxr.champion")).first()
             if champion is None:
-                yield None, "no champion yet: `cxr train FOLDER`"
+                yield None, "no champion yet: `cxr labels import`, then `cxr retrain`"
             elif champion.made_data:
                 yield None, f"champion {champion.model_version} was trained on made data: no use on real radiographs"
             else:
@@ -148,7 +148,6 @@ def look_at_prefect(settings: Settings) -> Iterator[Finding]:
     prepare_prefect(settings)
     import prefect
     from prefect.client.orchestration import get_client
-    from prefect.exceptions import ObjectNotFound
 
     with get_client(httpx_settings={"timeout": PATIENCE_S}, sync_client=True) as client:
         if error := client.api_healthcheck():
@@ -159,30 +158,31 @@ def look_at_prefect(settings: Settings) -> Iterator[Finding]:
         server = client.api_version()
         same = server == prefect.__version__
         yield True if same else None, f"server {server} at {url}" + ("" if same else f", client {prefect.__version__}")
-        try:
-            found = client.read_deployment_by_name(DEPLOYMENT)
-        except ObjectNotFound:
-            yield None, f"no deployment {DEPLOYMENT}, so no night starts by itself: `cxr serve`, or see prefect.yaml"
-            return
-        active = not found.paused and any(schedule.active for schedule in found.schedules)
-        planned = not active or nights_are_planned(client, found, datetime.now(UTC))
-    if not active:
-        yield None, f"deployment {DEPLOYMENT} is paused: no night starts until somebody resumes it in the UI"
-    elif not planned:
-        yield (
-            False,
-            (
-                f"nobody plans the nights of deployment {DEPLOYMENT}: it has a schedule, and no run in line. "
-                "The Prefect server's scheduler is not working: look at that server's log, and start it again"
-            ),
+        for name, what in DEPLOYMENTS.items():
+            yield look_at_deployment(client, name, what)
+
+
+def look_at_deployment(client: SyncPrefectClient, name: str, what: str) -> Finding:
+    """Whether what a deployment starts will start by itself."""
+    from prefect.exceptions import ObjectNotFound
+
+    try:
+        found = client.read_deployment_by_name(name)
+    except ObjectNotFound:
+        return None, f"no deployment {name}, so no {what} starts by itself: `cxr serve`, or see prefect.yaml"
+    if found.paused or not any(schedule.active for schedule in found.schedules):
+        return None, f"deployment {name} is paused: no {what} starts until somebody resumes it in the UI"
+    if not runs_are_planned(client, found, datetime.now(UTC)):
+        return False, (
+            f"nobody plans the runs of deployment {name}: it has a schedule, and no run in line. "
+            "The Prefect server's scheduler is not working: look at that server's log, and start it again"
         )
-    elif found.status is None or found.status.value != "READY":
-        yield None, f"nobody serves deployment {DEPLOYMENT}: start `cxr serve`, or a worker for its work pool"
-    else:
-        yield True, f"deployment {DEPLOYMENT} is served"
+    if found.status is None or found.status.value != "READY":
+        return None, f"nobody serves deployment {name}: start `cxr serve`, or a worker for its work pool"
+    return True, f"deployment {name} is served"
 
 
-def nights_are_planned(client: SyncPrefectClient, deployment: DeploymentResponse, now: datetime) -> bool:
+def runs_are_planned(client: SyncPrefectClient, deployment: DeploymentResponse, now: datetime) -> bool:
     """Tell whether Prefect's server has runs of this deployment in line, or has had no time yet to plan them."""
     from prefect.client.schemas import filters
 

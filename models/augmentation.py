@@ -47,6 +47,8 @@ class RandomShift(keras.layers.Layer):  # type: ignore[misc] # Keras has no type
                 (-how.translation * width, how.translation * width),
             )
         )
+        if how.whole_pixels:
+            down, right = ops.round(down), ops.round(right)
         # Rows of the matrix that maps a pixel of the result to where it comes from, about the image's centre.
         a, b = zoom * ops.cos(turn), zoom * ops.sin(turn)
         x, y = (width - 1) / 2, (height - 1) / 2

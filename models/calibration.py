@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 MIN_IMAGES: Final = 30
 """On fewer a temperature would be fitted to chance."""
-BOUNDS: Final = (0.05, 20.0)
+BOUNDS: Final = (1 / 3, 20.0)
+"""Below 1 probabilities get sharper: without end, if it were allowed, where all of a few dozen images are right."""
 SMALLEST: Final = 1e-12
 """A probability that single precision has rounded to 0 is taken for this one."""
 

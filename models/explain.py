@@ -1,7 +1,9 @@
-"""Where a network looked: Grad-CAM (Selvaraju et al., ICCV 2017), for any network that ends in pooled feature maps.
+"""Where a network looked: Grad-CAM (Selvaraju et al., ICCV 2017), for any network that ends in a vector of features.
 
-A heatmap shows which parts of the last feature maps speak for a class. It is as coarse as these maps, and it is no
-proof that what lies there is the finding.
+The maps are the last ones before that vector. Where several branches end in it, as in a network that reads texture and
+shape apart, each branch's maps count by how much they add to the score, and the sum is shown. A heatmap shows which
+parts of these maps speak for a class. It is as coarse as they are, and it is no proof that what lies there is the
+finding.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import cv2
 import keras
 import numpy as np
 
-from models.gradients import gradient
+from models.gradients import gradients
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,42 +44,55 @@ def grad_cam(
     """
     maps, scores = _halves(model)
     features = maps(images, training=False)
+    if len(maps.outputs) == 1:  # Keras unpacks a list of one, and takes none
+        features = [features]
     wanted = keras.ops.one_hot(np.asarray(classes, np.int32), model.output_shape[-1])
 
-    def score(activations: Any) -> Any:
-        return keras.ops.sum(scores(activations, training=False) * wanted)
+    def score(activations: list[Any]) -> Any:
+        return keras.ops.sum(scores(activations if len(activations) > 1 else activations[0], training=False) * wanted)
 
     # An image's score depends on its own maps alone, so the gradient of the sum holds each image's.
-    slopes = gradient(score, features)
-    values = np.asarray(keras.ops.convert_to_numpy(features), np.float32)
-    heat = np.maximum((values * slopes.mean(axis=(1, 2), keepdims=True)).sum(axis=-1), 0)
     height, width = images.shape[1:3]
-    sized = np.stack([cv2.resize(one, (width, height), interpolation=cv2.INTER_LINEAR) for one in heat])
-    highest = sized.max(axis=(1, 2), keepdims=True)
-    shown: NDArray[np.float32] = np.where(highest > SMALLEST, sized / np.maximum(highest, SMALLEST), 0)
+    heat = np.zeros((len(images), height, width), np.float32)
+    for tensor, slopes in zip(features, gradients(score, features), strict=True):
+        values = np.asarray(keras.ops.convert_to_numpy(tensor), np.float32)
+        added = (values * slopes.mean(axis=(1, 2), keepdims=True)).sum(axis=-1)
+        cells = added.shape[1] * added.shape[2]  # a cell of coarse maps is spread over more pixels
+        heat += cells * np.stack([cv2.resize(one, (width, height), interpolation=cv2.INTER_LINEAR) for one in added])
+    heat = np.maximum(heat, 0)
+    highest = heat.max(axis=(1, 2), keepdims=True)
+    shown: NDArray[np.float32] = np.where(highest > SMALLEST, heat / np.maximum(highest, SMALLEST), 0)
     return shown.astype(np.float32)
 
 
 def _halves(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     """Cut a network behind its last feature maps: images to maps, and maps to the scores before the softmax."""
-    pooling = [
-        layer
-        for layer in model.layers
-        if _rank(layer, "input") == MAP_RANK and 0 < _rank(layer, "output") < MAP_RANK
-    ]  # fmt: skip
-    if not pooling:
-        raise ValueError(f"{model.name} has no layer that turns feature maps into a vector: nothing to explain")
-    maps, last = pooling[-1].input, model.layers[-1]
+    last = model.layers[-1]
     if isinstance(last, keras.layers.Softmax) or type(last) is keras.layers.Activation:
         scores = last.input
     else:  # the softmax is part of the layer: a copy without it
         linear = type(last).from_config(last.get_config() | {"activation": "linear"})
         scores = linear(last.input)
         linear.set_weights(last.get_weights())
+    maps = _last_maps(scores)
+    if not maps:
+        raise ValueError(f"{model.name} has no feature maps behind its scores: there is nothing to explain")
     return keras.Model(model.input, maps), keras.Model(maps, scores)
 
 
-def _rank(layer: keras.layers.Layer, which: str) -> int:
-    """Rank of a layer's tensor; 0 where it has none or several."""
-    tensor: Any = getattr(layer, which, None)
-    return len(tensor.shape) if keras.backend.is_keras_tensor(tensor) else 0
+def _last_maps(scores: keras.KerasTensor) -> list[keras.KerasTensor]:
+    """Walk back from the scores to the first feature maps on each way."""
+    found: dict[int, keras.KerasTensor] = {}
+    seen: set[int] = set()
+    waiting = [scores]
+    while waiting:
+        tensor = waiting.pop()
+        if id(tensor) in seen:
+            continue
+        seen.add(id(tensor))
+        if len(tensor.shape) == MAP_RANK:
+            found[id(tensor)] = tensor
+            continue
+        history = tensor._keras_history  # noqa: SLF001 - Keras offers no other way through its graph
+        waiting += history.operation._inbound_nodes[history.node_index].input_tensors  # noqa: SLF001 - as above
+    return list(found.values())

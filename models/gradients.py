@@ -11,41 +11,42 @@ import keras
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
 
-def gradient(score: Callable[[Any], Any], activations: Any) -> NDArray[np.floating[Any]]:
+def gradients(score: Callable[[list[Any]], Any], activations: Sequence[Any]) -> list[NDArray[np.float32]]:
     """Differentiate a score.
 
     Args:
-        score: from a tensor of activations to a single number, as a tensor of the backend.
-        activations: a tensor of the backend.
+        score: from a list of tensors of the backend to a single number, as such a tensor.
+        activations: tensors of the backend.
 
     Returns:
-        Of the activations' shape.
+        One for each of the activations, of its shape.
 
     Raises:
         NotImplementedError: the Keras backend has no gradients.
     """
+    given = list(activations)
     match keras.backend.backend():
         case "tensorflow":
             import tensorflow as tf
 
             with tf.GradientTape() as tape:
-                tape.watch(activations)
-                value = score(activations)
-            found = tape.gradient(value, activations)
+                tape.watch(given)
+                value = score(given)
+            found = tape.gradient(value, given)
         case "jax":
             import jax  # type: ignore[import-not-found] # an optional backend
 
-            found = jax.grad(score)(activations)
+            found = jax.grad(score)(given)
         case "torch":
             import torch  # type: ignore[import-not-found] # as above
 
-            leaf = activations.detach().requires_grad_(True)
-            (found,) = torch.autograd.grad(score(leaf), leaf)
+            leaves = [one.detach().requires_grad_(True) for one in given]
+            found = torch.autograd.grad(score(leaves), leaves)
         case other:
             raise NotImplementedError(f"Keras's backend {other} computes no gradients")
-    return np.asarray(keras.ops.convert_to_numpy(found), np.float32)
+    return [np.asarray(keras.ops.convert_to_numpy(one), np.float32) for one in found]

@@ -34,6 +34,8 @@ class Augmentation:
     rotation: float = 0.015
     zoom: float = 0.06
     brightness: float = 0.08
+    whole_pixels: bool = False
+    """Move by whole pixels: without turns and zooms the image's finest texture then stays as it is."""
 
     def __post_init__(self) -> None:
         for one in fields(self):

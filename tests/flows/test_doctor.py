@@ -11,7 +11,7 @@ from prefect.client.orchestration import get_client
 from prefect.schedules import Cron, RRule
 from pydantic import SecretStr
 
-from flows.doctor import PLANNING, look_at_postgres, look_at_settings, nights_are_planned
+from flows.doctor import PLANNING, look_at_postgres, look_at_settings, runs_are_planned
 from flows.scoring import nightly_scoring
 from infra.settings import Settings
 
@@ -64,7 +64,7 @@ def registered(prefect: dict[str, str]) -> Iterator[Callable[[Schedule], Deploym
 
 def planned(deployment: DeploymentResponse, later: timedelta) -> bool:
     with get_client(sync_client=True) as client:
-        return nights_are_planned(client, deployment, datetime.now(UTC) + later)
+        return runs_are_planned(client, deployment, datetime.now(UTC) + later)
 
 
 def test_a_schedule_for_which_no_run_is_planned_is_found_two_minutes_after_its_registration(

@@ -61,7 +61,7 @@ def test_a_night_starts_on_its_schedule_and_the_stack_comes_up_again_with_its_ro
         time.sleep(1)
         planned, ended = planned_and_ended(home)
     # There is no model yet: the night says so instead of ending green.
-    assert "cxr train" in ended[0]["state"]["message"]
+    assert "cxr retrain" in ended[0]["state"]["message"]
     assert " ERROR " not in (home / "logs" / "prefect.log").read_text()
     cxr("down")
     cxr("up", "--detach")

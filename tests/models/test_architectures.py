@@ -10,8 +10,11 @@ import pytest
 
 from models import architectures
 from models.architectures import ARCHITECTURES, NEIGHBOURS
+from models.artifact import open_model
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 MANY_PARAMETERS = {"compact_cnn": (1.0e6, 1.4e6), "local_patterns": (0.2e6, 0.5e6)}
@@ -45,6 +48,15 @@ def test_every_architecture_ends_in_logits_a_temperature_and_probabilities(name:
     model.get_layer("temperature").scale = 0.5
     flatter = np.sqrt(before) / np.sqrt(before).sum(axis=1, keepdims=True)
     assert np.allclose(keras.ops.convert_to_numpy(model(images, training=False)), flatter, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+def test_every_architecture_is_made_of_layers_that_are_opened_safely(name: str, tmp_path: Path) -> None:
+    model = architectures.build(name, (64, 64, 1), 3)
+    model.save(tmp_path / "model.keras")
+    opened, images = open_model(tmp_path / "model.keras", 3), noise(2, 64)
+    one, two = (keras.ops.convert_to_numpy(each(images, training=False)) for each in (model, opened))
+    assert np.allclose(one, two, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", sorted(ARCHITECTURES))

@@ -70,3 +70,10 @@ def test_certainties_of_zero_and_one_do_no_harm() -> None:
 def test_a_temperature_is_above_zero() -> None:
     with pytest.raises(ValueError, match="above 0"):
         apply(np.full((1, 3), 1 / 3), 0.0)
+
+
+def test_validation_images_that_are_all_right_do_not_make_a_model_certain() -> None:
+    labels = np.arange(60) % 3
+    probabilities = np.full((60, 3), 0.2, np.float32)
+    probabilities[np.arange(60), labels] = 0.6
+    assert temperature(probabilities, labels) == pytest.approx(1 / 3, abs=0.01)

@@ -9,13 +9,18 @@ import numpy as np
 import pytest
 
 from models.explain import grad_cam
-from models.gradients import gradient
+from models.gradients import gradients
 
 
 def test_the_gradient_is_what_differences_say() -> None:
     values = np.array([[0.5, -1.0, 2.0]], np.float32)
-    found = gradient(lambda x: keras.ops.sum(x**3 - 2.0 * x), keras.ops.convert_to_tensor(values))
-    assert np.allclose(found, 3 * values**2 - 2, atol=1e-5)
+    other = np.array([[2.0]], np.float32)
+    found = gradients(
+        lambda x: keras.ops.sum(x[0] ** 3 - 2.0 * x[0]) * x[1][0, 0],
+        [keras.ops.convert_to_tensor(one) for one in (values, other)],
+    )
+    assert np.allclose(found[0], 2 * (3 * values**2 - 2), atol=1e-5)
+    assert found[1].item() == pytest.approx((values**3 - 2 * values).sum(), rel=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +74,7 @@ def test_nothing_is_hot_where_nothing_speaks_for_the_class(spots: keras.Model) -
     assert not grad_cam(spots, np.full((1, 64, 64, 1), 128, np.uint8), [0]).any()
 
 
-@pytest.mark.parametrize("head", ["flatten", "nested", "softmax in the last dense layer"])
+@pytest.mark.parametrize("head", ["flatten", "nested", "two branches", "squeeze", "softmax in the last dense layer"])
 def test_networks_of_other_forms_are_explained_too(head: str) -> None:
     keras.utils.set_random_seed(0)
     inputs = keras.Input((32, 32, 1))
@@ -79,7 +84,13 @@ def test_networks_of_other_forms_are_explained_too(head: str) -> None:
         features = body(inputs)
     else:
         features = keras.layers.Conv2D(4, 3, strides=4, activation="relu")(inputs)
+    if head == "squeeze":  # its pooling is not the last one
+        gate = keras.layers.Dense(4, activation="sigmoid")(keras.layers.GlobalAveragePooling2D()(features))
+        features = keras.layers.Multiply()([features, keras.layers.Reshape((1, 1, 4))(gate)])
     flat = keras.layers.Flatten()(features) if head == "flatten" else keras.layers.GlobalMaxPooling2D()(features)
+    if head == "two branches":
+        coarse = keras.layers.Flatten()(keras.layers.AveragePooling2D(2)(features))
+        flat = keras.layers.Concatenate()([flat, coarse])
     if head.startswith("softmax"):
         outputs = keras.layers.Dense(2, activation="softmax")(flat)
     else:
@@ -91,12 +102,12 @@ def test_networks_of_other_forms_are_explained_too(head: str) -> None:
     heat = max(heats, key=np.sum)  # untrained, it may be that nothing speaks for one of the two
     row, column = np.unravel_index(heat.argmax(), heat.shape)
     assert heat.max() == pytest.approx(1)
-    assert 0 <= row <= 16
+    assert 0 <= row <= 16, "the bright square is in the right upper quarter"
     assert 16 <= column <= 31
 
 
 def test_a_network_without_feature_maps_is_refused() -> None:
     inputs = keras.Input((8,))
     model = keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(inputs))
-    with pytest.raises(ValueError, match="nothing to explain"):
+    with pytest.raises(ValueError, match="there is nothing to explain"):
         grad_cam(model, np.zeros((1, 8), np.uint8), [0])
