@@ -6,7 +6,7 @@ RUN := $(BIN)/python
 # that another one wants with extras, and stop because that one is not in the lock.
 LOCKED := --quiet --disable-pip-version-check --no-deps --require-hashes
 
-.PHONY: demo down test check format lock bench screenshots clean
+.PHONY: demo down test check format lock bench clean
 
 demo: .venv/runtime
 	$(BIN)/cxr demo $(if $(IMAGES),--images "$(IMAGES)")

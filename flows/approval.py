@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
+from uuid import UUID
 
+from prefect.client.orchestration import get_client
 from prefect.exceptions import FlowPauseTimeout
 from prefect.flow_runs import pause_flow_run
 from prefect.input import RunInput
+from prefect.runtime import flow_run
 from pydantic import Field
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 POLL_S = 5
+SPARE_S = 600
 
 
 class Approval(RunInput):
@@ -35,13 +41,25 @@ def ask(question: str, hours: float, say: Callable[[str], None]) -> Approval:
         The answer; not approved, with the reason, where nobody answered or no name was given.
     """
     say(f"waiting up to {hours:g} hours for a person's word: open this run in the Prefect UI and resume it")
+    silence = Approval(reason=f"nobody answered within {hours:g} hours")
+    # A run whose pause has run out can only fail in Prefect's eyes; so it is resumed in time, with nobody's answer.
+    end = threading.Timer(hours * 3600, _resume, (str(flow_run.id), silence))
+    end.daemon = True
+    end.start()
     try:
         answer = pause_flow_run(
-            wait_for_input=Approval.with_initial_data(description=question), timeout=round(hours * 3600),
+            wait_for_input=Approval.with_initial_data(description=question), timeout=round(hours * 3600) + SPARE_S,
             poll_interval=POLL_S,
         )  # fmt: skip
     except FlowPauseTimeout:
-        return Approval(reason=f"nobody answered within {hours:g} hours")
+        return silence
+    finally:
+        end.cancel()
     if answer.approve and not answer.name.strip():
         return Approval(reason="it was approved without a name")
     return answer
+
+
+def _resume(flow_run_id: str, answer: Approval) -> None:
+    with get_client(sync_client=True) as client, suppress(Exception):  # a person may have been faster
+        client.resume_flow_run(UUID(flow_run_id), run_input=answer.model_dump())

@@ -97,6 +97,21 @@ RECIPES: Final = {
     recipe.name: recipe
     for recipe in (
         Recipe(name="compact-cnn", architecture="compact_cnn"),
+        # Small sets of real radiographs: texture is counted by fixed filters, so little is left to learn. No image is
+        # resampled, which would destroy the patterns. docs/crossvalidation.md says what it reaches.
+        Recipe(
+            name="local-patterns",
+            architecture="local_patterns",
+            preprocessing=PreprocessingSpec(height=448, width=448),
+            augmentation=Augmentation(
+                share=1.0, translation=0.03, rotation=0.0, zoom=0.0, brightness=0.0, whole_pixels=True
+            ),
+            epochs=8,
+            batch_size=32,
+            learning_rate=7e-4,
+            weight_decay=1e-2,
+            patience=8,
+        ),
         # For trying things out: a few hundred images take a minute on two cores.
         Recipe(
             name="compact-cnn-small",

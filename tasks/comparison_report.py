@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from tasks.evidence import Case, cases, explained, mistakes
+from tasks.evidence import Case, cases, mistakes
 from tasks.pages import CLASS_ORDER, HASH_SHOWN, MINUS, environment, interval_text, made_warning, words
 from tasks.reporting import REPORTS, content_type
 from tasks.verdict import OUTCOMES, check_rows, headline, names, order
@@ -128,7 +128,7 @@ def _view(
         "other": {"said": _said(other), "place": places[other]} if other else None,
         "explained": [
             _exhibit(evidence, model, case, None)
-            for case in explained(evidence.test, model.probabilities)
+            for case in cases(evidence.test, model.probabilities)
             if case.row in model.heatmaps
         ],
     }  # fmt: skip
