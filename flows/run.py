@@ -12,6 +12,7 @@ from prefect.utilities.annotations import quote
 from infra import database
 from infra.storage import StorageError, Store
 from models.artifact import ArtifactError
+from models.recipes import RecipeError
 from models.rules import GateError
 from models.runtime import RuntimeUnfit
 from tasks import intake, promotion, registry, reporting, retrainings, runs, training
@@ -39,6 +40,7 @@ KNOWN_ERRORS = (
     ArtifactError,
     RuntimeUnfit,
     GateError,
+    RecipeError,
     promotion.PromotionError,
     registry.RegistryError,
     retrainings.RetrainingError,

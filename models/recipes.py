@@ -13,6 +13,10 @@ SPLITS: Final = ("train", "validation", "test")
 """What each image is for; their positions are the codes in arrays."""
 
 
+class RecipeError(ValueError):
+    """There is no such recipe; the message lists the known ones."""
+
+
 def _strict(kind: type, values: dict[str, Any]) -> None:
     """Raise ValueError where names are unknown or missing: a default would hide what was really trained."""
     expected = {one.name for one in fields(kind)}
@@ -129,7 +133,11 @@ DEFAULT: Final = "compact-cnn"
 
 
 def recipe_named(name: str) -> Recipe:
-    """Return a recipe; ValueError, which lists the known ones, where there is none of that name."""
+    """Return a recipe by its name.
+
+    Raises:
+        RecipeError: there is none of that name.
+    """
     if name not in RECIPES:
-        raise ValueError(f"no recipe is called {name!r}; known: {', '.join(sorted(RECIPES))}")
+        raise RecipeError(f"no recipe is called {name!r} (see CXR_RECIPES); known: {', '.join(sorted(RECIPES))}")
     return RECIPES[name]

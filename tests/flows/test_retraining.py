@@ -347,3 +347,10 @@ def test_without_labels_nothing_is_trained_and_it_is_said(site: Site) -> None:
     state = retrain(site)
     assert (state.name, state.is_completed()) == ("Skipped", True)
     assert "bring some in: cxr labels import" in str(state.message)
+
+
+def test_an_unknown_recipe_is_said_in_words_with_the_known_ones(site: Site) -> None:
+    state = retrain(site, recipes=["resnet-9000"])
+    assert state.is_failed()
+    assert "no recipe is called 'resnet-9000' (see CXR_RECIPES); known: compact-cnn" in str(state.message)
+    assert site.db.value("select state from cxr.retrainings") == "failed"
