@@ -295,3 +295,21 @@ def flow_run_state(prefect: dict[str, str]) -> Callable[[str | UUID], State[Any]
         return state
 
     return look_up
+
+
+@pytest.fixture(scope="session")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of labelled images that are quick to learn."""
+    from studies import write_labelled
+
+    folder = tmp_path_factory.mktemp("labelled")
+    write_labelled(folder)
+    return folder
+
+
+@pytest.fixture
+def study(site: Site, labelled: Path, tmp_path: Path) -> Site:
+    """A site with labels, and a champion that never learned anything."""
+    from studies import prepared
+
+    return prepared(site, labelled, tmp_path)
