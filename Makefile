@@ -15,7 +15,7 @@ down: .venv/runtime
 	$(BIN)/cxr down
 
 test: .venv/dev
-	$(RUN) -m pytest $(ARGS)
+	$(RUN) -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: .venv/dev
 	$(BIN)/ruff format --check .

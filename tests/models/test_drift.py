@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from models.drift import MEASURES, Finding, compare
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 THRESHOLD = 0.25
 CLASSES = ("COVID-19", "NORMAL", "PNEUMONIA")
@@ -67,8 +70,8 @@ def test_a_shift_that_matters_is_found_and_nothing_beside_it(
     assert drifted(look(window(1000, 2), window(size, 3, **changed))) == expected
 
 
-def test_equal_windows_give_hardly_a_false_alarm() -> None:
-    """Neither of the two conditions would do alone; prints what they say of windows that are equal, or all but equal.
+def test_equal_windows_give_hardly_a_false_alarm(show: Callable[[str], None]) -> None:
+    """Neither of the two conditions would do alone; shows what they say of windows that are equal, or all but equal.
 
     The last row's images are brighter by 0.02, which nobody would see.
     """
@@ -87,10 +90,10 @@ def test_equal_windows_give_hardly_a_false_alarm() -> None:
             assert significant > 0.9, "large windows make everything significant"
         else:
             assert significant <= 0.05  # 1 % by Bonferroni, give or take what 60 nights tell
-    print("\n".join(told))  # noqa: T201 - the figures, with `pytest -s`
+    show("\n".join(told))
 
 
-def test_from_which_share_on_a_doubled_class_is_found() -> None:
+def test_from_which_share_on_a_doubled_class_is_found(show: Callable[[str], None]) -> None:
     """The Jensen-Shannon distance of shares a, 1 - a and 2a, 1 - 2a: what the default threshold means for classes."""
     told, values = ["", "a class's share doubles   distance"], {}
     for share in (0.1, 0.2, 0.3, 0.4):
@@ -101,7 +104,7 @@ def test_from_which_share_on_a_doubled_class_is_found() -> None:
         (one,) = look(before, now)
         values[share] = one.drifted
         told.append(f"{share:.0%} to {2 * share:.0%}   {one.value:.3f}{'   drift' if one.drifted else ''}")
-    print("\n".join(told))  # noqa: T201 - as above
+    show("\n".join(told))
     assert values == {0.1: False, 0.2: False, 0.3: True, 0.4: True}
 
 

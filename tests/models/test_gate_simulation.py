@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from simulation import simulate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @pytest.mark.parametrize(("n", "sets"), [(200, 1000), (1000, 600)])
 def test_an_equal_challenger_is_promoted_in_at_most_one_case_in_twenty(
-    n: int, sets: int, capsys: pytest.CaptureFixture[str]
+    n: int, sets: int, show: Callable[[str], None]
 ) -> None:
     found = simulate(n, gain=0.0, sets=sets, seed=11)
-    with capsys.disabled():
-        print(f"\n{n} test images: an equal challenger is promoted in {found.whole} of {sets} cases")  # noqa: T201 - asked for
+    show(f"{n} test images: an equal challenger is promoted in {found.whole} of {sets} cases")
     assert found.whole.value <= 0.05
     assert found.gain_alone.value <= 0.05
     assert 0.09 < found.discordant < 0.15
