@@ -105,7 +105,7 @@ class Settings(BaseSettings):
     """How long a step waits for Postgres to come back before the run fails."""
 
     # Retraining
-    recipes: Items = ["compact-cnn"]
+    recipes: Items = ["local-patterns", "compact-cnn"]
     """Recipes that a retraining trains as challengers."""
     validation_share: float = Field(default=0.15, gt=0, lt=0.5)
     test_share: float = Field(default=0.15, gt=0, lt=0.5)

@@ -128,7 +128,7 @@ RECIPES: Final = {
         ),
     )
 }
-DEFAULT: Final = "compact-cnn"
+DEFAULT: Final = "local-patterns"
 """The recipe where none is named."""
 
 
