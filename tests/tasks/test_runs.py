@@ -13,7 +13,6 @@ from tasks import replay, runs
 from tasks.runs import Counts, RunError
 
 if TYPE_CHECKING:
-
     from conftest import Database
 
 
