@@ -52,7 +52,7 @@ def test_a_named_service_keeps_the_local_stacks_addresses_and_secrets_out(
     real = {"CXR_DATABASE_URL": "postgresql://real/cxr", "CXR_S3_ENDPOINT_URL": "https://real"}
     monkeypatch.setenv(name, real.get(name, "real"))
     settings = Settings.load()
-    assert "local" not in settings.model_dump_json(exclude={"host"}).replace("localhost", ""exclude={"recipes"})
+    assert "local" not in settings.model_dump_json(exclude={"host", "recipes"}).replace("localhost", "")
     assert secret(settings) is None
     assert settings.prefect_api_url is None
 
