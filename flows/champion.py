@@ -75,11 +75,16 @@ def rollback(reason: Reason) -> None:
 
     Example: `cxr champion rollback --reason 'misses effusions on the portable scanner'`
     """
-    from tasks import promotion
+    from tasks import promotion, registry
 
     with connected() as (_, pool):
         before, after = promotion.rollback(pool, reason)
+        shadow = registry.shadow(pool)
     typer.echo(f"{after} is champion again, instead of {before}; the next night scores with it")
+    if shadow:
+        typer.echo(
+            f"{shadow.model_version} scores beside it, on trial: `cxr champion shadow --off --reason '...'` ends that"
+        )
 
 
 @app.command()

@@ -188,6 +188,7 @@ def gathered(this: Retraining, compared: Compared, outcome: str, approval: Appro
         retraining_id=this.run_id,
         decided_at=datetime.now(UTC),
         cause=this.cause,
+        dry_run=this.dry_run,
         code_version=code_version(),
         outcome=outcome,
         decision=compared.decision,

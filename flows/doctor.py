@@ -66,9 +66,19 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
-def look_at_settings(_: Settings) -> Iterator[Finding]:
-    """Variables that look like settings and are none."""
+def look_at_settings(settings: Settings) -> Iterator[Finding]:
+    """Variables that look like settings and are none, and what a retraining would only find out later."""
+    from models.recipes import RecipeError, recipe_named
+    from models.rules import GateError, read
+
     yield from ((None, words) for words in unknown_variables())
+    try:
+        for name in settings.recipes:
+            recipe_named(name)
+        if settings.gate_file:
+            yield True, f"the gate's rules in {settings.gate_file}: {read(settings.gate_file).name}"
+    except (RecipeError, GateError) as error:
+        yield False, str(error)
 
 
 def look_at_postgres(settings: Settings) -> Iterator[Finding]:

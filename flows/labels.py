@@ -60,7 +60,7 @@ def bring_in(
             new_classes=new_class or (),
         )  # fmt: skip
     typer.echo("\n".join(label_report.tell(done)))
-    if done.rows and len(done.refused) == done.rows:
+    if len(done.refused) == done.rows:  # of an empty sheet, too
         raise typer.Exit(1)
 
 

@@ -101,6 +101,7 @@ def retrain(this: Retraining, plans: Sequence[Plan], rules: Gate) -> State[Any]:
     champion = comparing.reigning(this)
     data = challengers.decode(this, as_is((challengers.gather(this), plans)))
     keys = challengers.describe(this, data, plans)
+    rules.require_classes(data.classes)
     if decided := comparing.decided_before(this, data, champion, keys, rules):
         return nothing_to_do(this, decided)
     trained = [one for plan in plans if (one := challengers.train(this, plan.recipe.name, as_is((data, plan))))]
@@ -134,7 +135,9 @@ def settle(this: Retraining, compared: Compared) -> tuple[Outcome, Approval | No
         return "kept", None
     if this.dry_run:
         return "would promote", None
-    if decision.outcome == "promote" and this.settings.promotion == "automatic":
+    undone = this.patiently(lambda: promotion.undone(this.pool, str(decision.winner)))
+    this.note([f"a person is asked: {undone}"] if undone else [])
+    if decision.outcome == "promote" and this.settings.promotion == "automatic" and not undone:
         return "promoted", None
     waiting = comparing.gathered(this, compared, "waiting", None)
     question = comparing.question(this, waiting, comparing.report(this, waiting))

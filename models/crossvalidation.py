@@ -7,6 +7,7 @@ are pooled. Early stopping and calibration see patients of their own, so that th
 from __future__ import annotations
 
 import time
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -52,7 +53,9 @@ def folds(
     outer = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
     for rest, test in outer.split(labels, labels, groups):
         inner = StratifiedGroupKFold(INNER_FOLDS, shuffle=True, random_state=seed)
-        train, validation = next(iter(inner.split(rest, labels[rest], groups[rest])))
+        with warnings.catch_warnings():  # of classes with fewer patients than folds: only one fold is taken
+            warnings.simplefilter("ignore", UserWarning)
+            train, validation = next(iter(inner.split(rest, labels[rest], groups[rest])))
         split = np.empty(len(labels), "<U10")
         split[rest[train]], split[rest[validation]], split[test] = "train", "validation", "test"
         yield split

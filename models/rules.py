@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from models.metrics import HEADLINES, LESS_IS_BETTER
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 PRIMARIES: Final = tuple(name for name in HEADLINES if name not in LESS_IS_BETTER)
 LEAST_LEVEL: Final = 0.5
+AT_MOST_1: Final = ("minimum_gain", "sensitivity_floor", "audit_margin")
+AT_LEAST_1: Final = ("minimum_images", "minimum_patients", "minimum_images_per_class", "minimum_patients_per_class")
 
 
 class GateError(ValueError):
@@ -89,6 +91,17 @@ class Gate:
             raise GateError(f"the gate's primary metric is one of {', '.join(PRIMARIES)}, not {self.primary!r}")
         if not LEAST_LEVEL < self.level < 1:
             raise GateError(f"the gate's level lies between {LEAST_LEVEL} and 1, not at {self.level}")
+        shares = {name: getattr(self, name) for name in AT_MOST_1} | {
+            f"{name} {key}": value
+            for name in ("floors", "sensitivity_floors")
+            for key, value in getattr(self, name).items()
+        }
+        if impossible := [f"{name} ({value:g})" for name, value in shares.items() if value > 1]:
+            raise GateError(
+                f"nothing could ever pass these rules of the gate, which must not be above 1: {', '.join(impossible)}"
+            )
+        if none := [name for name in AT_LEAST_1 if getattr(self, name) < 1]:
+            raise GateError(f"the gate needs some evidence: {', '.join(none)} must be at least 1")
         if self.resamples < 1:
             raise GateError("the gate needs at least one resample")
         unknown = sorted(set(self.floors) - set(PRIMARIES))
@@ -98,6 +111,13 @@ class Gate:
     def level_for(self, challengers: int) -> float:
         """Level of the paired intervals when so many challengers are compared (Bonferroni)."""
         return 1 - (1 - self.level) / max(challengers, 1)
+
+    def require_classes(self, classes: Sequence[str]) -> None:
+        """See that the rules about classes are about those that there are; GateError where they are not."""
+        if unknown := sorted(set(self.sensitivity_floors) - set(classes)):
+            raise GateError(
+                f"the gate's sensitivity_floors name {', '.join(unknown)}, and the classes are {', '.join(classes)}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """The rules as JSON-ready values."""

@@ -24,6 +24,7 @@ OLDEST_BAND: Final = "80+"
 LATERAL: Final = "lateral view"
 MADE_BESIDE_REAL: Final = "made data beside real data"
 NOT_HERE: Final = "no readable image in this bucket"
+QUARANTINED: Final = "quarantined by a night"
 NO_SPLIT: Final = "not assigned to a split yet"
 
 
@@ -90,8 +91,8 @@ class Dataset:
 def load(pool: sa.Engine, bucket: str) -> Dataset:
     """Read which labelled images there are in a bucket, each in the split that it was given.
 
-    Left out are views from the side, images that cannot be fetched, made data where real data has labels, and images
-    of train (validation) that show a patient or a picture of the test (validation or test) set.
+    Left out are views from the side, images that cannot be fetched or failed an expectation, made data where real data
+    has labels, and images of train (validation) that show a patient or a picture of the test (validation or test) set.
 
     Args:
         pool: connections to the database.
@@ -109,12 +110,14 @@ def load(pool: sa.Engine, bucket: str) -> Dataset:
         words = cursor.fetchall()
         cursor.execute("select content_sha256, other_sha256 from cxr.near_duplicates")
         pairs: list[tuple[str, str]] = cursor.fetchall()
+        cursor.execute(query("quarantined_contents"))
+        quarantined = {content for (content,) in cursor.fetchall()}
     unfit = splits.left_out(known, words, pairs)
     reasons: Counter[str] = Counter()
     items = []
     for content, label, patient, *rest in rows:
         key, etag, made, size, kind, width, height, bit_depth, channels, view, sex, age, site = rest
-        reason = _unfit(content, view, key, known, unfit)
+        reason = QUARANTINED if content in quarantined else _unfit(content, view, key, known, unfit)
         if reason:
             reasons[reason] += 1
             continue

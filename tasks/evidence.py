@@ -123,6 +123,7 @@ class ComparisonEvidence:
     gate: Gate = DEFAULT
     approved_by: str | None = None
     because: str | None = None
+    dry_run: bool = False
 
     @property
     def models(self) -> list[ModelEvidence]:

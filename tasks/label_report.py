@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 NAMED: Final = 10
 """Items of one kind that are named at most: a sheet with the wrong column under `label` has thousands."""
+BEGINNING: Final = 4
+"""Letters of a class's beginning that stand for it: COVID."""
 ALIKE: Final = 0.86
 """How alike two spellings must be for the one to be a typo of the other; ABNORMAL is none of NORMAL."""
 
@@ -37,9 +39,9 @@ def tell(done: Imported) -> list[str]:
         lines.append(f"{counted(len(done.unmatched), 'row')} of images that nobody has seen; they wait for these:")
         lines += _named([f"row {row.line}: {row.name}" for row in done.unmatched])
     for found, words in (
-        (done.refused, "refused; the others were taken"),
+        (done.refused, "refused" if len(done.refused) == done.rows else "refused; the others were taken"),
         (done.left_out, "left out on purpose"),
-        (done.notes, "taken with a value less"),
+        (done.notes, "left without a value"),
     ):
         lines += _listed(found, words)
     return lines + _resolved(done.resolved) + _disputes(done.disputes)
@@ -82,7 +84,8 @@ def near(label: str, classes: Sequence[str]) -> str | None:
     """Return the class that a label may be a typo of."""
     folded = {_bare(one): one for one in classes}
     found = get_close_matches(_bare(label), folded, n=1, cutoff=ALIKE)
-    return folded[found[0]] if found else None
+    begun = [name for bare, name in folded.items() if len(_bare(label)) >= BEGINNING and bare.startswith(_bare(label))]
+    return folded[found[0]] if found else begun[0] if len(begun) == 1 else None
 
 
 def _unknown(done: Imported) -> list[str]:
@@ -107,7 +110,7 @@ def _listed(found: Sequence[LeftOut], words: str) -> list[str]:
     if not found:
         return []
     reasons = Counter(one.why for one in found)
-    head = f"{counted(len(found), 'row')} {words}:"
+    head = f"{counted(len({one.line for one in found}), 'row')} {words}:"
     if len(found) <= NAMED:
         return [head, *(f"  row {one.line}{f', {one.name}' if one.name else ''}: {one.why}" for one in found)]
     lines = [head]

@@ -176,8 +176,25 @@ def already_decided(
     if row is None:
         return None
     outcome, decided_at, sentence = row
-    undone = " It has been undone since, and stays so until a person promotes it." if outcome == "promoted" else ""
-    return f"{sentence} (Decided on {decided_at:%Y-%m-%d}, about the same challengers and images.){undone}"
+    since = {
+        "promoted": f" It has been undone since; {BY_HAND} brings it back.",
+        "declined": f" {BY_HAND} promotes it all the same.",
+    }
+    return (
+        f"nothing new to decide: the same challengers answered the same images on {decided_at:%Y-%m-%d}: "
+        f"{sentence}{since.get(outcome, '')}"
+    )
+
+
+def undone(pool: sa.Engine, model_version: str) -> str | None:
+    """Say when and why a person took a model version back or declined it; None where nobody did.
+
+    No gate promotes it again by itself then, whatever its rules have become: a person is asked.
+    """
+    with database.transaction(pool) as cursor:
+        cursor.execute(query("undone"), {"model_version": model_version})
+        row = cursor.fetchone()
+    return f"{model_version} was {row[0]} on {row[1]:%Y-%m-%d}: {row[2]}" if row else None
 
 
 @contextmanager

@@ -100,7 +100,8 @@ def read(path: Path, source: str | None = None) -> Sheet:
         rows = table(sheet, ("file", "label", "patient"))
         return Sheet(
             tuple(
-                replace(_row(line, given, source, sheet), file=path / given["file"], key=None) for line, given in rows
+                replace(_row(line, given, source, sheet), file=_inside(path, given["file"], line), key=None)
+                for line, given in rows
             )
         )
     if not source:
@@ -204,3 +205,10 @@ def _row(line: int, given: Mapping[str, str], source: str | None, sheet: Path) -
 
 def _bare(name: str | None) -> str:
     return "_".join((name or "").replace("-", " ").replace("_", " ").casefold().split())
+
+
+def _inside(folder: Path, file: str, line: int) -> Path:
+    """Return where a sheet's file lies, which must be below its folder: the sheet may be somebody else's."""
+    if not (folder / file).resolve().is_relative_to(folder.resolve()):
+        raise LabelError(f"{folder / SHEET}, line {line}: the file lies outside the folder")
+    return folder / file

@@ -17,7 +17,7 @@ OUTCOMES: Final = {
     "promoted": "promoted",
     "would promote": "dry run: nothing was changed",
     "kept": "the champion stays",
-    "declined": "declined by a person",
+    "declined": "not approved",
     "waiting": "waits for a person's word",
 }
 ALARMS: Final = ("too good",)
@@ -38,14 +38,15 @@ def headline(evidence: ComparisonEvidence) -> str:
     """
     sentence = evidence.decision.sentence
     if evidence.decision.outcome == "keep":
-        return sentence
+        return f"Dry run: {sentence}" if evidence.dry_run else sentence
     what = sentence.removeprefix("Promoted ")
     if evidence.outcome == "promoted":
         return f"{sentence}{_word(evidence, 'Approved')}" if evidence.approved_by else sentence
     if evidence.outcome == "would promote":
         return f"Dry run: it would promote {what}" if what != sentence else f"Dry run: {sentence}"
     if evidence.outcome == "declined":
-        return f"Not promoted, though the gate would: {what}{_word(evidence, 'Declined')}"
+        said = _word(evidence, "Declined" if evidence.approved_by else "Not approved")
+        return f"Not promoted, though it passed the gate: {what}{said}"
     return f"Waiting for a person's word on {what}" if what != sentence else sentence
 
 

@@ -1,11 +1,12 @@
 -- The newest decision about exactly these trainings against this champion, on the same images with the same labels.
--- A dry run's is none: it changed nothing and asked nobody.
+-- A dry run's is none: it changed nothing and asked nobody. Nor is silence: nobody answered in time.
 select d.outcome, d.decided_at, d.sentence
 from cxr.decisions d
+join cxr.retrainings r on r.retraining_id = d.retraining_id and not r.dry_run
 where d.data_fingerprint = %(data_fingerprint)s
   and d.champion_version is not distinct from %(champion_version)s
   and (%(gate)s::jsonb is null or d.gate = %(gate)s::jsonb)
-  and d.outcome <> 'would promote'
+  and (d.outcome <> 'declined' or d.approved_by is not null)
   and (
       select array_agg(m.training_key order by m.training_key)
       from cxr.model_versions m

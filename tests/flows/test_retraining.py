@@ -136,6 +136,13 @@ def test_rules_are_asked_anew_when_they_change_and_the_training_is_not_repeated(
     assert [one["outcome"] for one in decisions(study)] == ["would promote", "kept", "promoted"]
     assert study.db.value("select count(*) from cxr.model_versions where training_key is not null") == 1
 
+    assert study.cxr("champion", "rollback", "--reason", "it misses effusions").exit_code == 0
+    rules(study, tmp_path, version=3)
+    study.environment["CXR_APPROVAL_HOURS"] = "0.0003"
+    undone = retrain(study)  # by these rules it would be promoted, had nobody taken it back; and nobody answers
+    assert str(undone.message).startswith("Not promoted, though it passed the gate: ")
+    assert champions(study)[-1] == before[0]
+
 
 def approve(site: Site) -> None:
     """Resume the retraining that waits, as a person does in the Prefect UI."""
@@ -174,7 +181,7 @@ def test_a_challenger_that_fails_is_reported_and_does_not_stop_the_others(
 
 def test_without_a_champion_the_floors_decide(study: Site, tmp_path: Path) -> None:
     study.db.rows("truncate cxr.promotions")
-    rules(study, tmp_path, floors={"balanced_accuracy": 1.1})
+    rules(study, tmp_path, maximum_bytes=1)
     refused = retrain(study)
     assert "No model is promoted" in str(refused.message)
     assert champions(study) == []

@@ -69,3 +69,26 @@ def test_a_file_that_holds_no_rules_is_refused_in_words(tmp_path: Path, text: st
 def test_more_challengers_make_the_level_stricter() -> None:
     assert DEFAULT.level_for(0) == DEFAULT.level_for(1) == 0.95
     assert DEFAULT.level_for(5) == pytest.approx(0.99)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"floors": {"balanced_accuracy": 7}}, "floors balanced_accuracy (7)"),
+        ({"minimum_gain": 5}, "minimum_gain (5)"),
+        ({"sensitivity_floors": {"NORMAL": 1.5}}, "sensitivity_floors NORMAL (1.5)"),
+        ({"minimum_images": 0}, "minimum_images must be at least 1"),
+    ],
+)
+def test_rules_that_nothing_could_pass_and_decisions_without_evidence_are_refused(
+    values: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(GateError) as caught:
+        Gate.from_dict(values)
+    assert words in str(caught.value)
+
+
+def test_a_rule_about_a_class_that_there_is_not_is_said_before_anything_is_trained() -> None:
+    rules = Gate.from_dict({"sensitivity_floors": {"COVID19": 0.85}})
+    with pytest.raises(GateError, match="sensitivity_floors name COVID19, and the classes are COVID-19, NORMAL"):
+        rules.require_classes(["COVID-19", "NORMAL"])

@@ -175,7 +175,7 @@ def test_of_several_challengers_the_best_is_open_and_the_others_are_one_click_aw
     [
         ("promoted", "Promoted compact-cnn"),
         ("would promote", "Dry run: it would promote compact-cnn"),
-        ("declined", "Not promoted, though the gate would: compact-cnn"),
+        ("declined", "Not promoted, though it passed the gate: compact-cnn"),
         ("waiting", "Waiting for a person's word on compact-cnn"),
     ],
 )

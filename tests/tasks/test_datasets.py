@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from nights import Nights, scored, sha256
+from nights import Nights, quarantined, scored, sha256
 
 from models.phantom import draw, encode, write_phantoms
 from models.preprocessing import PreprocessingSpec
@@ -205,3 +205,16 @@ def test_a_stray_label_does_not_become_a_class_of_the_next_model() -> None:
     assert kept.classes == ("NORMAL", "PNEUMONIA")
     assert kept.left_out == {"of a class with fewer than 10 images": 1}
     assert datasets.without_rare_classes(kept) is kept
+
+
+def test_an_image_that_a_night_quarantined_is_not_learned_from(db: Database, nights: Nights) -> None:
+    for name, content in (("NORMAL", "a"), ("PNEUMONIA", "b"), ("NORMAL", "blank")):
+        label(db, content, name, f"patient-{content}")
+        stored(db, content)
+    splits.assign(nights.pool, 0.15, 0.15)
+    (blank,) = nights.listed("blank.png")
+    nights.night(quarantined(blank, "not-blank"))
+    db.rows("update cxr.images set content_sha256 = %s where image_id = %s", sha256("blank"), blank)
+    data = datasets.load(nights.pool, "b")
+    assert data.left_out == {datasets.QUARANTINED: 1}
+    assert len(data.items) == 2

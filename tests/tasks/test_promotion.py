@@ -266,11 +266,15 @@ def test_the_same_trainings_are_not_judged_twice_on_the_same_images(models: Nigh
         return promotion.already_decided(models.pool, data, by, keys, gate)
 
     both = ["key-3", "key-2"]
-    promotion.record(models.pool, retraining(models.pool, dry_run=True), RULING, outcome="would promote")
-    assert asked(both) is None, "a dry run decides nothing"
     kept = replace(RULING, winner=None, sentence="model-1 stays: the gain may be chance.")
+    promotion.record(models.pool, retraining(models.pool, dry_run=True), RULING, outcome="would promote")
+    promotion.record(models.pool, retraining(models.pool, dry_run=True), kept, outcome="kept")
+    assert asked(both) is None, "a dry run decides nothing"
+    promotion.record(models.pool, retraining(models.pool), RULING, outcome="declined")
+    assert asked(both) is None, "nobody answered in time, so somebody is asked again"
     promotion.record(models.pool, retraining(models.pool), kept, outcome="kept")
-    assert str(asked(both)).startswith("model-1 stays: the gain may be chance. (Decided on 20")
+    assert str(asked(both)).startswith("nothing new to decide: ")
+    assert str(asked(both)).endswith(": model-1 stays: the gain may be chance.")
     assert asked(both, gate={"minimum_gain": 0.01})
     others = (["key-2"], "data"), ([*both, "key-4"], "data"), (both, "more data"), (both, "data", "model-4")
     assert [asked(*other) for other in others] == [None] * 4
@@ -281,7 +285,19 @@ def test_what_a_person_undid_is_not_promoted_again_by_itself(models: Nights) -> 
     promotion.record(models.pool, retraining(models.pool), RULING, outcome="promoted")
     promotion.rollback(models.pool, "it misses effusions")
     found = promotion.already_decided(models.pool, "data", MODEL, ["key-2", "key-3"])
-    assert "undone since, and stays so until a person promotes it" in str(found)
+    assert "undone since; `cxr champion promote VERSION" in str(found)
+    assert str(promotion.undone(models.pool, "model-2")).startswith("model-2 was rolled back on 20")
+    assert str(promotion.undone(models.pool, "model-2")).endswith(": it misses effusions")
+    assert promotion.undone(models.pool, MODEL) is None
+    promotion.promote(models.pool, "model-2", "it was the scanner")
+    assert promotion.undone(models.pool, "model-2") is None, "a person's later word counts"
+
+
+def test_what_a_person_declined_is_not_promoted_by_itself_and_what_nobody_answered_may_be(models: Nights) -> None:
+    promotion.record(models.pool, retraining(models.pool), RULING, outcome="declined")
+    assert promotion.undone(models.pool, "model-2") is None
+    promotion.record(models.pool, retraining(models.pool), RULING, outcome="declined", approved_by="Dr. A")
+    assert str(promotion.undone(models.pool, "model-2")).startswith("model-2 was declined on 20")
 
 
 def test_the_gates_doubts_about_a_version_are_told(db: Database, models: Nights) -> None:
@@ -294,6 +310,10 @@ def test_the_gates_doubts_about_a_version_are_told(db: Database, models: Nights)
     assert declined.sentence in doubt
     (doubt,) = champions.doubts(models.pool, "model-3")
     assert doubt.startswith("the gate decided against it on 20")
+    promotion.record(models.pool, retraining(models.pool), RULING, outcome="promoted")
+    (doubt,) = champions.doubts(models.pool, MODEL)
+    assert doubt.startswith("the gate decided against it on 20"), "it was beaten by today's champion"
+    promotion.rollback(models.pool, "for the rest of this test")
     db.rows("update cxr.model_versions set made_data = true where model_version = 'model-4'")
     assert (
         champions.doubts(models.pool, "model-4")[1] == "model-4 was trained on made data, the champion on radiographs"

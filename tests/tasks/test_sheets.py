@@ -160,3 +160,10 @@ def test_a_bad_sex_or_age_is_left_out_with_a_note_and_the_label_is_kept() -> Non
     assert [note.line for note in judged.notes] == [3, 4, 4, 7, 8]
     assert judged.notes[0].why == "age '50+' left out: it is no number of years from 0 to 130"
     assert {row.view for row in judged.rows} == {"AP supine"}
+
+
+def test_a_sheet_cannot_reach_outside_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / sheets.SHEET).write_text("file,label,patient_id\n../other/1.png,NORMAL,p1\n")
+    with pytest.raises(LabelError, match=r"line 2: the file lies outside the folder"):
+        sheets.read(tmp_path / "data", "dr-a")

@@ -1,0 +1,19 @@
+-- When a person last took a model version back, or declined it, unless a person has promoted it since.
+select what, happened_at, why
+from (
+    select 'rolled back' as what, p.promoted_at as happened_at, p.reason as why
+    from cxr.promotions p
+    where p.kind = 'rollback' and p.previous_version = %(model_version)s
+    union all
+    select 'declined', d.decided_at, d.sentence
+    from cxr.decisions d
+    where d.outcome = 'declined' and d.winner = %(model_version)s and d.approved_by is not null
+) u
+where not exists (
+    select from cxr.promotions p
+    left join cxr.decisions d using (decision_id)
+    where p.model_version = %(model_version)s and p.promoted_at > u.happened_at
+      and (p.kind = 'manual' or d.approved_by is not null)
+)
+order by happened_at desc
+limit 1
