@@ -43,23 +43,32 @@ def ask(question: str, hours: float, say: Callable[[str], None]) -> Approval:
     say(f"waiting up to {hours:g} hours for a person's word: open this run in the Prefect UI and resume it")
     silence = Approval(reason=f"nobody answered within {hours:g} hours")
     # A run whose pause has run out can only fail in Prefect's eyes; so it is resumed in time, with nobody's answer.
-    end = threading.Timer(hours * 3600, _resume, (str(flow_run.id), silence))
-    end.daemon = True
-    end.start()
+    answered = threading.Event()
+    threading.Thread(
+        target=_speak_for_nobody, args=(UUID(str(flow_run.id)), silence, hours * 3600, answered), daemon=True
+    ).start()
     try:
         answer = pause_flow_run(
-            wait_for_input=Approval.with_initial_data(description=question), timeout=round(hours * 3600) + SPARE_S,
+            wait_for_input=Approval.with_initial_data(description=question),
+            timeout=round(hours * 3600) + SPARE_S,
             poll_interval=POLL_S,
-        )  # fmt: skip
+        )
     except FlowPauseTimeout:
         return silence
     finally:
-        end.cancel()
+        answered.set()
     if answer.approve and not answer.name.strip():
         return Approval(reason="it was approved without a name")
     return answer
 
 
-def _resume(flow_run_id: str, answer: Approval) -> None:
-    with get_client(sync_client=True) as client, suppress(Exception):  # a person may have been faster
-        client.resume_flow_run(UUID(flow_run_id), run_input=answer.model_dump())
+def _speak_for_nobody(flow_run_id: UUID, answer: Approval, seconds: float, answered: threading.Event) -> None:
+    """Resume the run when its time is over; again where it could not be, for it may not even be paused yet."""
+    if answered.wait(seconds):
+        return
+    with get_client(sync_client=True) as client:
+        while True:
+            with suppress(Exception):  # Prefect may be away for a moment
+                client.resume_flow_run(flow_run_id, run_input=answer.model_dump())
+            if answered.wait(POLL_S):
+                return

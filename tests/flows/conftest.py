@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = ("COVID-19", "NORMAL", "PNEUMONIA")
-PATIENCE_S = 90
+PATIENCE_S = 240
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from studies import RECIPE, TYPED, cache, champions, decisions, leave_no_pixels, prepared, retrain, rules
+from studies import RECIPE, cache, champions, decisions, leave_no_pixels, prepared, retrain, rules
+
+from infra import database
+from tasks import promotion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -110,9 +113,8 @@ def test_rules_are_asked_anew_when_they_change_and_the_training_is_not_repeated(
     study: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = champions(study)
-    answer = study.cxr("retrain", "--dry-run", *TYPED)
-    assert answer.exit_code == 0, answer.output
-    assert "Dry run: it would promote " in answer.output
+    tried = retrain(study, dry_run=True)
+    assert str(tried.message).startswith("Dry run: it would promote ")
     assert champions(study) == before, "a dry run changes nothing"
 
     rules(study, tmp_path, minimum_gain=0.999)
@@ -136,7 +138,9 @@ def test_rules_are_asked_anew_when_they_change_and_the_training_is_not_repeated(
     assert [one["outcome"] for one in decisions(study)] == ["would promote", "kept", "promoted"]
     assert study.db.value("select count(*) from cxr.model_versions where training_key is not null") == 1
 
-    assert study.cxr("champion", "rollback", "--reason", "it misses effusions").exit_code == 0
+    pool = database.engine(study.db.url())
+    promotion.rollback(pool, "it misses effusions")
+    pool.dispose()
     rules(study, tmp_path, version=3)
     study.environment["CXR_APPROVAL_HOURS"] = "0.0003"
     undone = retrain(study)  # by these rules it would be promoted, had nobody taken it back; and nobody answers
