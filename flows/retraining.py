@@ -92,6 +92,8 @@ def retrain_and_compare(
         except BaseException as error:
             record_failure(this, error)
             raise
+        finally:  # patients' pixels, also those that a killed run has left
+            training.discard(training.job_folder(settings.cache, challengers.WORKBENCH))
     finally:
         this.close()
 
