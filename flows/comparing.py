@@ -89,7 +89,7 @@ def decided_before(
             "learned from phantoms can take its place"
         )
     known = this.patiently(lambda: [registry.by_training_key(this.pool, key) for key in keys])
-    if champion and champion.model_version in known:
+    if champion and set(known) == {champion.model_version}:
         return (
             f"{champion.model_version} is the champion and came of these very images, recipe and seed: there is "
             "nothing new to learn, and it is not compared with itself"
@@ -97,7 +97,8 @@ def decided_before(
     if this.dry_run or None in known:
         return None
     name = champion.model_version if champion else None
-    return this.patiently(lambda: promotion.already_decided(this.pool, data.fingerprint, name, keys, rules.to_dict()))
+    others = [key for key, version in zip(keys, known, strict=True) if version != name]
+    return this.patiently(lambda: promotion.already_decided(this.pool, data.fingerprint, name, others, rules.to_dict()))
 
 
 @task(name="compare", cache_policy=NO_CACHE, persist_result=False)

@@ -104,15 +104,21 @@ def retrain(this: Retraining, plans: Sequence[Plan], rules: Gate) -> State[Any]:
     data = challengers.decode(this, as_is((challengers.gather(this), plans)))
     keys = challengers.describe(this, data, plans)
     rules.require_classes(data.classes)
+    with this.best_effort("what is no longer needed could not be removed"):  # first: nothing may be to decide
+        arrays.prune(this.settings.cache, {item.content_sha256 for item in data.items})
+        training.prune(this.settings.cache, keys)
     if decided := comparing.decided_before(this, data, champion, keys, rules):
         return nothing_to_do(this, decided)
-    trained = [one for plan in plans if (one := challengers.train(this, plan.recipe.name, as_is((data, plan))))]
+    tried = [challengers.train(this, plan.recipe.name, as_is((data, plan))) for plan in plans]
+    # A recipe that gave the champion gives it again; the others are held against it.
+    trained = [
+        one for one in tried if one and (champion is None or one.version.model_version != champion.model_version)
+    ]
     compared = comparing.compare(this, as_is((data, champion, trained, rules)))
     outcome, approval = settle(this, compared)
     this.patiently(this.lock.renew)
     sentence = conclude(this, compared, outcome, approval)
-    with this.best_effort("what is no longer needed could not be removed"):
-        arrays.prune(this.settings.cache, {item.content_sha256 for item in compared.data.items})
+    with this.best_effort("what failed trainings left could not be removed"):
         training.prune(this.settings.cache, [])
     return Completed(message=sentence)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from studies import RECIPE, cache, champions, decisions, leave_no_pixels, prepared, retrain, rules
+from studies import EPOCHS, RECIPE, cache, champions, decisions, leave_no_pixels, prepared, retrain, rules
 
 from infra import database
+from models import recipes
 from tasks import promotion
 
 if TYPE_CHECKING:
@@ -102,6 +104,28 @@ def test_the_same_again_is_not_decided_twice_and_a_champion_is_not_compared_with
     assert "it is not compared with itself" in str(again.message)
 
 
+def test_another_recipe_is_tried_on_the_same_images_though_one_of_them_gave_the_champion(
+    promoted: tuple[Site, State[Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, _ = promoted
+    withdrawn = cache(site) / "arrays" / ("0" * 16) / "00" / f"{'0' * 64}.npz"
+    withdrawn.parent.mkdir(parents=True, exist_ok=True)
+    withdrawn.write_bytes(b"pixels of a patient who has withdrawn")
+    monkeypatch.setitem(recipes.RECIPES, "other", replace(recipes.RECIPES[RECIPE], name="other", learning_rate=1e-3))
+    rules(site, tmp_path, minimum_gain=0.999)
+    before = champions(site)
+    state = retrain(site, recipes=[RECIPE, "other"], epochs=EPOCHS)
+    assert f"{before[-1]} stays: " in str(state.message)
+    (challenger,) = decisions(site)[-1]["challengers"]
+    assert challenger.startswith("other-")
+    assert not withdrawn.exists()
+    withdrawn.write_bytes(b"the same again")
+    again = retrain(site, recipes=[RECIPE, "other"], epochs=EPOCHS)
+    assert str(again.message).startswith("nothing new to decide: ")
+    assert champions(site) == before
+    assert not withdrawn.exists(), "also where there is nothing to decide"
+
+
 def test_the_next_night_scores_with_the_promoted_model(promoted: tuple[Site, State[Any]], phantoms: Path) -> None:
     site, _ = promoted
     site.upload(phantoms)
@@ -167,10 +191,6 @@ def approve(site: Site) -> None:
 def test_a_challenger_that_fails_is_reported_and_does_not_stop_the_others(
     study: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dataclasses import replace
-
-    from models import recipes
-
     healthy = recipes.RECIPES[RECIPE]
     steep = replace(healthy, name="steep", learning_rate=1e30)
     monkeypatch.setitem(recipes.RECIPES, "steep", steep)  # the worker reads a recipe from its job, not from here
