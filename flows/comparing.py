@@ -17,6 +17,7 @@ from models.radiograph import Limits
 from tasks import (
     arrays,
     datasets,
+    decisions,
     evaluation,
     evidence,
     labels,
@@ -98,7 +99,7 @@ def decided_before(
         return None
     name = champion.model_version if champion else None
     others = [key for key, version in zip(keys, known, strict=True) if version != name]
-    return this.patiently(lambda: promotion.already_decided(this.pool, data.fingerprint, name, others, rules.to_dict()))
+    return this.patiently(lambda: decisions.already_decided(this.pool, data.fingerprint, name, others, rules.to_dict()))
 
 
 @task(name="compare", cache_policy=NO_CACHE, persist_result=False)

@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from prefect import flow
-from prefect.exceptions import TerminationSignal
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed
+from prefect.states import Completed
 
 from flows import challengers, comparing
 from flows.approval import Approval, ask
-from flows.run import KNOWN_ERRORS, Work, as_is
+from flows.run import Work, as_is
 from infra.settings import Settings
 from infra.version import code_version
 from models import gate
 from models.recipes import recipe_named
-from tasks import arrays, datasets, promotion, retrainings, training, verdict
+from tasks import arrays, datasets, decisions, promotion, retrainings, training, verdict
 from tasks.wording import counted
 
 if TYPE_CHECKING:
@@ -41,12 +40,19 @@ class Retraining(Work):
     """One run of this flow, and what it found out so far."""
 
     what = "retraining"
+    after_a_stop = "the next one goes on after the last epoch that it finished"
 
     def __init__(self, settings: Settings, run_id: UUID, cause: str, *, dry_run: bool) -> None:
         super().__init__(settings, run_id, LOCK)
         self.cause, self.dry_run = cause, dry_run
         self.failures: dict[str, str] = {}
         """Recipes that gave no challenger, and why."""
+
+    def fail(self, message: str) -> None:
+        """Write on the retraining's row that it failed, and what failed before."""
+        if self.failures:
+            message += f" ({counted(len(self.failures), 'recipe')} gave no challenger)"
+        retrainings.finish(self.pool, self.run_id, "failed", message)
 
 
 @flow(
@@ -74,11 +80,8 @@ def retrain_and_compare(
     """
     settings = Settings.load()
     this = Retraining(settings, UUID(str(flow_run.id)) if flow_run.id else uuid4(), cause, dry_run=dry_run)
-    try:
-        if not this.patiently(this.lock.acquire):
-            message = "another retraining is at work; its decision counts"
-            this.log.info("retraining %s: %s", this.run_id, message)
-            return Completed(name="Skipped", message=message)
+
+    def steps() -> State[Any]:
         try:
             begin(this)
             rules = gate.read(settings.gate_file) if settings.gate_file else gate.DEFAULT
@@ -86,16 +89,10 @@ def retrain_and_compare(
             return retrain(this, plans, rules)
         except datasets.DatasetError as error:
             return nothing_to_do(this, f"nothing was trained: {error}")
-        except KNOWN_ERRORS as error:
-            record_failure(this, error)
-            return Failed(message=str(error))
-        except BaseException as error:
-            record_failure(this, error)
-            raise
         finally:  # patients' pixels, also those that a killed run has left
             training.discard(training.job_folder(settings.cache, challengers.WORKBENCH))
-    finally:
-        this.close()
+
+    return this.alone(steps, "another retraining is at work; its decision counts")
 
 
 def retrain(this: Retraining, plans: Sequence[Plan], rules: Gate) -> State[Any]:
@@ -143,7 +140,7 @@ def settle(this: Retraining, compared: Compared) -> tuple[Outcome, Approval | No
         return "kept", None
     if this.dry_run:
         return "would promote", None
-    undone = this.patiently(lambda: promotion.undone(this.pool, str(decision.winner)))
+    undone = this.patiently(lambda: decisions.undone(this.pool, str(decision.winner)))
     this.note([f"a person is asked: {undone}"] if undone else [])
     if decision.outcome == "promote" and this.settings.promotion == "automatic" and not undone:
         return "promoted", None
@@ -177,17 +174,3 @@ def nothing_to_do(this: Retraining, message: str) -> State[Any]:
     this.patiently(lambda: retrainings.finish(this.pool, this.run_id, "completed", message))
     this.log.info("retraining %s: %s", this.run_id, message)
     return Completed(name="Skipped", message=message)
-
-
-def record_failure(this: Retraining, error: BaseException) -> None:
-    """Write on the retraining's row why it stopped, as far as Postgres can be reached."""
-    if isinstance(error, KNOWN_ERRORS):
-        message = str(error)
-    elif isinstance(error, (KeyboardInterrupt, TerminationSignal)):
-        message = "it was told to stop by a signal; the next one goes on after the last epoch that it finished"
-    else:
-        message = f"{type(error).__name__}: see the flow run's log"
-    if this.failures:
-        message += f" ({counted(len(this.failures), 'recipe')} gave no challenger)"
-    with this.best_effort("its end could not be recorded"):
-        retrainings.finish(this.pool, this.run_id, "failed", message)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from prefect.exceptions import TerminationSignal
 from prefect.logging import get_run_logger
+from prefect.states import Completed, Failed
 from prefect.utilities.annotations import quote
 
 from infra import database
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from datetime import date
     from uuid import UUID
+
+    from prefect.client.schemas.objects import State
 
     from infra.settings import Settings
     from tasks.validation import ShardVerdicts
@@ -66,7 +71,7 @@ def as_is(value: Result) -> Result:
     return cast("Result", quote(value))
 
 
-class Work:
+class Work(ABC):
     """What the steps of one flow run share: its settings, its clients, its lock, its log.
 
     Lives in the flow's process only. A plain class: Prefect looks into dataclasses among a task's parameters, and would
@@ -75,6 +80,8 @@ class Work:
 
     what: str
     """How its log calls it."""
+    after_a_stop: str
+    """What happens to what it leaves when a signal stops it."""
 
     def __init__(self, settings: Settings, run_id: UUID, lock: str) -> None:
         self.settings = settings
@@ -112,16 +119,46 @@ class Work:
             why = str(error) if isinstance(error, KNOWN_ERRORS) else type(error).__name__
             self.log.warning("%s %s: %s (%s)", self.what, self.run_id, otherwise, why)
 
-    def close(self) -> None:
-        """Give the lock and the connections back."""
-        self.lock.release()
-        self.pool.dispose()
+    def alone(self, steps: Callable[[], State[Any]], elsewhere: str) -> State[Any]:
+        """Do all of the flow's work under its lock, and write on its row why it stopped if it fails.
+
+        Args:
+            steps: the work; its state is the flow's.
+            elsewhere: what to say where another run holds the lock.
+        """
+        try:
+            if not self.patiently(self.lock.acquire):
+                self.log.info("%s %s: %s", self.what, self.run_id, elsewhere)
+                return Completed(name="Skipped", message=elsewhere)
+            try:
+                return steps()
+            except KNOWN_ERRORS as error:
+                self._record_failure(str(error))
+                return Failed(message=str(error))
+            except (KeyboardInterrupt, TerminationSignal):
+                self._record_failure(f"it was told to stop by a signal; {self.after_a_stop}")
+                raise
+            except BaseException as error:
+                self._record_failure(f"{type(error).__name__}: see the flow run's log")
+                raise
+        finally:
+            self.lock.release()
+            self.pool.dispose()
+
+    def _record_failure(self, message: str) -> None:
+        with self.best_effort("its end could not be recorded"):  # as far as Postgres can be reached
+            self.fail(message)
+
+    @abstractmethod
+    def fail(self, message: str) -> None:
+        """Write on its row that it failed."""
 
 
 class Run(Work):
     """One run of the scoring flow, and what it found out so far."""
 
     what = "run"
+    after_a_stop = "the next run takes up what is left"
 
     def __init__(self, settings: Settings, night: date, run_id: UUID) -> None:
         super().__init__(settings, run_id, f"cxr.scoring:{settings.bucket}")
@@ -132,3 +169,7 @@ class Run(Work):
         self.claimed = 0
         self.shards = 0
         self.kept_for_docs: list[ShardVerdicts] = []
+
+    def fail(self, message: str) -> None:
+        """Write on the run's row that it failed, and how far it came."""
+        runs.finish(self.pool, self.run_id, "failed", message, runs.count(self.pool, [self.run_id]), self.skipped)

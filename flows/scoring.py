@@ -15,12 +15,11 @@ from zoneinfo import ZoneInfo
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
-from prefect.exceptions import TerminationSignal
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows import artifacts, monitoring
-from flows.run import KNOWN_ERRORS, SHOWN_SETTINGS, Run, as_is
+from flows.run import SHOWN_SETTINGS, Run, as_is
 from flows.shadow import beside
 from infra.settings import Settings
 from infra.version import code_version
@@ -71,21 +70,10 @@ def nightly_scoring(
     settings = Settings.load()
     night = night or _today(settings)
     this = Run(settings, night, UUID(str(flow_run.id)) if flow_run.id else uuid4())
-    try:
-        if not this.patiently(this.lock.acquire):
-            message = "another run is scoring this bucket; what is new is scored there or by the next run"
-            this.log.info("run %s: %s", this.run_id, message)
-            return Completed(name="Skipped", message=message)
-        try:
-            return score_night(this, prefixes or settings.prefixes, discover=discover)
-        except KNOWN_ERRORS as error:
-            record_failure(this, error)
-            return Failed(message=str(error))
-        except BaseException as error:
-            record_failure(this, error)
-            raise
-    finally:
-        this.close()
+    return this.alone(
+        lambda: score_night(this, prefixes or settings.prefixes, discover=discover),
+        "another run is scoring this bucket; what is new is scored there or by the next run",
+    )
 
 
 def score_night(this: Run, prefixes: Sequence[str], *, discover: bool) -> State[Any]:
@@ -278,16 +266,3 @@ def write_reports(this: Run, found: RunFigures) -> tuple[str | None, str | None]
                 this.store, this.settings, found, this.run_id, sheets.result(), docs_key
             )
     return docs_key, report_key
-
-
-def record_failure(this: Run, error: BaseException) -> None:
-    """Write on the run's row why it stopped, as far as Postgres can be reached."""
-    if isinstance(error, KNOWN_ERRORS):
-        message = str(error)
-    elif isinstance(error, (KeyboardInterrupt, TerminationSignal)):
-        message = "it was told to stop by a signal; the next run takes up what is left"
-    else:
-        message = f"{type(error).__name__}: see the flow run's log"
-    with this.best_effort("its end could not be recorded"):
-        counts = runs.count(this.pool, [this.run_id])
-        runs.finish(this.pool, this.run_id, "failed", message, counts, this.skipped)

@@ -11,6 +11,8 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from tasks import templating
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
@@ -45,13 +47,11 @@ def build_data_docs(results: Sequence[ShardVerdicts], folder: Path, shards_in_ru
     Returns:
         Path of index.html, whose links are relative.
     """
-    from jinja2 import Environment, PackageLoader
-
     shown: list[ShardVerdicts] = []
     for shard in results:
         shown = keep_for_docs(shown, shard)
     shown = [shard for shard in shown if shard.verdicts]
-    templates = Environment(loader=PackageLoader("tasks"), autoescape=True)
+    templates = templating.environment()
     style = templates.get_template("data_docs_style.html").render()
     folder.mkdir(parents=True, exist_ok=True)
     for name, page in _pages(shown, style):

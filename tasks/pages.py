@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from models.metrics import HEADLINES, PER_CLASS
+from tasks import templating
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
-    from zoneinfo import ZoneInfo
+
+    from jinja2 import Environment
 
 ORDER: Final = ("balanced_accuracy", "accuracy", "macro_f1", "macro_auc", "macro_pr_auc", "brier", "ece", "log_loss")
 """In which people look for the figures of a whole model."""
@@ -72,22 +71,13 @@ def made_warning(*, model: bool, data: bool) -> str | None:
 
 @cache
 def environment() -> Environment:
-    """Return the templates' environment, strict about what is missing."""
-    made = Environment(
-        loader=PackageLoader("tasks", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
+    """Return the environment of the templates about models."""
+    made = templating.environment()
     made.filters |= {
-        "data_url": lambda jpeg: "data:image/jpeg;base64," + base64.b64encode(jpeg).decode(),
         "drawing": lambda svg: Markup(svg.decode()),  # noqa: S704 - made by models.plots, which escapes
-        "number": lambda value: f"{value:,}",
         "value": value_text,
         "cell": _cell,
         "share": lambda share: f"{share:.0%}".replace("%", " %"),
-        "moment": _moment,
         "words": words,
         "p_value": p_value,
     }
@@ -111,7 +101,3 @@ def _cell(figure: Mapping[str, Any] | None, *, signed: bool = False) -> Markup:
         return Markup("{}").format(value)
     low, high = (value_text(figure[edge], signed=signed) for edge in ("low", "high"))
     return Markup("{}<small>{} to {}</small>").format(value, low, high)
-
-
-def _moment(when: datetime, zone: ZoneInfo) -> str:
-    return f"{when.astimezone(zone):%Y-%m-%d %H:%M:%S}"

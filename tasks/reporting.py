@@ -6,7 +6,6 @@ shows radiographs, so it is patient data and belongs where the bucket's other pa
 
 from __future__ import annotations
 
-import base64
 import mimetypes
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,16 +14,17 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
+from tasks import templating
 from tasks.figures import NORMAL
 from tasks.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import date, datetime
+    from datetime import date
     from pathlib import Path
     from uuid import UUID
+
+    from jinja2 import Environment
 
     from infra.settings import Settings
     from infra.storage import Store
@@ -203,22 +203,17 @@ def render(
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("tasks", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
+    environment = templating.environment()
     environment.filters |= {
-        "data_url": lambda jpeg: "data:image/jpeg;base64," + base64.b64encode(jpeg).decode(),
-        "number": lambda value: f"{value:,}",
         "percent": _percent,
         "duration": duration,
-        "moment": _moment,
-        "web": lambda address: bool(address) and address.startswith(("http://", "https://")),
+        "web": _is_web,
     }
     return environment
+
+
+def _is_web(address: str | None) -> bool:
+    return address is not None and address.startswith(("http://", "https://"))
 
 
 def _percent(share: float) -> str:
@@ -228,10 +223,6 @@ def _percent(share: float) -> str:
     if 0.999 < share < 1:  # noqa: PLR2004 - what rounds to 100 %
         return "> 99.9 %"
     return f"{share:.1%}".replace("%", " %") if 0 < share < 1 else f"{share:.0%}".replace("%", " %")
-
-
-def _moment(when: datetime, zone: ZoneInfo) -> str:
-    return f"{when.astimezone(zone):%Y-%m-%d %H:%M:%S}"
 
 
 def _colours(figures: RunFigures) -> dict[str, str]:

@@ -6,47 +6,22 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from uuid import UUID, uuid4
 
 import psycopg2
 import pytest
-from nights import MODEL, Nights
+from nights import MODEL
+from rulings import RULING, retraining
 
-from tasks import champions, promotion, retrainings
-from tasks.promotion import PromotionError, Recorded, Ruling, StaleError
+from tasks import champions, promotion
+from tasks.promotion import PromotionError, Recorded, StaleError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import sqlalchemy as sa
     from conftest import Database
+    from nights import Nights
 
-RULING = Ruling(
-    sentence="model-2 is promoted: its balanced accuracy is higher by 0.05 (0.02 to 0.08).", champion_version=MODEL,
-    challengers=("model-2", "model-3"), winner="model-2", gate={"minimum_gain": 0.01}, evidence={"figures": {}},
-    data_fingerprint="data", test_fingerprint="test", test_images=400, test_patients=210,
-    failures={"vgg": "out of memory"}, report_key="reports/r.html",
-)  # fmt: skip
 EVERYTHING = "cxr.decisions", "cxr.promotions", "cxr.retrainings"
-
-
-@pytest.fixture
-def models(nights: Nights) -> Nights:
-    """Three model versions of different files, the first of which is champion."""
-    for number, name in enumerate(("model-2", "model-3", "model-4"), 2):
-        nights.register(name)
-        about = (
-            "update cxr.model_versions set artifact_sha256 = repeat(%s, 64), training_key = %s where model_version = %s"
-        )
-        nights.db.rows(about, str(number), f"key-{number}", name)
-    promotion.promote(nights.pool, MODEL, "the first one")
-    return nights
-
-
-def retraining(pool: sa.Engine, bucket: str = "b", *, dry_run: bool = False) -> UUID:
-    one = uuid4()
-    retrainings.start(pool, one, None, bucket, "schedule", dry_run, "1.0")
-    return one
 
 
 def champion(db: Database) -> object:
@@ -259,45 +234,6 @@ def test_promotions_and_rollbacks_at_once_leave_one_line_of_champions(db: Databa
         lambda: promotion.record(models.pool, one, ruling, outcome="promoted"),
     )
     require_linear(db)
-
-
-def test_the_same_trainings_are_not_judged_twice_on_the_same_images(models: Nights) -> None:
-    def asked(keys: list[str], data: str = "data", by: str | None = MODEL, gate: Any = None) -> str | None:
-        return promotion.already_decided(models.pool, data, by, keys, gate)
-
-    both = ["key-3", "key-2"]
-    kept = replace(RULING, winner=None, sentence="model-1 stays: the gain may be chance.")
-    promotion.record(models.pool, retraining(models.pool, dry_run=True), RULING, outcome="would promote")
-    promotion.record(models.pool, retraining(models.pool, dry_run=True), kept, outcome="kept")
-    assert asked(both) is None, "a dry run decides nothing"
-    promotion.record(models.pool, retraining(models.pool), RULING, outcome="declined")
-    assert asked(both) is None, "nobody answered in time, so somebody is asked again"
-    promotion.record(models.pool, retraining(models.pool), kept, outcome="kept")
-    assert str(asked(both)).startswith("nothing new to decide: ")
-    assert str(asked(both)).endswith(": model-1 stays: the gain may be chance.")
-    assert asked(both, gate={"minimum_gain": 0.01})
-    others = (["key-2"], "data"), ([*both, "key-4"], "data"), (both, "more data"), (both, "data", "model-4")
-    assert [asked(*other) for other in others] == [None] * 4
-    assert asked(both, gate={"minimum_gain": 0.5}) is None
-
-
-def test_what_a_person_undid_is_not_promoted_again_by_itself(models: Nights) -> None:
-    promotion.record(models.pool, retraining(models.pool), RULING, outcome="promoted")
-    promotion.rollback(models.pool, "it misses effusions")
-    found = promotion.already_decided(models.pool, "data", MODEL, ["key-2", "key-3"])
-    assert "undone since; `cxr champion promote VERSION" in str(found)
-    assert str(promotion.undone(models.pool, "model-2")).startswith("model-2 was rolled back on 20")
-    assert str(promotion.undone(models.pool, "model-2")).endswith(": it misses effusions")
-    assert promotion.undone(models.pool, MODEL) is None
-    promotion.promote(models.pool, "model-2", "it was the scanner")
-    assert promotion.undone(models.pool, "model-2") is None, "a person's later word counts"
-
-
-def test_what_a_person_declined_is_not_promoted_by_itself_and_what_nobody_answered_may_be(models: Nights) -> None:
-    promotion.record(models.pool, retraining(models.pool), RULING, outcome="declined")
-    assert promotion.undone(models.pool, "model-2") is None
-    promotion.record(models.pool, retraining(models.pool), RULING, outcome="declined", approved_by="Dr. A")
-    assert str(promotion.undone(models.pool, "model-2")).startswith("model-2 was declined on 20")
 
 
 def test_the_gates_doubts_about_a_version_are_told(db: Database, models: Nights) -> None:
