@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 POLL_S = 5
 SPARE_S = 600
+NAMELESS = "somebody who gave no name"
 
 
 class Approval(RunInput):
@@ -38,7 +39,8 @@ def ask(question: str, hours: float, say: Callable[[str], None]) -> Approval:
         say: logs a line.
 
     Returns:
-        The answer; not approved, with the reason, where nobody answered or no name was given.
+        The answer; not approved, with the reason, where nobody answered or an approval has no name. Only silence and
+        an approval without a name are without a name.
     """
     say(f"waiting up to {hours:g} hours for a person's word: open this run in the Prefect UI and resume it")
     silence = Approval(reason=f"nobody answered within {hours:g} hours")
@@ -57,9 +59,11 @@ def ask(question: str, hours: float, say: Callable[[str], None]) -> Approval:
         return silence
     finally:
         answered.set()
-    if answer.approve and not answer.name.strip():
+    if answer == silence or answer.name.strip():
+        return answer
+    if answer.approve:
         return Approval(reason="it was approved without a name")
-    return answer
+    return Approval(name=NAMELESS, reason=answer.reason)  # a refusal counts, whoever it was
 
 
 def _speak_for_nobody(flow_run_id: UUID, answer: Approval, seconds: float, answered: threading.Event) -> None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from tasks.registry import ModelVersion
 
 UNREADABLE = "not readable"
+HANGS_AFTER = 3
+"""Times CXR_TRAINING_MINUTES after which a training that has not ended is ended."""
 WORKBENCH = "comparison"
 """Folder for the arrays of a comparison, beside the trainings' own; removed with them."""
 
@@ -71,9 +73,12 @@ def gather(this: Retraining) -> Dataset:
 
 
 def load(this: Retraining) -> Dataset:
-    """Read the labelled images that may be used."""
+    """Read the labelled images that may be used: what is not in the bucket any more is not learned from."""
     data = this.patiently(lambda: datasets.load(this.pool, this.settings.bucket))
-    return datasets.without_rare_classes(data)
+    wanted = {(item.bucket_key, item.etag) for item in data.items}
+    there = {(one.key, one.etag) for page in this.store.list("") for one in page if (one.key, one.etag) in wanted}
+    gone = [place for place, item in enumerate(data.items) if (item.bucket_key, item.etag) not in there]
+    return datasets.without_rare_classes(datasets.without(data, gone, datasets.GONE) if gone else data)
 
 
 @task(name="decode images", cache_policy=NO_CACHE, persist_result=False)
@@ -188,7 +193,9 @@ def train(this: Retraining, name: str, work: tuple[Dataset, Plan]) -> Trained | 
         with this.best_effort("progress could not be shown"):
             progress.show(epoch / epochs, words)
 
-    outcome = training.train_apart(folder, tell)
+    # The budget ends it between two epochs; this, where it hangs within one.
+    limit_s = 60 * settings.training_minutes * HANGS_AFTER if settings.training_minutes else None
+    outcome = training.train_apart(folder, tell, limit_s)
     this.note([f"{name}: {words}" for words in outcome.notes])
     if outcome.state != "trained":
         this.failures[name] = f"{outcome.state}: {outcome.message}"

@@ -24,14 +24,14 @@ Reason = Annotated[str, typer.Option(help="Kept for ever, for those who come aft
 def history() -> None:
     """Show every change of champion, newest first: when, who and why.
 
-    The same is in the view analysis.champions, for SQL.
+    The same is in the views analysis.champions and analysis.shadows, for SQL.
 
     Example: `cxr champion history`
     """
-    from tasks import champions, registry
+    from tasks import champions
 
     with connected() as (_, pool):
-        changes, shadow = champions.history(pool), registry.shadow(pool)
+        changes, trial = champions.history(pool), champions.trial(pool)
     for number, one in enumerate(changes):
         now = "  champion now" if number == 0 else ""
         made = "  trained on made data" if one.made_data else ""
@@ -41,8 +41,8 @@ def history() -> None:
         typer.echo(f"    {one.kind}{before}, by {by}: {one.reason}")
     if not changes:
         typer.echo("there has been no champion yet: cxr labels import, then cxr retrain")
-    if shadow:
-        typer.echo(f"\nShadow: {shadow.model_version} scores beside it, on trial")
+    if trial:
+        typer.echo(f"\n{trial}")
 
 
 @app.command()
@@ -79,7 +79,9 @@ def rollback(reason: Reason) -> None:
 
     with connected() as (_, pool):
         before, after = promotion.rollback(pool, reason)
-        shadow = registry.shadow(pool)
+        shadow, made = registry.shadow(pool), registry.require(pool, after).made_data
+    if made:
+        typer.echo(f"WARNING: {after} was trained on made data: its word on a radiograph means nothing", err=True)
     typer.echo(f"{after} is champion again, instead of {before}; the next night scores with it")
     if shadow:
         typer.echo(

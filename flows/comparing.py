@@ -25,6 +25,7 @@ from tasks import (
     promotion,
     registry,
     reporting,
+    retrainings,
     training,
     verdict,
 )  # fmt: skip
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from tasks.evidence import ComparisonEvidence, ModelEvidence
     from tasks.registry import ModelVersion
 
+ANSWER_LIMIT_S = 2 * 3600.0
+"""A process that hangs, in a driver for instance, must not hold the retraining's lock for ever."""
 EXPLAINED = 2
 """Images of each class that are explained where nobody knows yet what a challenger says of them."""
 
@@ -128,6 +131,9 @@ def compare(this: Retraining, work: tuple[Dataset, ModelVersion | None, Sequence
                 raise
             this.failures[name] = str(error)
             this.note([f"{name} does not answer: {error}"])
+    if not any(version in contenders for version in (one.version.model_version for one in trained)) and this.failures:
+        why = "; ".join(f"{name}: {words}" for name, words in this.failures.items())
+        raise retrainings.RetrainingError(f"no recipe gave a challenger, so nothing was decided: {why}")
     decision = decide(
         rules, test, contenders.get(asked.model_version) if asked else None,
         [contenders[one.version.model_version] for one in trained if one.version.model_version in contenders],
@@ -164,7 +170,7 @@ def answer(
         raise training.AnswersMissing(f"test images cannot be read any more: {'; '.join(kept.unreadable)}")
     job = training.job_folder(cache, f"answer-{version.artifact_sha256}")
     training.prepare_answers(job, folder, version.artifact_sha256, items, cache, explain=rows)
-    answers = training.answer_apart(job)
+    answers = training.answer_apart(job, ANSWER_LIMIT_S)
     training.discard(job)
     this.log.info(
         "retraining %s: %s answered %s, %.1f ms each (%s)",
@@ -177,7 +183,7 @@ def answer(
         metadata=metadata,
         probabilities=contender.probabilities,
         images=dict(zip(shown, pictures, strict=True)),
-        heatmaps=dict(zip(rows, answers.heatmaps, strict=True)),
+        heatmaps=dict(zip(rows, answers.heatmaps, strict=False)),  # none where the network cannot be explained
     )
     return contender, about
 
@@ -198,7 +204,9 @@ def gathered(this: Retraining, compared: Compared, outcome: str, approval: Appro
         champion=compared.models[asked.model_version] if asked and names else None,
         challengers=[compared.models[name] for name in names if not asked or name != asked.model_version],
         failures=this.failures,
-        data=evidence.DataFacts.of(compared.data, conflicts=disputes.images),
+        data=evidence.DataFacts.of(
+            compared.data, conflicts=disputes.images, sources=this.patiently(lambda: labels.sources(this.pool))
+        ),
         gate=compared.gate,
         approved_by=approval.name.strip() or None if approval else None,
         because=approval.reason.strip() or None if approval else None,
@@ -210,21 +218,35 @@ def report(this: Retraining, found: ComparisonEvidence) -> str | None:
     with this.best_effort("the model cards could not be written"):
         comparison_artifacts.write_cards(this.store, this.settings, found)
     with this.best_effort("the report could not be written"):
-        return comparison_artifacts.write_report(this.store, this.settings, found)
+        key = comparison_artifacts.write_report(this.store, this.settings, this.date, found)
+        this.patiently(lambda: retrainings.report(this.pool, this.run_id, key))
+        return key
     return None
 
 
-def question(this: Retraining, found: ComparisonEvidence, report_key: str | None) -> str:
-    """Say in Markdown what a person is asked, and where to look first."""
+def for_a_person(this: Retraining, compared: Compared) -> list[str]:
+    """Say why the gate's word is not enough to make the winner champion; nothing where it is."""
+    name = str(compared.decision.winner)
+    undone = this.patiently(lambda: decisions.undone(this.pool, name))
+    doubts = [undone] if undone else []
+    if compared.asked and set(ours := compared.models[name].metadata.classes) != set(compared.asked.classes):
+        doubts.append(f"it knows {', '.join(ours)}, and the champion {', '.join(compared.asked.classes)}")
+    return doubts
+
+
+def question(this: Retraining, found: ComparisonEvidence) -> str:
+    """Store the report as it stands, and say in Markdown what a person is asked, and where to look first."""
     lines = [f"**{verdict.headline(found)}**"]
     lines += [f"- {words}" for words in this.notes]
-    if report_key:
-        lines.append(f"[The comparison report]({reporting.link(this.settings, report_key)})")
+    if key := report(this, found):
+        link = reporting.link(this.settings, key)
+        page = f"[The comparison report]({link})" if link.startswith("http") else "The comparison report"
+        lines.append(f"{page}: `cxr report {this.run_id}`")
     lines.append("Without an answer in time the champion stays. Research use, not for diagnosis.")
     return "\n\n".join(lines)
 
 
-def ruling(this: Retraining, compared: Compared, sentence: str, report_key: str | None) -> promotion.Ruling:
+def ruling(this: Retraining, compared: Compared, sentence: str) -> promotion.Ruling:
     """Return what is written into the database about the decision."""
     decision, test = compared.decision, compared.test
     return promotion.Ruling(
@@ -239,7 +261,6 @@ def ruling(this: Retraining, compared: Compared, sentence: str, report_key: str 
         test_images=len(test),
         test_patients=len(set(test.patients)),
         failures=this.failures,
-        report_key=report_key,
     )
 
 

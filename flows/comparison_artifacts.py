@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
@@ -12,29 +11,24 @@ from tasks import comparison_report, comparison_summary, model_card, reporting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import date
 
     from infra.settings import Settings
     from infra.storage import Store
     from tasks.evidence import ComparisonEvidence
 
 
-def write_report(store: Store, settings: Settings, evidence: ComparisonEvidence) -> str:
-    """Render the comparison report and store it; returns its key."""
+def write_report(store: Store, settings: Settings, day: date, evidence: ComparisonEvidence) -> str:
+    """Render the comparison report and store it under a day; returns its key."""
     html = comparison_report.render(evidence, settings.timezone)
-    day = evidence.decided_at.astimezone(ZoneInfo(settings.timezone)).date()
     return comparison_report.publish(store, day, evidence.retraining_id, html)
 
 
-def write_cards(store: Store, settings: Settings, evidence: ComparisonEvidence) -> dict[str, str]:
-    """Render and store the cards of all models compared, with today's figures; returns their keys by version."""
-    return {
-        model.metadata.model_version: model_card.publish(
-            store,
-            model.metadata.model_version,
-            model_card.render(model_card.of_comparison(evidence, model), settings.timezone),
-        )
-        for model in evidence.models
-    }
+def write_cards(store: Store, settings: Settings, evidence: ComparisonEvidence) -> None:
+    """Render and store the cards of all models compared, with today's figures."""
+    for model in evidence.models:
+        card = model_card.of_comparison(evidence, model)
+        model_card.publish(store, model.metadata.model_version, model_card.render(card, settings.timezone))
 
 
 def show(

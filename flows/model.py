@@ -63,7 +63,10 @@ def card(
 
     with connected() as (settings, pool):
         name = registry.require(pool, version).model_version if version else registry.champion(pool).model_version
-    hand_over(Store(settings), model_card.key(name), save)
+    store, key = Store(settings), model_card.key(name)
+    if not any(one.key == key for page in store.list(key) for one in page):
+        raise registry.RegistryError(f"{name} has no card: a comparison writes it, and none with this model has ended")
+    hand_over(store, key, save)
 
 
 def crossvalidate(

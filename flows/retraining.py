@@ -5,8 +5,10 @@ Reads like a table of contents; how a step is done is in tasks/, what decides is
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 from prefect import flow
 from prefect.runtime import flow_run
@@ -19,7 +21,7 @@ from infra.settings import Settings
 from infra.version import code_version
 from models import gate
 from models.recipes import recipe_named
-from tasks import arrays, datasets, decisions, promotion, retrainings, training, verdict
+from tasks import arrays, datasets, promotion, retrainings, training, verdict
 from tasks.wording import counted
 
 if TYPE_CHECKING:
@@ -45,14 +47,19 @@ class Retraining(Work):
     def __init__(self, settings: Settings, run_id: UUID, cause: str, *, dry_run: bool) -> None:
         super().__init__(settings, run_id, LOCK)
         self.cause, self.dry_run = cause, dry_run
+        self.date = datetime.now(ZoneInfo(settings.timezone)).date()
+        """The day under which its report lies, also where a person answers on a later one."""
         self.failures: dict[str, str] = {}
         """Recipes that gave no challenger, and why."""
 
     def fail(self, message: str) -> None:
         """Write on the retraining's row that it failed, and what failed before."""
-        if self.failures:
-            message += f" ({counted(len(self.failures), 'recipe')} gave no challenger)"
-        retrainings.finish(self.pool, self.run_id, "failed", message)
+        retrainings.finish(self.pool, self.run_id, "failed", message + self.failed_recipes)
+
+    @property
+    def failed_recipes(self) -> str:
+        """How many recipes gave no challenger, in brackets; nothing where all did."""
+        return f" ({counted(len(self.failures), 'recipe')} gave no challenger)" if self.failures else ""
 
 
 @flow(
@@ -64,7 +71,7 @@ class Retraining(Work):
 )
 def retrain_and_compare(
     recipes: list[str] | None = None,
-    cause: str = "schedule",
+    cause: Literal["schedule", "by hand", "new labels", "drift"] = "schedule",
     dry_run: bool = False,  # noqa: FBT001, FBT002 - a flow's parameter, shown by name in the UI
     seed: int = 0,
     epochs: int | None = None,
@@ -73,7 +80,7 @@ def retrain_and_compare(
 
     Args:
         recipes: what to train; CXR_RECIPES if not given.
-        cause: why it runs: schedule, by hand, new labels or drift.
+        cause: why it runs.
         dry_run: decide and report, but promote nothing.
         seed: of weights, order and augmentation.
         epochs: instead of the recipes'.
@@ -85,7 +92,8 @@ def retrain_and_compare(
         try:
             begin(this)
             rules = gate.read(settings.gate_file) if settings.gate_file else gate.DEFAULT
-            plans = [challengers.Plan(recipe_named(name), seed, epochs) for name in recipes or settings.recipes]
+            names = dict.fromkeys(recipes or settings.recipes)  # each once
+            plans = [challengers.Plan(recipe_named(name), seed, epochs) for name in names]
             return retrain(this, plans, rules)
         except datasets.DatasetError as error:
             return nothing_to_do(this, f"nothing was trained: {error}")
@@ -107,10 +115,12 @@ def retrain(this: Retraining, plans: Sequence[Plan], rules: Gate) -> State[Any]:
     if decided := comparing.decided_before(this, data, champion, keys, rules):
         return nothing_to_do(this, decided)
     tried = [challengers.train(this, plan.recipe.name, as_is((data, plan))) for plan in plans]
+    given = {key: one for key, one in zip(keys, tried, strict=True) if one}
+    # Again, without the recipes that failed: else one that always fails would have the others judged anew each week.
+    if given and (decided := comparing.decided_before(this, data, champion, list(given), rules)):
+        return nothing_to_do(this, decided + this.failed_recipes)
     # A recipe that gave the champion gives it again; the others are held against it.
-    trained = [
-        one for one in tried if one and (champion is None or one.version.model_version != champion.model_version)
-    ]
+    trained = [one for one in given.values() if champion is None or one.version.model_version != champion.model_version]
     compared = comparing.compare(this, as_is((data, champion, trained, rules)))
     outcome, approval = settle(this, compared)
     this.patiently(this.lock.renew)
@@ -140,30 +150,29 @@ def settle(this: Retraining, compared: Compared) -> tuple[Outcome, Approval | No
         return "kept", None
     if this.dry_run:
         return "would promote", None
-    undone = this.patiently(lambda: decisions.undone(this.pool, str(decision.winner)))
-    this.note([f"a person is asked: {undone}"] if undone else [])
-    if decision.outcome == "promote" and this.settings.promotion == "automatic" and not undone:
+    doubts = comparing.for_a_person(this, compared)
+    this.note([f"a person is asked: {words}" for words in doubts])
+    if decision.outcome == "promote" and this.settings.promotion == "automatic" and not doubts:
         return "promoted", None
     waiting = comparing.gathered(this, compared, "waiting", None)
-    question = comparing.question(this, waiting, comparing.report(this, waiting))
-    said = ask(question, this.settings.approval_hours, this.log.info)
+    said = ask(comparing.question(this, waiting), this.settings.approval_hours, this.log.info)
     return ("promoted" if said.approve else "declined"), said
 
 
 def conclude(this: Retraining, compared: Compared, outcome: Outcome, approval: Approval | None) -> str:
-    """Write the report, then decision, promotion and the retraining's end in one transaction, then tell ops.
+    """Write decision, promotion and the retraining's end in one transaction, then what people read of it.
 
     Returns:
         What was decided, in one sentence.
     """
     found = comparing.gathered(this, compared, outcome, approval)
-    report_key = comparing.report(this, found)
     sentence = verdict.headline(found)
-    ruling = comparing.ruling(this, compared, sentence, report_key)
+    ruling = comparing.ruling(this, compared, sentence)
     this.patiently(
         lambda: promotion.record(this.pool, this.run_id, ruling, outcome=outcome, approved_by=found.approved_by)
     )
     this.log.info("retraining %s: %s", this.run_id, sentence)
+    report_key = comparing.report(this, found)  # not before: what could not be recorded must not be told
     with this.best_effort("the artifacts could not be shown"):
         comparing.show(this, found, report_key)
     return sentence

@@ -8,6 +8,7 @@ environment names the services or that file does, never a mix, so that local cre
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import re
@@ -99,6 +100,10 @@ class Settings(BaseSettings):
     # Inference
     runtime: Literal["auto", "openvino", "openvino-f32", "openvino-bf16", "keras"] = "auto"
     batch_size: int = Field(default=32, gt=0)
+
+    # Report
+    explain_highest: int = Field(default=12, ge=0, le=24)
+    """Images of the highest scores that get a heat map in a night's report, once it is published; 0: none."""
 
     # Database
     database_patience_s: float = Field(default=120.0, ge=0)
@@ -252,15 +257,19 @@ class Settings(BaseSettings):
 
     @property
     def cache(self) -> Path:
-        """Folder for model artifacts and converted models, safe to delete.
+        """Folder for model artifacts, converted models, decoded images and trainings; safe to delete.
 
         Below the state folder where one is named or there; else the user's own, because a worker runs each night in
-        a new temporary folder and would fetch and convert the model each time.
+        a new temporary folder and would fetch and convert the model each time. There each database and bucket has
+        its own: a retraining removes what is not of its own data set.
         """
         if os.environ.get("CXR_HOME") or home().is_dir():
             return home() / "cache"
         users = Path(os.environ.get("XDG_CACHE_HOME", ""))
-        return (users if users.is_absolute() else Path.home() / ".cache") / "cxr-nightly"
+        url = urlsplit(self.database_url.get_secret_value() if self.database_url else "")
+        owner = f"{url.hostname} {url.port} {url.path} {self.s3_endpoint_url} {self.s3_bucket}"
+        named = hashlib.sha256(owner.encode()).hexdigest()[:8]
+        return (users if users.is_absolute() else Path.home() / ".cache") / "cxr-nightly" / named
 
 
 def named_services() -> list[str]:

@@ -7,46 +7,17 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from models.bootstrap import interval
-from models.evaluation import LEVEL, RESAMPLES, answers
+from models.evaluation import LEVEL
 from models.metrics import HEADLINES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from models.evaluation import Answers, TestSet
+    from models.evaluation import Answers
 
 PER_CLASS: Final = ("sensitivity", "specificity", "auc")
 LEAST_VARIANCE: Final = 1e-15
 """Of the difference of two areas; less is rounding."""
-
-
-def compare(
-    test: TestSet,
-    champion_probabilities: NDArray[np.floating[Any]],
-    challenger_probabilities: NDArray[np.floating[Any]],
-    *,
-    level: float = LEVEL,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """Compare a challenger with the champion; see `between`.
-
-    Args:
-        test: n images.
-        champion_probabilities: (n, classes).
-        challenger_probabilities: (n, classes).
-        level: of the intervals.
-        resamples: of the patients, the same ones for both.
-        seed: of the resamples.
-
-    Raises:
-        ValueError: they are not one probability for each image and class.
-    """
-    champion, challenger = (
-        answers(test, given, resamples=resamples, seed=seed)
-        for given in (champion_probabilities, challenger_probabilities)
-    )
-    return between(champion, challenger, level=level)
 
 
 def between(champion: Answers, challenger: Answers, *, level: float = LEVEL) -> dict[str, Any]:

@@ -159,7 +159,7 @@ def _check_kind(name: str, kind: Any, value: Any) -> None:
     if kind == "str":
         fault = None if isinstance(value, str) else "a text"
     elif kind == "int":
-        fault = None if _is_number(value) and value == int(value) else "a whole number from 0 on"
+        fault = None if _is_number(value) and isinstance(value, int) else "a whole number from 0 on"
     elif kind == "float":
         fault = None if _is_number(value) else "a number from 0 on"
     else:

@@ -17,11 +17,13 @@ VIEWS = (
     "night_summary",
     "quarantine",
     "runs",
+    "shadows",
     "shadow_comparison",
     "shadow_summary",
     "drift",
     "current_labels",
     "label_conflicts",
+    "waiting_labels",
     "glossary",
 )  # in the order of their dependence
 

@@ -120,7 +120,7 @@ def assemble(target: Path, contents: Sequence[str], spec: PreprocessingSpec, cac
         FileNotFoundError: an array is missing or damaged: `keep` must come first. Which one is not said.
     """
     folder = _folder(cache, spec)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    private(target.parent)
     beside = target.with_name(f"{WRITING}{target.name}")
     together = np.lib.format.open_memmap(beside, mode="w+", dtype=np.uint8, shape=(len(contents), *spec.shape))
     for place, content in enumerate(contents):
@@ -163,6 +163,13 @@ def prune(cache: Path, wanted: Collection[str]) -> int:
     return removed
 
 
+def private(*folders: Path) -> None:
+    """Make folders that open for their owner only, and so do those above them that are made now."""
+    for folder in folders:
+        for missing in reversed([one for one in (folder, *folder.parents) if not one.exists()]):
+            missing.mkdir(mode=OWNER_ONLY, exist_ok=True)
+
+
 def _folder(cache: Path, spec: PreprocessingSpec) -> Path:
     return cache / FOLDER / spec.hash
 
@@ -190,8 +197,7 @@ def _decode(item: Item, store: Store, spec: PreprocessingSpec, limits: Limits, p
 
 def _write(path: Path, pixels: NDArray[np.uint8]) -> None:
     """Write beside and rename; NumPy's zip holds a checksum, which a bare .npy does not."""
-    for folder in (path.parents[2], path.parents[1], path.parent):
-        folder.mkdir(mode=OWNER_ONLY, parents=True, exist_ok=True)
+    private(path.parents[2], path.parents[1], path.parent)
     handle, beside = tempfile.mkstemp(prefix=WRITING, suffix=SUFFIX, dir=path.parent)  # the owner's only, too
     try:
         with os.fdopen(handle, "wb") as file:

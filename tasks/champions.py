@@ -39,6 +39,21 @@ def history(pool: sa.Engine) -> list[Change]:
         return [Change(*row) for row in cursor.fetchall()]
 
 
+def trial(pool: sa.Engine) -> str | None:
+    """Say who scores beside the champion on trial, since when and why; None where nobody does."""
+    with database.transaction(pool) as cursor:
+        cursor.execute(
+            "select s.model_version, s.set_at, s.set_by, s.reason from cxr.shadows s "
+            "join cxr.shadow using (model_version) order by s.shadow_id desc limit 1"
+        )
+        row = cursor.fetchone()
+    return (
+        f"Shadow: {row[0]} scores beside it, on trial since {row[1]:%Y-%m-%d %H:%M}, by {row[2]}: {row[3]}"
+        if row
+        else None
+    )
+
+
 def doubts(pool: sa.Engine, model_version: str) -> list[str]:
     """Say what speaks against making a model version champion by hand: for the person who is about to.
 
@@ -59,6 +74,9 @@ def doubts(pool: sa.Engine, model_version: str) -> list[str]:
     found = []
     if champion and judged is None:
         found.append(f"the gate has never compared {model_version} with the present champion, {champion}")
+    elif judged and judged[4]:  # it was champion, and today's was the challenger
+        if judged[0] in ("promoted", "would promote") and judged[1] == champion:
+            found.append(f"the gate decided against it on {judged[2]:%Y-%m-%d}: {judged[3]}")
     elif judged and (judged[0] == "kept" or judged[1] != model_version):
         found.append(f"the gate decided against it on {judged[2]:%Y-%m-%d}: {judged[3]}")
     elif judged and judged[0] == "declined":

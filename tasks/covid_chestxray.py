@@ -77,7 +77,7 @@ def read(sheet: Path, source: str | None, images: Path | None, prefix: str | Non
             patient=f"{SOURCE}/{given['patient']}" if given["patient"] else "",
             source=said,
             key=f"{prefix}{name}" if name and images is None else None,
-            file=images / name if name and images is not None else None,
+            file=sheets.inside(images, name, f"{sheet}, line {line}") if name and images is not None else None,
             view=given.get("view") or None,
             sex=given.get("sex") or None,
             age=given.get("age") or None,

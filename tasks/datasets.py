@@ -24,6 +24,7 @@ OLDEST_BAND: Final = "80+"
 LATERAL: Final = "lateral view"
 MADE_BESIDE_REAL: Final = "made data beside real data"
 NOT_HERE: Final = "no readable image in this bucket"
+GONE: Final = "not in the bucket any more"
 QUARANTINED: Final = "quarantined by a night"
 NO_SPLIT: Final = "not assigned to a split yet"
 
@@ -41,6 +42,7 @@ class Item:
     etag: str = field(repr=False)
     label: str
     patient: str = field(repr=False)
+    """Number of the person as `tasks.splits.people` joins them; no identifier that a hospital gave."""
     split: str
     """train, validation or test."""
     made: bool
@@ -112,18 +114,18 @@ def load(pool: sa.Engine, bucket: str) -> Dataset:
         pairs: list[tuple[str, str]] = cursor.fetchall()
         cursor.execute(query("quarantined_contents"))
         quarantined = {content for (content,) in cursor.fetchall()}
-    unfit = splits.left_out(known, words, pairs)
+    unfit, people = splits.left_out(known, words, pairs), splits.people(words, pairs)
     reasons: Counter[str] = Counter()
     items = []
-    for content, label, patient, *rest in rows:
+    for content, label, *rest in rows:
         key, etag, made, size, kind, width, height, bit_depth, channels, view, sex, age, site = rest
         reason = QUARANTINED if content in quarantined else _unfit(content, view, key, known, unfit)
         if reason:
             reasons[reason] += 1
             continue
         items.append(
-            Item(content, key, etag, label, patient, known[content], made, size, kind, width, height, bit_depth,
-                 channels, view, sex, age, site)
+            Item(content, key, etag, label, str(people[content]), known[content], made, size, kind, width, height,
+                 bit_depth, channels, view, sex, age, site)
         )  # fmt: skip
     if any(not item.made for item in items):
         reasons[MADE_BESIDE_REAL] += sum(item.made for item in items)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import numpy as np
 
 from models.rules import DEFAULT, Gate
+from tasks import splits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     Pictures = Mapping[int, NDArray[np.uint8]] | NDArray[np.uint8]
 
-SPLITS: Final = ("train", "validation", "test")
 SHOWN: Final = 24
 """Misclassified images shown of a model at most."""
 EXPLAINED: Final = 2
@@ -65,7 +65,7 @@ class DataFacts:
     def of(cls, data: Dataset, *, conflicts: int | None = None, sources: Mapping[str, int] | None = None) -> Self:
         """Return what is to be said of a data set."""
         return cls(
-            splits={name: _split([item for item in data.items if item.split == name]) for name in SPLITS},
+            splits={name: _split([item for item in data.items if item.split == name]) for name in splits.SPLITS},
             left_out=data.left_out,
             near_duplicates=data.near_duplicates,
             conflicts=conflicts,

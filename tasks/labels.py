@@ -224,6 +224,13 @@ def images(pool: sa.Engine) -> int:
         return int(cursor.fetchall()[0][0])
 
 
+def sources(pool: sa.Engine) -> dict[str, int]:
+    """Count the images that each source has labelled, the busiest source first."""
+    with database.transaction(pool) as cursor:
+        cursor.execute(query("label_counts"))
+        return {name: images for what, name, images in cursor.fetchall() if what == "source"}
+
+
 def disputes(pool: sa.Engine) -> Disputes:
     """Count the images whose sources disagree."""
     with database.transaction(pool) as cursor:

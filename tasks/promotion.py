@@ -48,7 +48,6 @@ class Ruling:
     test_patients: int
     failures: Mapping[str, str] = field(default_factory=dict)
     """Recipes that gave no challenger, and why."""
-    report_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +92,7 @@ def record(
                 "retraining was at work: nothing was decided; run it again"
             )
         if outcome in ("promoted", "would promote"):
-            _require_fit(cursor, ruling)
+            _require_fit(cursor, ruling, unasked=outcome == "promoted" and not approved_by)
         return _write(cursor, retraining_id, ruling, outcome, approved_by)
 
 
@@ -182,8 +181,8 @@ def _require_at_work(cursor: RawCursor, retraining_id: UUID, outcome: Outcome) -
         raise PromotionError(f"retraining {retraining_id} is a dry run: it promotes nothing")
 
 
-def _require_fit(cursor: RawCursor, ruling: Ruling) -> None:
-    """Refuse a winner that no gate may make champion, whatever its figures."""
+def _require_fit(cursor: RawCursor, ruling: Ruling, *, unasked: bool) -> None:
+    """Refuse a winner that no gate may make champion, whatever its figures; `unasked`: no person has agreed."""
     if ruling.winner not in ruling.challengers:
         raise PromotionError(f"the winner, {ruling.winner}, is not among the challengers: nothing was decided")
     cursor.execute(
@@ -203,10 +202,11 @@ def _require_fit(cursor: RawCursor, ruling: Ruling) -> None:
             f"{ruling.winner} was trained on made data, the champion on radiographs: no gate promotes it, "
             f"whatever its figures; a person may: {BY_HAND}"
         )
-    if set(winner[2]) != set(champion[2]):
+    # A champion of phantoms counts as none, beside radiographs.
+    if unasked and set(winner[2]) != set(champion[2]) and champion[1] <= winner[1]:
         raise PromotionError(
-            f"{ruling.winner} knows {', '.join(winner[2])}, the champion {', '.join(champion[2])}: answers about "
-            f"different classes cannot be compared, so no gate promotes it; a person may: {BY_HAND}"
+            f"{ruling.winner} knows {', '.join(winner[2])}, the champion {', '.join(champion[2])}: analysts would find "
+            f"other classes than before, so no gate promotes it by itself; a person may: {BY_HAND}"
         )
 
 
@@ -230,7 +230,6 @@ def _write(
         "retraining_id": str(retraining_id),
         "state": "completed",
         "message": ruling.sentence,
-        "report_key": ruling.report_key,
     }
     cursor.execute(query("finish_retraining"), ended)
     return Recorded(decision_id, outcome, ruling.sentence, promotion_id)

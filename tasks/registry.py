@@ -178,7 +178,8 @@ def _one(pool: sa.Engine, which: str, name: str | None = None) -> ModelVersion |
 
 def _download(store: Store, wanted: ModelVersion, folder: Path) -> None:
     """Fetch an artifact beside its folder and rename it once it is verified."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    # An artifact's sample holds patients' pixels.
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="fetching-") as temporary:
         fetched = Path(temporary) / "artifact"
         fetched.mkdir()

@@ -23,7 +23,7 @@ class Started:
     """What a retraining found when it began."""
 
     dead: tuple[UUID, ...]
-    """Retrainings of this bucket that had stopped without a word; they are marked as crashed now."""
+    """Retrainings that had stopped without a word; they are marked as crashed now."""
     triggers: tuple[str, ...]
     """Why it was asked for, in words, oldest first; none where it is the schedule's or somebody's own idea."""
 
@@ -32,9 +32,9 @@ def start(
     pool: sa.Engine, retraining_id: UUID, flow_run_id: UUID | str | None, bucket: str, cause: str, dry_run: bool,  # noqa: FBT001 - a column of the row
     code_version: str,
 ) -> Started:  # fmt: skip
-    """Write the row, mark dead ones of this bucket as crashed, and take up the open triggers.
+    """Write the row, mark dead ones as crashed, and take up the open triggers.
 
-    Safe to repeat, also for one that failed: it goes on. The caller holds the bucket's lock for retraining.
+    Safe to repeat, also for one that failed: it goes on. The caller holds the lock of all retrainings.
 
     Args:
         pool: connections to the database.
@@ -87,7 +87,13 @@ def describe(
         )
 
 
-def finish(pool: sa.Engine, retraining_id: UUID, state: str, message: str, report_key: str | None = None) -> None:
+def report(pool: sa.Engine, retraining_id: UUID, key: str) -> None:
+    """Write where a retraining's report lies, at work or at its end."""
+    with database.transaction(pool) as cursor:
+        cursor.execute("update cxr.retrainings set report_key = %s where retraining_id = %s", (key, str(retraining_id)))
+
+
+def finish(pool: sa.Engine, retraining_id: UUID, state: str, message: str) -> None:
     """Write how a retraining ended that came to no decision of its own; `promotion.record` writes it with one.
 
     Args:
@@ -95,12 +101,11 @@ def finish(pool: sa.Engine, retraining_id: UUID, state: str, message: str, repor
         retraining_id: of this one.
         state: completed or failed.
         message: what happened, in a sentence.
-        report_key: of its report in the bucket.
 
     Raises:
         RetrainingError: it has ended otherwise, or a later one found it dead.
     """
-    ended = {"retraining_id": str(retraining_id), "state": state, "message": message, "report_key": report_key}
+    ended = {"retraining_id": str(retraining_id), "state": state, "message": message}
     with database.transaction(pool) as cursor:
         cursor.execute(query("finish_retraining"), ended)
         if cursor.rowcount != 1:

@@ -97,11 +97,14 @@ def read(path: Path, source: str | None = None) -> Sheet:
         return Sheet(tuple(_row(line, values, source, path) for line, values in table(path, ("label", "patient"))))
     sheet = path / SHEET
     if sheet.is_file():
-        rows = table(sheet, ("file", "label", "patient"))
         return Sheet(
             tuple(
-                replace(_row(line, given, source, sheet), file=_inside(path, given["file"], line), key=None)
-                for line, given in rows
+                replace(
+                    _row(line, given, source, sheet),
+                    file=inside(path, given["file"], f"{sheet}, line {line}"),
+                    key=None,
+                )
+                for line, given in table(sheet, ("file", "label", "patient"))
             )
         )
     if not source:
@@ -207,8 +210,12 @@ def _bare(name: str | None) -> str:
     return "_".join((name or "").replace("-", " ").replace("_", " ").casefold().split())
 
 
-def _inside(folder: Path, file: str, line: int) -> Path:
-    """Return where a sheet's file lies, which must be below its folder: the sheet may be somebody else's."""
+def inside(folder: Path, file: str, where: str) -> Path:
+    """Return where a sheet's file lies.
+
+    Raises:
+        LabelError: not below the folder: the sheet may be somebody else's. `where` says which line names it.
+    """
     if not (folder / file).resolve().is_relative_to(folder.resolve()):
-        raise LabelError(f"{folder / SHEET}, line {line}: the file lies outside the folder")
+        raise LabelError(f"{where}: the file lies outside the folder")
     return folder / file

@@ -1,7 +1,8 @@
 """Splits: which labelled images train, which validate and which test, for ever.
 
 A patient's hash decides once; after that the row in cxr.splits does, whatever becomes of labels, patient ids, shares.
-Whoever may be the same patient counts as one: patients are joined where any label ever gave one image to both.
+Whoever may be the same patient counts as one: patients are joined where any label ever gave one image to both, and
+where an image of the one shows the same picture as an image of the other.
 """
 
 from __future__ import annotations
@@ -76,7 +77,9 @@ def assign(pool: sa.Engine, validation_share: float, test_share: float) -> Assig
         rows: list[tuple[str, str, str]] = []
         if fresh:
             cursor.execute(query("label_words"))
-            groups = _groups(cursor.fetchall())
+            words = cursor.fetchall()
+            cursor.execute("select content_sha256, other_sha256 from cxr.near_duplicates")
+            groups = people(words, cursor.fetchall())
             strictest = _strictest(known, groups)
             # All patients of a group share the hash of one of them.
             first: dict[int, str] = {}
@@ -106,37 +109,47 @@ def left_out(
     Returns:
         For each such content of train or validation the reason.
     """
-    groups = _groups(words)
-    strictest = _strictest(splits, groups)
-    found = {
-        content: OF_A_PATIENT.format(strictest[groups[content]])
-        for content, split in splits.items()
-        if content in groups and STRICTNESS[strictest[groups[content]]] > STRICTNESS[split]
-    }
-    for pair in near:
+    pairs = list(near)
+    found = {}
+    for pair in pairs:
         for one, other in (pair, pair[::-1]):
             split, others = splits.get(one), splits.get(other)
             if split and others and STRICTNESS[others] > STRICTNESS[split]:
-                found.setdefault(one, NEAR_DUPLICATE.format(others))
+                found[one] = NEAR_DUPLICATE.format(others)
+    groups = people(words, pairs)
+    strictest = _strictest(splits, groups)
+    for content, split in splits.items():
+        if content in groups and STRICTNESS[strictest[groups[content]]] > STRICTNESS[split]:
+            found.setdefault(content, OF_A_PATIENT.format(strictest[groups[content]]))
     return found
 
 
-def _groups(words: Iterable[tuple[str, str]]) -> dict[str, int]:
-    """Number the people: contents are of one group where a chain of patients and contents joins them."""
+def people(words: Iterable[tuple[str, str]], near: Iterable[tuple[str, str]] = ()) -> dict[str, int]:
+    """Number the people: contents are of one group where a chain of patients, contents and same pictures joins them.
+
+    Args:
+        words: as for `left_out`.
+        near: as for `left_out`.
+
+    Returns:
+        The number of whoever each content shows.
+    """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     contents: dict[str, int] = {}
     patients: dict[str, int] = {}
     rows, columns = [], []
-    for content, patient in words:
+    links = [(content, f"patient {patient}") for content, patient in words]
+    links += [(content, f"picture {number}") for number, pair in enumerate(near) for content in pair]
+    for content, what in links:
         rows.append(contents.setdefault(content, len(contents)))
-        columns.append(patients.setdefault(patient, len(patients)))
+        columns.append(patients.setdefault(what, len(patients)))
     if not contents:
         return {}
     size = len(contents) + len(patients)
-    links = coo_array(([1] * len(rows), (rows, [len(contents) + one for one in columns])), shape=(size, size))
-    _, numbers = connected_components(links, directed=False)
+    joined = coo_array(([1] * len(rows), (rows, [len(contents) + one for one in columns])), shape=(size, size))
+    _, numbers = connected_components(joined, directed=False)
     return {content: int(numbers[place]) for content, place in contents.items()}
 
 

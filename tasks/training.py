@@ -201,8 +201,7 @@ def _begin(folder: Path, job: dict[str, Any], free: set[str]) -> None:
 
 
 def _make(folder: Path) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    folder.mkdir(mode=arrays.OWNER_ONLY, exist_ok=True)
+    arrays.private(folder)
 
 
 def _remove(path: Path) -> None:

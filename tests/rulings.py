@@ -17,7 +17,7 @@ RULING = Ruling(
     sentence="model-2 is promoted: its balanced accuracy is higher by 0.05 (0.02 to 0.08).", champion_version=MODEL,
     challengers=("model-2", "model-3"), winner="model-2", gate={"minimum_gain": 0.01}, evidence={"figures": {}},
     data_fingerprint="data", test_fingerprint="test", test_images=400, test_patients=210,
-    failures={"vgg": "out of memory"}, report_key="reports/r.html",
+    failures={"vgg": "out of memory"},
 )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 -- Each content that has a label, with an object of this bucket that still holds it: one that a night has scored, in its
 -- newest version, else one that came in with its label.
-select l.content_sha256, l.class, l.patient_id, o.object_key, o.etag, o.made, o.size_bytes, o.format, o.width, o.height,
+select l.content_sha256, l.class, o.object_key, o.etag, o.made, o.size_bytes, o.format, o.width, o.height,
        o.bit_depth, o.channels, l.view, l.sex, l.age, l.site
 from cxr.current_labels l
 left join (

@@ -1,12 +1,14 @@
 select state, what, count(*)
 from (
-    select state, case state
-        when 'pending' then 'scored by the next run'
-        when 'quarantined' then array_to_string(failed_expectations, ', ')
-        else reason
+    select i.state, case
+        when i.state = 'quarantined' then array_to_string(failed_expectations, ', ')
+        when i.state = 'failed' then i.reason
+        when r.state = 'running' then 'claimed by run ' || run_id
+        else 'scored by the next run'
     end as what
-    from cxr.images
-    where state in ('pending', 'quarantined', 'failed')
+    from cxr.images i
+    left join cxr.runs r using (run_id)
+    where i.state in ('pending', 'quarantined', 'failed')
 ) i
 group by state, what
 order by state, count(*) desc, what

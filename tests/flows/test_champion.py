@@ -48,7 +48,7 @@ def test_history_tells_who_is_champion_since_when_and_why(models: Nights) -> Non
     assert newest.endswith("  model-2  champion now")
     assert why == "    manual after model-1, by test_writer: it reads the new detector"
     assert first.endswith(f"  {MODEL}")
-    assert trial == "Shadow: model-3 scores beside it, on trial"
+    assert trial.startswith("Shadow: model-3 scores beside it, on trial since 20")
 
 
 def test_before_the_first_champion_history_says_how_to_get_one(settings: Settings, nights: Nights) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -43,16 +42,8 @@ def test_a_retraining_killed_at_any_step_leaves_one_champion_and_the_next_one_fi
 
 
 def test_two_retrainings_at_once_end_with_one_decision(study: Site) -> None:
-    outputs: list[str] = []
-
-    def one() -> None:
-        outputs.append(study.finish(study.start("retrain", *TYPED)))
-
-    threads = [threading.Thread(target=one) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    both = [study.start("retrain", *TYPED) for _ in range(2)]
+    outputs = [study.finish(one) for one in both]
     assert len(decisions(study)) == 1
     assert sum("Skipped: " in output for output in outputs) == 1, outputs
 

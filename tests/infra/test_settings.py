@@ -185,6 +185,7 @@ def test_a_worker_in_a_temporary_folder_caches_models_in_the_users_own_folder(
     monkeypatch.delenv("CXR_HOME")
     for value, cache in (("", Path.home() / ".cache"), ("relative", Path.home() / ".cache"), (str(work), work)):
         monkeypatch.setenv("XDG_CACHE_HOME", value)
-        assert Settings.load().cache == cache / "cxr-nightly"
+        assert Settings.load().cache.parent == cache / "cxr-nightly"
+        assert Settings(s3_bucket="b").cache != Settings(s3_bucket="c").cache, "one would remove the other's trainings"
     (work / ".cxr").mkdir()
     assert Settings.load().cache == work / ".cxr" / "cache"

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from models.comparison import compare, delong, mcnemar
-from models.evaluation import TestSet
+from models.comparison import between, delong, mcnemar
+from models.evaluation import TestSet, answers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,6 +33,13 @@ def drawn(n: int, *strengths: float) -> tuple[TestSet, list[NDArray[np.float64]]
     patients = tuple(f"p{row // 2}" for row in range(n))
     test = TestSet(labels=labels, patients=patients, classes=CLASSES, contents=contents)
     return test, [soft(random, labels, strength) for strength in strengths]
+
+
+def compare(
+    test: TestSet, one: NDArray[Any], other: NDArray[Any], *, resamples: int, level: float = 0.95
+) -> dict[str, Any]:
+    champion, challenger = (answers(test, given, resamples=resamples, seed=0) for given in (one, other))
+    return between(champion, challenger, level=level)
 
 
 def test_a_better_model_shows_in_every_figure() -> None:

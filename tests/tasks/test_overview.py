@@ -43,6 +43,15 @@ def test_locks_are_found_whatever_their_bits_are(nights: Nights) -> None:
         lock.release()
 
 
+def test_images_that_wait_are_told_from_those_that_a_run_has_claimed(nights: Nights) -> None:
+    nights.listed("a", "b")
+    assert overview.look(nights.pool, 1).waiting == ["2 pending: scored by the next run"]
+    run_id = nights.begin()
+    assert overview.look(nights.pool, 1).waiting == [f"2 pending: claimed by run {run_id}"]
+    nights.finish(run_id, "failed")
+    assert overview.look(nights.pool, 1).waiting == ["2 pending: scored by the next run"]
+
+
 def test_a_run_that_ended_is_shown_with_its_own_words(nights: Nights) -> None:
     nights.finish(nights.begin())
     assert shown(nights) == ["it is completed"]

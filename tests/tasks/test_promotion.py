@@ -61,9 +61,7 @@ def test_a_promotion_is_one_decision_one_change_and_the_end_of_the_retraining(db
     assert (newest.kind, newest.reason, newest.decision_id) == ("gate", RULING.sentence, recorded.decision_id)
     assert (newest.previous_version, newest.promoted_by, newest.approved_by) == (MODEL, "test_writer", "Dr Ito")
     assert (first.kind, first.previous_version, first.decision_id) == ("bootstrap", None, None)
-    assert db.rows("select state, message, report_key from cxr.retrainings") == [
-        ("completed", RULING.sentence, "reports/r.html")
-    ]
+    assert db.rows("select state, message from cxr.retrainings") == [("completed", RULING.sentence)]
     seen = "outcome, champion_version, challengers, winner, gate, failures, test_images, test_patients, approved_by"
     assert db.rows(f"select {seen} from analysis.decisions" ) == [
         ("promoted", MODEL, ["model-2", "model-3"], "model-2", {"minimum_gain": 0.01}, {"vgg": "out of memory"}, 400,
@@ -137,7 +135,7 @@ def test_a_retraining_that_was_found_dead_decides_nothing_any_more(db: Database,
     [
         ("artifact_sha256 = repeat('a', 64)", "champion's own model"),
         ("made_data = true", "trained on made data, the champion on radiographs"),
-        ("classes = '{NORMAL,PNEUMONIA}'", "different classes"),
+        ("classes = '{NORMAL,PNEUMONIA}'", "other classes than before"),
     ],
     ids=["the champion itself", "made data", "other classes"],
 )
@@ -147,10 +145,22 @@ def test_a_winner_that_no_gate_may_promote_is_refused_in_words(
     db.rows(f"update cxr.model_versions set {change} where model_version = 'model-2'")
     one = retraining(models.pool)
     before = everything(db)
-    for outcome in ("promoted", "would promote"):
-        with pytest.raises(PromotionError, match=words):
-            promotion.record(models.pool, one, RULING, outcome=outcome)  # type: ignore[arg-type]
+    with pytest.raises(PromotionError, match=words):
+        promotion.record(models.pool, one, RULING, outcome="promoted")
     assert everything(db) == before
+
+
+def test_other_classes_need_a_persons_word_unless_the_champion_knows_phantoms_only(
+    db: Database, models: Nights
+) -> None:
+    db.rows("update cxr.model_versions set classes = '{NORMAL,TUBERCULOSIS}' where model_version = 'model-2'")
+    promotion.record(models.pool, retraining(models.pool, dry_run=True), RULING, outcome="would promote")
+    promotion.record(models.pool, retraining(models.pool), RULING, outcome="promoted", approved_by="Dr Ito")
+    assert champion(db) == "model-2"
+    promotion.rollback(models.pool, "for the rest of this test")
+    db.rows("update cxr.model_versions set made_data = true where model_version = %s", MODEL)
+    promotion.record(models.pool, retraining(models.pool), RULING, outcome="promoted")
+    assert champion(db) == "model-2"
 
 
 def test_a_dry_run_and_a_winner_from_elsewhere_promote_nothing(db: Database, models: Nights) -> None:
@@ -163,7 +173,8 @@ def test_a_dry_run_and_a_winner_from_elsewhere_promote_nothing(db: Database, mod
 
 
 def test_two_retrainings_that_end_at_once_make_one_champion(db: Database, models: Nights) -> None:
-    ids = [retraining(models.pool, bucket) for bucket in ("b", "c")]
+    ids = [retraining(models.pool) for _ in range(2)]
+    db.rows("update cxr.retrainings set state = 'running', finished_at = null")  # as if the lock had been lost
     rulings = [RULING, replace(RULING, winner="model-3", sentence="model-3 is promoted.")]
     steps = [
         lambda one=one, ruling=ruling: promotion.record(models.pool, one, ruling, outcome="promoted")
@@ -249,7 +260,13 @@ def test_the_gates_doubts_about_a_version_are_told(db: Database, models: Nights)
     promotion.record(models.pool, retraining(models.pool), RULING, outcome="promoted")
     (doubt,) = champions.doubts(models.pool, MODEL)
     assert doubt.startswith("the gate decided against it on 20"), "it was beaten by today's champion"
+    assert champions.doubts(models.pool, MODEL) == [doubt], "the gate has promoted today's champion over it"
     promotion.rollback(models.pool, "for the rest of this test")
+    kept = replace(RULING, winner=None, sentence="model-1 stays: the gain may be chance.")
+    promotion.record(models.pool, retraining(models.pool), kept, outcome="kept")
+    promotion.promote(models.pool, "model-2", "a person's word")
+    assert champions.doubts(models.pool, MODEL) == [], "the gate preferred it to today's champion"
+    promotion.promote(models.pool, MODEL, "for the rest of this test")
     db.rows("update cxr.model_versions set made_data = true where model_version = 'model-4'")
     assert (
         champions.doubts(models.pool, "model-4")[1] == "model-4 was trained on made data, the champion on radiographs"

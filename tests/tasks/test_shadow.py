@@ -108,6 +108,10 @@ def test_it_is_chosen_and_ended_with_a_reason_and_is_never_the_champion_itself(d
     assert db.rows(told) == [
         (TRIAL, "two weeks", "test_writer"), (None, "it is over", "test_writer"), (TRIAL, "again", "test_writer")
     ]  # fmt: skip
+    seen = "model_version, reason, end_reason, ended_at > set_at"
+    assert db.rows(f"select {seen} from analysis.shadows order by shadow_id", user=ANALYST) == [
+        (TRIAL, "two weeks", "it is over", True), (TRIAL, "again", None, None)
+    ]  # fmt: skip
 
 
 def test_its_words_stand_beside_the_champions_and_in_no_other_view(db: Database, trial: Nights) -> None:

@@ -114,7 +114,14 @@ def test_near_duplicates_of_test_images_are_not_trained_on(db: Database, pool: s
         "b": "near-duplicate of a test image",
         "d": "near-duplicate of a test image",
         "c": "near-duplicate of a validation image",
+        "e": TEST,  # by way of c, b and a
     }
+    words = [("a", tester), ("b", trainee), ("c", trainee)]
+    assert splits.left_out(known, words, [("a", "b")])["c"] == TEST, "one picture under two numbers is one person"
+    say(db, ("f", trainee))
+    db.rows("insert into cxr.near_duplicates (content_sha256, other_sha256, similarity) values ('a', 'b', 1)")
+    splits.assign(pool, 0.15, 0.15)
+    assert assigned(db)["f"] == "test", "a later image of that person goes where the first ones are"
 
 
 def test_no_image_that_was_ever_in_test_is_ever_trained_on_as_data_grows(db: Database, pool: sa.Engine) -> None:
