@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from infra.settings import Settings
     from infra.storage import Store
     from tasks.figures import ContactSheets, RunFigures
-    from tasks.thumbnails import Thumbnail
+    from tasks.thumbnails import Heat, Thumbnail
     from tasks.validation import ShardVerdicts
 
     Pictures = dict[int, Thumbnail]
@@ -56,6 +56,11 @@ class Progress:
         """Count images as done."""
         self.done += images
         self.show(self.done / self.total, f"{self.done:,} of {self.total:,} images")
+
+    def attempt(self, share: float, words: str) -> None:
+        """As `show`, but go on where it cannot be shown."""
+        with suppress(Exception):
+            self.show(share, words)
 
     def show(self, share: float, words: str) -> None:
         """Set the bar to a share of the whole, 0 to 1, and say what that is."""
@@ -94,7 +99,7 @@ def contact_sheets(
 
 def write_report(
     store: Store, settings: Settings, found: RunFigures, run_id: UUID, sheets: tuple[ContactSheets, Pictures],
-    docs_key: str | None,
+    docs_key: str | None, heat: Heat | None = None,
 ) -> str:  # fmt: skip
     """Render the HTML report and store it; returns its key."""
     ui = (settings.prefect_api_url or "").removesuffix("/api")
@@ -102,7 +107,7 @@ def write_report(
         data_docs=reporting.link(settings, docs_key) if docs_key else None,
         flow_run=f"{ui}/runs/flow-run/{run_id}" if ui else None,
     )
-    html = reporting.render(found, *sheets, links, settings.timezone)
+    html = reporting.render(found, *sheets, links, settings.timezone, heat)
     return reporting.publish(store, found.night, run_id, html)
 
 

@@ -43,9 +43,13 @@ class Plan:
     epochs: int | None
     """Instead of the recipe's."""
 
+    def data(self, whole: Dataset) -> Dataset:
+        """What it learns from, and is tested on: the test set is always whole."""
+        return datasets.of_views(whole, self.recipe.views)
+
     def key(self, data: Dataset) -> str:
-        """Name the training: the same one is not done twice."""
-        return training.job_key(data.fingerprint, self.recipe, self.seed, self.epochs)
+        """Name the training on a whole data set: the same one is not done twice."""
+        return training.job_key(self.data(data).fingerprint, self.recipe, self.seed, self.epochs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,17 +177,20 @@ def train(this: Retraining, name: str, work: tuple[Dataset, Plan]) -> Trained | 
     Returns:
         The challenger; None where the training failed, which is kept for the report and does not stop the others.
     """
-    data, plan = work
-    key = plan.key(data)
+    whole, plan = work
+    key, data = plan.key(whole), plan.data(whole)
     if known := this.patiently(lambda: registry.by_training_key(this.pool, key)):
         this.log.info("retraining %s: %s was trained before, as %s", this.run_id, name, known)
         return Trained(registry.require(this.pool, known), None)
+    if others := len(whole.items) - len(data.items):
+        this.note([f"{name}: {counted(others, 'image')} not learned from: {datasets.OTHER_VIEW}"])
     settings, epochs = this.settings, plan.epochs or plan.recipe.epochs
     folder = training.job_folder(settings.cache, key)
     training.prepare_job(
-        folder, plan.recipe, data.items, data.classes, settings.cache, data_fingerprint=data.fingerprint,
+        folder, plan.recipe, data.items, data.classes, settings.cache, data_fingerprint=whole.fingerprint,
         code_version=code_version(), made_data=data.made, seed=plan.seed, epochs=plan.epochs,
         budget_s=60 * settings.training_minutes if settings.training_minutes else None,
+        pretrained_dir=settings.pretrained_dir,
     )  # fmt: skip
     progress = Progress(f"training-{name}", epochs)
 
@@ -201,14 +208,14 @@ def train(this: Retraining, name: str, work: tuple[Dataset, Plan]) -> Trained | 
         this.failures[name] = f"{outcome.state}: {outcome.message}"
         this.log.error("retraining %s: %s gave no challenger: %s", this.run_id, name, this.failures[name])
         return None
-    return enrol(this, data, plan, outcome.message)
+    return enrol(this, whole, plan, outcome.message)
 
 
-def enrol(this: Retraining, data: Dataset, plan: Plan, message: str) -> Trained:
+def enrol(this: Retraining, whole: Dataset, plan: Plan, message: str) -> Trained:
     """Register a trained model under its training's key."""
     from models import artifact
 
-    key = plan.key(data)
+    key, data = plan.key(whole), plan.data(whole)
     folder = training.job_folder(this.settings.cache, key)
     metadata = artifact.read_metadata(folder / worker.ARTIFACT)
     with np.load(folder / worker.ANSWERS, allow_pickle=False) as found:

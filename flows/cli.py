@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from flows import champion, demo, doctor, labels, model, night, stack
+from flows import champion, contests, data, demo, doctor, explain, labels, model, night, recipes, stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,14 +30,15 @@ LAST_WORDS_S = 10
 
 COMMANDS: dict[str, list[Callable[..., None]]] = {
     "Nights": [night.score, night.status, night.replay, night.release, night.report],
-    "Models": [model.retrain, model.card, model.crossvalidate],
+    "Models": [model.retrain, model.card, explain.explain],
+    "Recipes": [recipes.recipes, contests.tournament, contests.crossvalidate],
     "Services": [stack.up, stack.down, stack.migrate, doctor.doctor, stack.psql, stack.serve],
     "Trying it out": [demo.demo, demo.phantoms, demo.upload],
 }
 for panel, commands in COMMANDS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
-for group in (labels.labels, champion.app):
+for group in (data.data, labels.labels, champion.app):
     app.add_typer(group, rich_help_panel="Models")
 
 

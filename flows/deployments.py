@@ -11,6 +11,7 @@ from prefect.types.entrypoint import EntrypointType
 
 from flows.retraining import retrain_and_compare
 from flows.scoring import nightly_scoring
+from flows.tournament import tournament
 
 if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment
@@ -38,7 +39,15 @@ def deployments(settings: Settings) -> list[RunnerDeployment]:
         tags=["retraining"],
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
-    return [scoring, retraining]
+    contest: Any = tournament.to_deployment(
+        name="tournament",
+        description="Trains recipes on the same labelled images and ranks them, when somebody asks for it.",
+        # Two at once would remove each other's images.
+        concurrency_limit=_one_at_a_time(),
+        tags=["tournament"],
+        entrypoint_type=EntrypointType.MODULE_PATH,
+    )
+    return [scoring, retraining, contest]
 
 
 def _one_at_a_time() -> ConcurrencyLimitConfig:

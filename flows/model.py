@@ -1,13 +1,12 @@
-"""Commands about models: train challengers and compare them with the champion, cross-validate a recipe, read a card."""
+"""Commands about models: train challengers and compare them with the champion, read a card."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from flows.session import connected, import_training, require_services
+from flows.session import connected, require_services
 from infra.settings import Settings
 
 Save = Annotated[str | None, typer.Option(help="Write the HTML page to this file instead of printing a link.")]
@@ -67,38 +66,3 @@ def card(
     if not any(one.key == key for page in store.list(key) for one in page):
         raise registry.RegistryError(f"{name} has no card: a comparison writes it, and none with this model has ended")
     hand_over(store, key, save)
-
-
-def crossvalidate(
-    folder: Annotated[
-        Path, typer.Argument(exists=True, file_okay=False, help="One sub-folder for each class; a labels.csv if any.")
-    ],
-    recipe: Annotated[str | None, typer.Option(help="The default recipe if not given.")] = None,
-    folds: Annotated[int, typer.Option(min=2)] = 5,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the folds and of the trainings.")] = 0,
-    baselines: Annotated[bool, typer.Option(help="Answer the same folds with simple models too.")] = True,
-) -> None:
-    """Say how good a recipe is on a folder of labelled images: pooled out-of-fold figures, by patient.
-
-    Each image is answered by a model that never saw its patient. Nothing is registered; no service is needed. Beside
-    it stand a linear model on oriented gradients (HOG), one that sees only the file's size and format, and one that
-    sees only the image's border: a recipe that is no better than these has learned a shortcut.
-
-    Example: `cxr crossvalidate data/`, with `data/NORMAL/*.png`, `data/PNEUMONIA/*.png` ...; a data/labels.csv (file,
-    label, patient_id) keeps a patient's images together.
-    """
-    from models.radiograph import Limits
-    from models.recipes import DEFAULT, RECIPES
-
-    if recipe and recipe not in RECIPES:
-        raise typer.BadParameter(f"{recipe}: choose from {', '.join(RECIPES)}", param_hint="--recipe")
-    import_training()
-    from tasks import crossvalidation
-
-    settings = Settings.load()
-    outcome = crossvalidation.measure(
-        folder, RECIPES[recipe or DEFAULT], Limits(settings.max_bytes, settings.max_pixels), folds=folds,
-        epochs=epochs, seed=seed, baselines=baselines, say=typer.echo,
-    )  # fmt: skip
-    typer.echo(outcome)

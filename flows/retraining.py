@@ -93,7 +93,8 @@ def retrain_and_compare(
             begin(this)
             rules = gate.read(settings.gate_file) if settings.gate_file else gate.DEFAULT
             names = dict.fromkeys(recipes or settings.recipes)  # each once
-            plans = [challengers.Plan(recipe_named(name), seed, epochs) for name in names]
+            wanted = [recipe_named(name, settings.pretrained) for name in names]
+            plans = [challengers.Plan(recipe, seed, epochs) for recipe in wanted]
             return retrain(this, plans, rules)
         except datasets.DatasetError as error:
             return nothing_to_do(this, f"nothing was trained: {error}")

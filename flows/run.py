@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from prefect.client.schemas.objects import State
 
+    from flows.heatmaps import Report
     from infra.settings import Settings
     from tasks.validation import ShardVerdicts
 
@@ -169,6 +170,8 @@ class Run(Work):
         self.claimed = 0
         self.shards = 0
         self.kept_for_docs: list[ShardVerdicts] = []
+        self.report: Report | None = None
+        """What its report was made of, once it is stored."""
 
     def fail(self, message: str) -> None:
         """Write on the run's row that it failed, and how far it came."""

@@ -18,7 +18,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from flows import artifacts, monitoring
+from flows import artifacts, heatmaps, monitoring
 from flows.run import SHOWN_SETTINGS, Run, as_is
 from flows.shadow import beside
 from infra.settings import Settings
@@ -86,6 +86,7 @@ def score_night(this: Run, prefixes: Sequence[str], *, discover: bool) -> State[
     if shards:
         score_shards(this, champion, shards)
     state, headline = conclude(this)
+    heatmaps.explain_highest(this, as_is(champion))
     return Failed(name="Held", message=headline) if state == "held" else Completed(message=headline)
 
 
@@ -262,6 +263,7 @@ def write_reports(this: Run, found: RunFigures) -> tuple[str | None, str | None]
             if this.kept_for_docs:
                 docs_key = artifacts.write_data_docs(this.store, found, this.run_id, this.kept_for_docs, this.shards)
         with this.best_effort("the report could not be written"):
+            this.report = heatmaps.Report(found, *sheets.result(), docs_key)
             report_key = artifacts.write_report(
                 this.store, this.settings, found, this.run_id, sheets.result(), docs_key
             )

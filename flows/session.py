@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 PREFECT_DEFAULTS = {
     # Prefect's server answers 500 while its database is away; the client then tries again as it does at 503.
     "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",
+    # The server that Prefect starts by itself where none is named, as for a tournament on folders.
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
 }

@@ -122,6 +122,10 @@ class Settings(BaseSettings):
     """JSON with the gate's rules, instead of the default ones."""
     training_minutes: float | None = Field(default=None, gt=0)
     """For each challenger: no epoch is begun that would not end within it."""
+    pretrained: Literal["imagenet", "none"] = "imagenet"
+    """What backbones of known networks begin with, where their recipe asks for learned weights."""
+    pretrained_dir: Path | None = None
+    """Folder with the files of learned weights; without one they are fetched from the internet."""
     retrain_new_labels: int = Field(default=200, ge=0)
     """A night's end asks for a retraining when so many labels are new since the last one; 0: never."""
     retrain_on_drift: bool = True

@@ -11,6 +11,10 @@ import keras
 import numpy as np
 from keras import layers
 
+from models.backbones import BACKBONE_NETWORKS
+from models.head import head
+from models.report_networks import REPORT_NETWORKS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -61,7 +65,7 @@ def compact_cnn(shape: tuple[int, int, int], classes: int, seed: int = 0) -> ker
         x = layers.BatchNormalization(momentum=MOMENTUM, name=f"norm{number}")(x)
         x = layers.Activation("relu", name=f"relu{number}")(x)
     x = layers.GlobalAveragePooling2D(name="pool")(x)
-    return keras.Model(inputs, _head(x, classes, seed + len(BLOCKS)), name="compact_cnn")
+    return keras.Model(inputs, head(x, classes, seed + len(BLOCKS)), name="compact_cnn")
 
 
 def local_patterns(shape: tuple[int, int, int], classes: int, seed: int = 0) -> keras.Model:
@@ -108,7 +112,7 @@ def local_patterns(shape: tuple[int, int, int], classes: int, seed: int = 0) -> 
 
     x = layers.Concatenate(name="features")([placed, x])
     x = layers.Dropout(0.5, seed=next(seeds), name="drop_features")(x)
-    return keras.Model(inputs, _head(x, classes, next(seeds)), name="local_patterns")
+    return keras.Model(inputs, head(x, classes, next(seeds)), name="local_patterns")
 
 
 def _patterns(pixels: keras.KerasTensor, radius: int) -> keras.KerasTensor:
@@ -150,18 +154,9 @@ def _convolution(
     return layers.Activation("relu", name=f"{name}_relu")(x)
 
 
-def _head(x: keras.KerasTensor, classes: int, seed: int) -> keras.KerasTensor:
-    """Class probabilities of features (n, features), after a temperature that calibration sets.
-
-    float32 whatever the policy of the rest: half-precision probabilities do not sum to one.
-    """
-    initial = keras.initializers.GlorotUniform(seed=seed)
-    x = layers.Dense(classes, kernel_initializer=initial, name="logits")(x)
-    x = layers.Rescaling(1.0, name="temperature", dtype="float32")(x)
-    return layers.Activation("softmax", dtype="float32", name="probabilities")(x)
-
-
 ARCHITECTURES: Final[dict[str, Callable[[tuple[int, int, int], int, int], keras.Model]]] = {
     "compact_cnn": compact_cnn,
     "local_patterns": local_patterns,
+    **REPORT_NETWORKS,
+    **BACKBONE_NETWORKS,
 }

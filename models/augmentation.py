@@ -18,7 +18,7 @@ def with_augmentation(model: keras.Model, augmentation: Augmentation, seed: int)
 
 
 class RandomShift(keras.layers.Layer):  # type: ignore[misc] # Keras has no type stubs
-    """Turns, zooms and moves images in one resampling.
+    """Turns, shears, zooms and moves images in one resampling.
 
     Keras's own layers for the three resample once each, which smooths an image three times: the model would then be
     trained on smoother images than it scores. For the same reason a share of the images passes untouched.
@@ -51,9 +51,13 @@ class RandomShift(keras.layers.Layer):  # type: ignore[misc] # Keras has no type
             down, right = ops.round(down), ops.round(right)
         # Rows of the matrix that maps a pixel of the result to where it comes from, about the image's centre.
         a, b = zoom * ops.cos(turn), zoom * ops.sin(turn)
+        c, d = -b, a
+        if how.shear:  # only then is anything drawn: recipes without it see what they always saw
+            slope = keras.random.uniform(ops.shape(a), minval=-how.shear, maxval=how.shear, seed=self.seeds)
+            c, d = c + slope * a, d + slope * b
         x, y = (width - 1) / 2, (height - 1) / 2
         nothing = ops.zeros_like(a)
-        matrix = ops.stack([a, -b, x - a * x + b * y + right, b, a, y - b * x - a * y + down, nothing, nothing], axis=1)
+        matrix = ops.stack([a, c, x - a * x - c * y + right, b, d, y - b * x - d * y + down, nothing, nothing], axis=1)
         identity = ops.convert_to_tensor([[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0]])
         matrix = ops.where((moved < how.share)[:, None], matrix, identity)
         return ops.image.affine_transform(images, matrix, interpolation="bilinear", fill_mode="nearest")

@@ -81,6 +81,7 @@ def replicate(
         metrics={
             "accuracy": figures["accuracy"],
             "balanced_accuracy": figures["balanced_accuracy"],
+            "macro_precision": figures["macro_precision"],
             "macro_f1": figures["macro_f1"],
             "macro_auc": _mean(auc[:, comparable]),
             "macro_pr_auc": _mean(pr_auc[:, comparable]),
@@ -124,8 +125,8 @@ def rates(counts: NDArray[np.float64], present: NDArray[np.bool_]) -> dict[str, 
             lacks one of them has none.
 
     Returns:
-        accuracy, balanced_accuracy, macro_f1: (resamples,); precision, sensitivity, specificity, f1: (resamples,
-        classes).
+        accuracy, balanced_accuracy, macro_precision, macro_f1: (resamples,); precision, sensitivity, specificity, f1:
+        (resamples, classes).
     """
     total = counts.sum(axis=(1, 2))[:, None]
     right = np.diagonal(counts, axis1=1, axis2=2)
@@ -136,6 +137,7 @@ def rates(counts: NDArray[np.float64], present: NDArray[np.bool_]) -> dict[str, 
         return {
             "accuracy": right.sum(axis=1) / total[:, 0],
             "balanced_accuracy": _mean(sensitivity[:, present]),
+            "macro_precision": _mean(np.where(said > 0, right / said, 0)[:, present]),
             "macro_f1": _mean(f1[:, present]),
             "precision": right / said,
             "sensitivity": sensitivity,

@@ -52,6 +52,10 @@ class State:
     """Epochs since the best one."""
     stopped: bool = False
     """No further epoch is to be run."""
+    plateau_best: float | None = None
+    """The watched loss that the learning rate last had no reason to fall at."""
+    plateau_wait: int = 0
+    """Epochs since."""
 
 
 def save(folder: Path, key: str, trainer: keras.Model, state: State, best_weights: Weights) -> None:
@@ -81,6 +85,21 @@ def save(folder: Path, key: str, trainer: keras.Model, state: State, best_weight
     for other in folder.glob("epoch-*"):
         if other != target:
             shutil.rmtree(other, ignore_errors=True)
+
+
+def epochs_in(folder: Path, key: str) -> int:
+    """Number of epochs that the newest checkpoint holds, 0 where there is none or it is another training's.
+
+    Args:
+        folder: given to `save`.
+        key: given to `save`.
+    """
+    newest = _newest(folder)
+    try:
+        told = json.loads((newest / STATE).read_text()) if newest else {}
+        return len(told["state"]["history"]) if told.get("key") == key else 0
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0  # `load` says what is wrong with it
 
 
 def load(folder: Path, key: str, trainer: keras.Model) -> tuple[State, Weights] | None:

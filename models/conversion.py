@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from models import lean
 from models.artifact import open_model, sha256_of
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ def silence_telemetry() -> None:
 def main(model: str, graph: str, classes: str) -> None:
     """Convert in this process; the arguments are `_convert`'s."""
     silence_telemetry()
+    lean.import_keras()
     open_model(Path(model), int(classes)).export(graph, format="openvino", verbose=False)
 
 

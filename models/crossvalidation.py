@@ -6,9 +6,7 @@ are pooled. Early stopping and calibration see patients of their own, so that th
 
 from __future__ import annotations
 
-import time
 import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -18,25 +16,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from models.recipes import Recipe
-
 INNER_FOLDS: Final = 7
 """One in so many of the patients that are left beside the held-out fold validates."""
 HOG_CELL: Final = 16
 HOG_SIDE: Final = 128
-
-
-@dataclass(frozen=True, slots=True)
-class CrossValidated:
-    """What a recipe answered to images of patients that it had not seen."""
-
-    probabilities: NDArray[np.float32]
-    """(n, classes), each row from the fold that held its patient out; calibrated on validation patients."""
-    accuracies: tuple[float, ...]
-    """Of each fold."""
-    epochs: tuple[int, ...]
-    """Run in each fold."""
-    seconds: float
 
 
 def folds(
@@ -59,57 +42,6 @@ def folds(
         split = np.empty(len(labels), "<U10")
         split[rest[train]], split[rest[validation]], split[test] = "train", "validation", "test"
         yield split
-
-
-def crossvalidate(
-    recipe: Recipe,
-    images: NDArray[np.uint8],
-    labels: NDArray[np.int64],
-    patients: Sequence[str],
-    classes: tuple[str, ...],
-    *,
-    count: int = 5,
-    seed: int = 0,
-    epochs: int | None = None,
-    on_epoch: Callable[[int, int, dict[str, float]], None] | None = None,
-    on_fold: Callable[[int, float], None] | None = None,
-) -> CrossValidated:
-    """Train a recipe once for each fold and pool the answers.
-
-    Args:
-        recipe: what to train.
-        images: (n, height, width, channels), preprocessed with the recipe's specification.
-        labels: (n,), index into `classes`.
-        patients: n identifiers.
-        classes: the class names.
-        count: number of folds.
-        seed: of the folds and of each training.
-        epochs: instead of the recipe's.
-        on_epoch: called with fold (from 1), epoch (from 1) and its figures.
-        on_fold: called with fold (from 1) and its accuracy.
-
-    Raises:
-        TrainingError: the data do not suffice for so many folds.
-    """
-    from models.training import probabilities, train
-
-    began = time.monotonic()
-    answers = np.zeros((len(labels), len(classes)), np.float32)
-    accuracies, run = [], []
-    for number, split in enumerate(folds(labels, patients, count, seed), 1):
-
-        def tell(epoch: int, figures: dict[str, float], fold: int = number) -> None:
-            if on_epoch:
-                on_epoch(fold, epoch, figures)
-
-        trained = train(recipe, images, labels, split, classes, seed=seed, epochs=epochs, on_epoch=tell)
-        test = np.flatnonzero(split == "test")
-        answers[test] = probabilities(trained.model, images, test)
-        accuracies.append(float((answers[test].argmax(axis=1) == labels[test]).mean()))
-        run.append(len(trained.history))
-        if on_fold:
-            on_fold(number, accuracies[-1])
-    return CrossValidated(answers, tuple(accuracies), tuple(run), time.monotonic() - began)
 
 
 def pooled(

@@ -173,6 +173,9 @@ def with_policy(model: keras.Model, policy: str) -> keras.Model:
 
     copy = keras.models.clone_model(model, clone_function=under_policy, recursive=True)
     copy.set_weights(model.get_weights())
+    for layer in copy.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()  # else it goes on with the mean and variance that it was built with
     return copy
 
 

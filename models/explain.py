@@ -75,7 +75,7 @@ def _halves(model: keras.Model) -> tuple[keras.Model, keras.Model]:
         scores = linear(last.input)
         linear.set_weights(last.get_weights())
     maps = _last_maps(scores)
-    if not maps:
+    if not maps or any(one is given for one in maps for given in model.inputs):  # an image is no map of features
         raise ValueError(f"{model.name} has no feature maps behind its scores: there is nothing to explain")
     return keras.Model(model.input, maps), keras.Model(maps, scores)
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 HEADLINES: Final = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
+    "macro_precision": "macro precision",
     "macro_f1": "macro F1",
     "macro_auc": "macro ROC AUC",
     "macro_pr_auc": "macro PR AUC",
@@ -50,7 +51,8 @@ def evaluate(
         JSON-ready figures: `n`, those of `HEADLINES`, `per_class` (`n` and those of `PER_CLASS`) and `confusion` (a row
         for each true class). What the data cannot answer is None, never NaN: precision of a class that was never
         predicted, sensitivity and AUC of a class that does not occur. Balanced accuracy and the macro figures are
-        means over the classes that occur. The Brier score sums over the classes and lies between 0 and 2.
+        means over the classes that occur; in macro precision a class that was never predicted counts 0. The Brier score
+        sums over the classes and lies between 0 and 2.
     """
     every = list(range(len(classes)))
     if len(labels) == 0:
@@ -72,6 +74,7 @@ def evaluate(
         "n": len(labels),
         "accuracy": float(accuracy_score(labels, predicted)),
         "balanced_accuracy": _mean([row["sensitivity"] for row in occurring]),
+        "macro_precision": _mean([row["precision"] or 0.0 for row in occurring]),
         "macro_f1": _mean([row["f1"] for row in occurring]),
         "macro_auc": _mean([row["auc"] for row in occurring]),
         "macro_pr_auc": _mean([row["pr_auc"] for row in occurring]),

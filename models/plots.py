@@ -22,6 +22,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from models.heat import warmed
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -46,7 +48,6 @@ MARGINS: Final = {"left": 0.15, "right": 0.97, "bottom": 0.15, "top": 0.97}
 SIZE: Final = 9
 LONGER_SIDE: Final = 288
 JPEG_QUALITY: Final = 84
-HEAT_OPACITY: Final = 0.6
 _FONT: Final = re.compile(r"'DejaVu Sans'[^;\"]*")
 _GLOBAL_STYLE: Final = re.compile(r"<defs>\s*<style.*?</defs>\s*", re.DOTALL)
 
@@ -112,10 +113,10 @@ def forest(rows: Sequence[Difference], alt: str, axis: str, place: int = 1, name
     axes.set_yticks(places, [row.name for row in rows])
     axes.set_xlabel(axis, fontsize=SIZE, color=SOFT)
     axes.xaxis.set_major_locator(MaxNLocator(7, symmetric=True))
-    _plain(axes, grid="x")
+    plain(axes, grid="x")
     for label, row in zip(axes.get_yticklabels(), rows, strict=True):
         label.set(color=INK, fontweight="bold" if row.strong else "normal", parse_math=False)
-    return _svg(figure, alt, name)
+    return svg(figure, alt, name)
 
 
 def roc(curves: Sequence[Curve], alt: str, name: str = "roc") -> bytes:
@@ -142,7 +143,7 @@ def roc(curves: Sequence[Curve], alt: str, name: str = "roc") -> bytes:
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     axes.set_xlabel(f"1 {MINUS} specificity", fontsize=SIZE, color=SOFT)
     axes.set_ylabel("sensitivity", fontsize=SIZE, color=SOFT)
-    _plain(axes, grid="both")
+    plain(axes, grid="both")
     legend = axes.legend(
         loc="lower right", fontsize=SIZE, frameon=False, labelcolor=INK, title="area under the curve",
         title_fontproperties={"size": SIZE - 1}, handlelength=2.6,
@@ -150,7 +151,7 @@ def roc(curves: Sequence[Curve], alt: str, name: str = "roc") -> bytes:
     legend.get_title().set_color(SOFT)
     for text in legend.get_texts():
         text.set_parse_math(False)  # a name may hold a dollar sign
-    return _svg(figure, alt, name)
+    return svg(figure, alt, name)
 
 
 def reliability(bins: Sequence[Mapping[str, Any]], place: int, alt: str, name: str = "reliability") -> bytes:
@@ -180,9 +181,9 @@ def reliability(bins: Sequence[Mapping[str, Any]], place: int, alt: str, name: s
     below.set_ylabel("images", fontsize=SIZE, color=SOFT)
     below.yaxis.set_major_locator(MaxNLocator(2, integer=True))
     for part in (axes, below):
-        _plain(part, grid="both")
+        plain(part, grid="both")
     figure.align_ylabels([axes, below])
-    return _svg(figure, alt, name)
+    return svg(figure, alt, name)
 
 
 def learning_curve(
@@ -218,40 +219,37 @@ def learning_curve(
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     if axes.lines:
         axes.legend(fontsize=SIZE, frameon=False, labelcolor=INK, handlelength=2.6)
-    _plain(axes, grid="both")
-    return _svg(figure, alt, name)
+    plain(axes, grid="both")
+    return svg(figure, alt, name)
 
 
-def photograph(image: NDArray[np.uint8]) -> bytes:
+def photograph(image: NDArray[np.uint8], longer_side: int = LONGER_SIDE) -> bytes:
     """Return a small grey JPEG of a preprocessed image (height, width) or (height, width, channels)."""
-    return _jpeg(_shrunk(image))
+    return jpeg(shrunk(image, longer_side))
 
 
-def overlay(image: NDArray[np.uint8], heat: NDArray[np.floating[Any]]) -> bytes:
+def overlay(image: NDArray[np.uint8], heat: NDArray[np.floating[Any]], longer_side: int = LONGER_SIDE) -> bytes:
     """Return a small JPEG of a preprocessed image with a heat map over it, such as Grad-CAM's.
 
     Args:
         image: (height, width) or (height, width, channels).
-        heat: (h, w) of any size, 0 to 1; the warmer, the more opaque, in matplotlib's `inferno`, which is told apart
-            by its lightness alone.
+        heat: (h, w) of any size, 0 to 1; see `models.heat.warmed`.
+        longer_side: of the picture at most, in pixels.
     """
-    grey = _shrunk(image)
-    warmth = cv2.resize(np.nan_to_num(heat).astype(np.float32), grey.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    warmth = np.clip(warmth, 0, 1)
-    colours = mpl.colormaps["inferno"](0.25 + 0.75 * warmth)[..., 2::-1] * 255  # OpenCV wants blue first
-    opacity = HEAT_OPACITY * warmth[..., None]
-    return _jpeg((colours * opacity + grey[..., None] * (1 - opacity)).round().astype(np.uint8))
+    return jpeg(warmed(shrunk(image, longer_side), heat))
 
 
-def _shrunk(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def shrunk(image: NDArray[np.uint8], longer_side: int) -> NDArray[np.uint8]:
+    """Return a preprocessed image as grey (height, width), no side longer than this."""
     grey = np.asarray(image)
     grey = grey.mean(axis=2).round().astype(np.uint8) if grey.ndim > 2 else grey  # noqa: PLR2004 - with channels
-    scale = min(1.0, LONGER_SIDE / max(grey.shape))
+    scale = min(1.0, longer_side / max(grey.shape))
     size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
     return np.asarray(cv2.resize(np.ascontiguousarray(grey), size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _jpeg(pixels: NDArray[np.uint8]) -> bytes:
+def jpeg(pixels: NDArray[np.uint8]) -> bytes:
+    """Return a JPEG of pixels (height, width), or (height, width, 3) with blue first."""
     _, encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     return bytes(encoded)
 
@@ -264,7 +262,7 @@ def _number(value: object) -> float:
     return float(value) if isinstance(value, int | float) else math.nan
 
 
-def _plain(axes: Axes, grid: str) -> None:
+def plain(axes: Axes, grid: str) -> None:
     """Quiet axes: no frame, a light grid, small words."""
     for side in ("top", "right", "left") if grid == "x" else ("top", "right"):
         axes.spines[side].set_visible(False)
@@ -275,7 +273,7 @@ def _plain(axes: Axes, grid: str) -> None:
     axes.set_axisbelow(True)
 
 
-def _svg(figure: Figure, alt: str, name: str) -> bytes:
+def svg(figure: Figure, alt: str, name: str) -> bytes:
     """Write a figure as SVG that may stand inside a page: ids of its own, no prolog, the page's font and colours."""
     for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
         patch.set_visible(False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast, get_args
 
 import cv2
 import numpy as np
@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from models.histogram import Counts
     from models.radiograph import Pixels
 
+Crop = Literal["centre", "none", "chest"]
+Equalisation = Literal["none", "clahe", "local"]
+CHEST: Final = 0.8
+"""Share of height and width that the crop of that name leaves: shoulders, arms and most written marks lie outside."""
+RADIUS: Final = 70
+"""Of the disk of local equalisation, in pixels of the model's input, as in the Harrisburg report."""
+
 
 @dataclass(frozen=True, slots=True)
 class PreprocessingSpec:
@@ -30,13 +37,20 @@ class PreprocessingSpec:
     height: int = 224
     width: int = 224
     channels: int = 1
-    crop: Literal["centre", "none"] = "centre"
-    """centre: the largest centred rectangle of the target's aspect, so that no image is distorted; none: squeezed."""
+    crop: Crop = "centre"
+    """centre: the largest centred rectangle of the target's aspect, so that no image is distorted; none: squeezed;
+    chest: the middle of `centre`, see `CHEST`."""
     low_percentile: float = 0.5
     high_percentile: float = 99.5
     """Grey values at these percentiles of the resized image become 0 and 255: exposure and bit depth are no cue."""
-    equalisation: Literal["none", "clahe"] = "none"
-    """clahe: contrast-limited adaptive histogram equalisation, clip limit 2, 8x8 tiles."""
+    equalisation: Equalisation = "none"
+    """clahe: contrast-limited adaptive histogram equalisation, clip limit 2, 8x8 tiles; local: each pixel by the
+    histogram of a disk around it, see `RADIUS`, by scikit-image's rank filter."""
+
+    def __post_init__(self) -> None:
+        for name, known in (("crop", Crop), ("equalisation", Equalisation)):
+            if getattr(self, name) not in get_args(known):
+                raise ValueError(f"preprocessing: {name} is one of {get_args(known)}, not {getattr(self, name)!r}")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -74,11 +88,7 @@ def preprocess(pixels: Pixels, spec: PreprocessingSpec) -> NDArray[np.uint8]:
         uint8 array of shape `spec.shape`; grey repeated where the model wants three channels.
     """
     height, width = pixels.shape
-    rows, columns = (
-        _centre(height, width, spec.width / spec.height)
-        if spec.crop == "centre"
-        else (slice(0, height), slice(0, width))
-    )
+    rows, columns = seen(height, width, spec)
     resized = _resize(pixels[rows, columns], spec.height, spec.width)
     low, high = _percentiles(histogram(resized), spec.low_percentile, spec.high_percentile)
     scale = 255.0 / max(high - low, 1)
@@ -93,8 +103,29 @@ def preprocess(pixels: Pixels, spec: PreprocessingSpec) -> NDArray[np.uint8]:
         stretched = stretch(resized)
     if spec.equalisation == "clahe":
         stretched = cv2.createCLAHE(clipLimit=2.0, tileGridSize=(8, 8)).apply(stretched)  # type: ignore[assignment]
+    elif spec.equalisation == "local":
+        from skimage.filters import rank
+        from skimage.morphology import disk
+
+        stretched = rank.equalize(stretched, disk(RADIUS))  # type: ignore[no-untyped-call] # scikit-image has no types
     grey = stretched[:, :, None]
     return grey if spec.channels == 1 else np.repeat(grey, spec.channels, axis=2)
+
+
+def seen(height: int, width: int, spec: PreprocessingSpec) -> tuple[slice, slice]:
+    """Return the rows and columns of an image of this size that the model sees."""
+    if spec.crop == "none":
+        return slice(0, height), slice(0, width)
+    rows, columns = _centre(height, width, spec.width / spec.height)
+    return (_middle(rows), _middle(columns)) if spec.crop == "chest" else (rows, columns)
+
+
+def _middle(whole: slice) -> slice:
+    """The chest's share of a slice, from its middle."""
+    size = whole.stop - whole.start
+    kept = max(1, round(size * CHEST))
+    start = whole.start + (size - kept) // 2
+    return slice(start, start + kept)
 
 
 def _centre(height: int, width: int, aspect: float) -> tuple[slice, slice]:

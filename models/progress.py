@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from models.batches import Batches
     from models.checkpoint import State, Weights
+    from models.recipe import Plateau
 
 LOOK_EVERY: Final = 10
 """Batches between two looks at the loss: each look waits for a GPU to be done."""
@@ -51,6 +52,27 @@ class Stopping(keras.callbacks.EarlyStopping):  # type: ignore[misc] # Keras has
         super().on_epoch_end(epoch, logs)
         best: Any = self.best
         self.state.best, self.state.best_epoch, self.state.wait = float(best), int(self.best_epoch), int(self.wait)
+
+
+class Falling(keras.callbacks.ReduceLROnPlateau):  # type: ignore[misc] # as above
+    """Keras's fall of the learning rate on a plateau, which can go on where an interrupted training stood."""
+
+    def __init__(self, monitor: str, plateau: Plateau, state: State) -> None:
+        super().__init__(
+            monitor=monitor, mode="min", factor=plateau.factor, patience=plateau.patience, min_lr=plateau.lowest
+        )
+        self.state = state
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Take up the state; the rate itself is in the optimiser's."""
+        super().on_train_begin(logs)
+        if self.state.plateau_best is not None:
+            self.best, self.wait = self.state.plateau_best, self.state.plateau_wait
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Judge the epoch and leave word in the state."""
+        super().on_epoch_end(epoch, dict(logs or {}))  # it would add the rate to the figures
+        self.state.plateau_best, self.state.plateau_wait = float(self.best), int(self.wait)
 
 
 class Watch(keras.callbacks.Callback):  # type: ignore[misc] # as above

@@ -1,100 +1,21 @@
-"""Recipes: architecture, preprocessing, augmentation, optimiser, schedule and stopping under one name."""
+"""All recipes by name: the house's own, and those of the five student reports."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Final, Self
+from typing import Final
 
 from models.preprocessing import PreprocessingSpec
+from models.recipe import FORM, SPLITS, Augmentation, Plateau, Recipe, Stage
+from models.reports import REPORTS
 
-FORM: Final = 1
-"""Raised when the same recipe, data and seed would learn otherwise than before."""
-SPLITS: Final = ("train", "validation", "test")
-"""What each image is for; their positions are the codes in arrays."""
+__all__ = [
+    "DEFAULT", "FORM", "PARAMETERS", "RECIPES", "SPLITS", "Augmentation", "Plateau", "Recipe", "RecipeError", "Stage",
+    "recipe_named",
+]  # fmt: skip
 
 
 class RecipeError(ValueError):
     """There is no such recipe; the message lists the known ones."""
-
-
-def _strict(kind: type, values: dict[str, Any]) -> None:
-    """Raise ValueError where names are unknown or missing: a default would hide what was really trained."""
-    expected = {one.name for one in fields(kind)}
-    if set(values) != expected:
-        raise ValueError(f"{kind.__name__.lower()} differs from this code's in {sorted(set(values) ^ expected)}")
-
-
-@dataclass(frozen=True, slots=True)
-class Augmentation:
-    """How far a training image may differ from the file; never applied when scoring.
-
-    There is no horizontal flip: the side of the heart is anatomy. The shares are of the image's size, of a full turn,
-    and of the grey range.
-    """
-
-    share: float = 0.7
-    """Of the images that are moved, turned and zoomed at all."""
-    translation: float = 0.04
-    rotation: float = 0.015
-    zoom: float = 0.06
-    brightness: float = 0.08
-    whole_pixels: bool = False
-    """Move by whole pixels: without turns and zooms the image's finest texture then stays as it is."""
-
-    def __post_init__(self) -> None:
-        for one in fields(self):
-            if not 0 <= getattr(self, one.name) <= 1:
-                raise ValueError(f"augmentation: {one.name} must lie within 0 and 1, not {getattr(self, one.name)}")
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Read back `dataclasses.asdict`'s values; ValueError where names are unknown or missing."""
-        _strict(cls, values)
-        return cls(**values)
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """All that decides what is learned from given data; stored with the model version."""
-
-    name: str
-    architecture: str
-    """A name in `models.architectures.ARCHITECTURES`."""
-    preprocessing: PreprocessingSpec = field(default_factory=PreprocessingSpec)
-    augmentation: Augmentation = field(default_factory=Augmentation)
-    epochs: int = 6
-    batch_size: int = 16
-    learning_rate: float = 1e-3
-    """Peak of the schedule: it falls along a cosine to nearly nothing over the epochs (Loshchilov & Hutter, 2017)."""
-    weight_decay: float = 1e-4
-    """Of AdamW (Loshchilov & Hutter, 2019); biases and normalisation are left alone."""
-    class_weights: bool = True
-    """Each class weighs alike in the training loss, however many images it has."""
-    patience: int = 4
-    """Epochs without a better validation loss after which training stops."""
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "patience", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"recipe {self.name}: {name} must be above 0, not {getattr(self, name)}")
-        if self.weight_decay < 0:
-            raise ValueError(f"recipe {self.name}: weight_decay must not be below 0, not {self.weight_decay}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """The recipe as JSON-ready values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Read back what `to_dict` wrote; an unknown or missing name raises ValueError, never a silent default."""
-        _strict(cls, values)
-        return cls(
-            **values
-            | {
-                "preprocessing": PreprocessingSpec.from_dict(values["preprocessing"]),
-                "augmentation": Augmentation.from_dict(values["augmentation"]),
-            }
-        )
 
 
 RECIPES: Final = {
@@ -126,18 +47,56 @@ RECIPES: Final = {
             learning_rate=2e-3,
             patience=6,
         ),
+        *(one.recipe for one in REPORTS),
     )
 }
 DEFAULT: Final = "local-patterns"
 """The recipe where none is named."""
 
+PARAMETERS: Final = {
+    "compact-cnn": 1_130_147,
+    "local-patterns": 2_333_673,
+    "compact-cnn-small": 1_130_147,
+    "coronahack-xception": 20_867_627,
+    "coronahack-vgg16": 14_716_227,
+    "coronahack-vgg19": 20_025_923,
+    "coronahack-resnet101v2": 42_632_707,
+    "coronahack-inceptionv3": 21_808_931,
+    "coronahack-inceptionresnetv2": 54_341_347,
+    "coronahack-efficientnetv2s": 20_335_203,
+    "coronahack-efficientnetv2m": 53_154_231,
+    "coronahack-cnn": 456_899,
+    "carson-simple": 19_269_027,
+    "carson-final": 1_448_771,
+    "harrisburg-cnn": 18_130_019,
+    "harrisburg-vgg19": 20_090_435,
+    "covientist-cnn": 13_294_467,
+    "covientist-vgg16": 14_716_227,
+    "covientist-vgg19": 20_025_923,
+    "covientist-resnet18": 11_187_651,
+    "covientist-resnet34": 21_303_235,
+    "covientist-resnet50": 23_593_859,
+    "covientist-resnet101": 42_664_323,
+    "covientist-inception": 21_808_931,
+    "covientist-efficientnet": 4_053_414,
+    "karcevski-simple": 7_392_131,
+    "karcevski-complex": 830_595,
+    "karcevski-augmented": 830_595,
+    "karcevski-resnet50": 23_593_859,
+}
+"""Of each recipe's network with three classes: to list them without building them."""
 
-def recipe_named(name: str) -> Recipe:
+
+def recipe_named(name: str, weights: str = "imagenet") -> Recipe:
     """Return a recipe by its name.
+
+    Args:
+        name: of the recipe.
+        weights: CXR_PRETRAINED; with "none" the recipe is returned as it is trained without learned weights.
 
     Raises:
         RecipeError: there is none of that name.
     """
     if name not in RECIPES:
         raise RecipeError(f"no recipe is called {name!r} (see CXR_RECIPES); known: {', '.join(sorted(RECIPES))}")
-    return RECIPES[name]
+    return RECIPES[name].from_scratch() if weights == "none" else RECIPES[name]

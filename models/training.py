@@ -83,6 +83,7 @@ def train(
     budget_s: float | None = None,
     checkpoint: Path | None = None,
     on_epoch: Callable[[int, dict[str, float]], None] | None = None,
+    pretrained: Path | None = None,
 ) -> Trained:
     """Train a recipe; the weights of the epoch with the lowest validation loss are kept, and calibrated.
 
@@ -99,11 +100,13 @@ def train(
             behind it as if it had never been interrupted; one that cannot be used is noted in `settings`, and
             training begins anew.
         on_epoch: called after each epoch that is run with its number (from 1) and its figures.
+        pretrained: folder with the learned weights that a recipe may begin with; None: they are fetched.
 
     Raises:
         TrainingError: the arrays do not fit each other or the recipe, or a class has no training image.
         Diverged: the loss is no number any more.
         OutOfMemory: of the GPU or of the machine.
+        PretrainedError: the recipe begins with learned weights, and these cannot be had.
     """
     began = time.monotonic()
     rows = _rows(recipe, images, labels, splits, classes)
@@ -113,6 +116,7 @@ def train(
         fitted = fit(
             recipe, images, labels, rows, len(classes),
             seed=seed, epochs=epochs, budget_s=budget_s, folder=checkpoint, on_epoch=on_epoch,
+            pretrained=pretrained,
         )  # fmt: skip
         heat, how, answers = _calibrate(fitted.model, images, labels, validation)
     except Exception as error:
@@ -147,6 +151,8 @@ def _told(fitted: Fitted, seconds: float) -> dict[str, Any]:
         "backend": keras.backend.backend(),
         "precision": fitted.precision,
         "parameters": fitted.model.count_params(),
+        "trainable_parameters": fitted.trainable,
+        "pretrained": fitted.read or None,
         "notes": list(fitted.notes),
     }
 

@@ -3,11 +3,12 @@
 A process can be killed by lack of memory, hang in a driver, or keep a GPU's memory to itself; so each model is trained,
 and each contender answers, in one that ends. Everything goes through the folder, nothing through a network.
 
-A training's folder holds job.json (recipe, classes, seed, epochs, budget_s, data_fingerprint, code_version,
-made_data), images.npy and rows.npz (labels, splits as positions in `SPLITS`). There come history.json after each epoch,
-checkpoints, artifact/, answers.npz (rows, probabilities of the saved artifact for validation and test images) and
-outcome.json. An answer's folder holds job.json (artifact, sha256, explain) and images.npy; there come answers.npz
-(probabilities), timing.json, heatmaps.npz where there are rows to explain, and outcome.json.
+A training's folder holds job.json (recipe, classes, seed, epochs, budget_s, pretrained_dir, data_fingerprint,
+code_version, made_data), images.npy and rows.npz (labels, splits as positions in `SPLITS`). There come history.json
+after each epoch, checkpoints, artifact/, answers.npz (rows, probabilities of the saved artifact for validation and test
+images) and outcome.json. An answer's folder holds job.json (artifact, sha256, explain, if need be classes and
+batch_size) and images.npy; there come answers.npz (probabilities), timing.json, heatmaps.npz where there are rows to
+explain (each for its place in classes, or for the class that is predicted), and outcome.json.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from models import artifact
+from models import artifact, lean
 from models.recipes import SPLITS, Recipe
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def _train(folder: Path) -> dict[str, Any]:
         recipe, images, labels, splits, tuple(job["classes"]),
         seed=job["seed"], epochs=job.get("epochs"), budget_s=job.get("budget_s"),
         checkpoint=folder / CHECKPOINTS, on_epoch=tell,
+        pretrained=Path(job["pretrained_dir"]) if job.get("pretrained_dir") else None,
     )  # fmt: skip
     about = trained.metadata(
         data_fingerprint=job["data_fingerprint"], code_version=job["code_version"], made_data=job["made_data"]
@@ -122,33 +124,43 @@ def _answer(folder: Path) -> dict[str, Any]:
     images = np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False)
     if images.dtype != np.uint8 or images.shape[1:] != loaded.metadata.preprocessing.shape or not len(images):
         raise ValueError(f"images are {images.dtype} {images.shape}, not (n, *{loaded.metadata.preprocessing.shape})")
-    gpu = bool(devices.gpus())
+    gpu, size, notes = bool(devices.gpus()), job.get("batch_size", BATCH), []
     with keras.device("gpu:0" if gpu else "cpu:0"):
         model = loaded.open_model()
-        engine = engines.Keras(model, BATCH, gpu=gpu)
-        engine(np.asarray(images[:BATCH]))  # the first batch compiles
+        engine = engines.Keras(model, size, gpu=gpu)
+        engine(np.asarray(images[:size]))  # the first batch compiles
         parts, milliseconds = [], []
-        for start in range(0, len(images), BATCH):
-            batch = np.asarray(images[start : start + BATCH])
+        for start in range(0, len(images), size):
+            batch = np.asarray(images[start : start + size])
             began = time.perf_counter()
             parts.append(engine(batch))
-            milliseconds.append(1000 * (time.perf_counter() - began) / BATCH)  # the last batch is filled up
+            milliseconds.append(1000 * (time.perf_counter() - began) / size)  # the last batch is filled up
         _write_arrays(folder / ANSWERS, probabilities=np.concatenate(parts))
-        timing = {"milliseconds": float(np.median(milliseconds)), "runtime": engine.name, "batch_size": BATCH}
+        timing = {"milliseconds": float(np.median(milliseconds)), "runtime": engine.name, "batch_size": size}
         write_json(folder / TIMING, timing)
-        if explain := job.get("explain"):
-            from models.explain import grad_cam
+        if rows := job.get("explain"):
+            predicted = np.concatenate(parts)[rows].argmax(axis=1)
+            asked = job.get("classes") or [None] * len(rows)
+            classes = [own if one is None else one for own, one in zip(predicted, asked, strict=True)]
+            notes = _explain(folder, model, images, np.asarray(rows), np.asarray(classes))
+    return {"state": "answered", "message": f"{len(images)} images by {engine.name}", "notes": notes}
 
-            rows = np.asarray(explain, np.int64)
-            classes = np.concatenate(parts)[rows].argmax(axis=1)
-            heat = np.concatenate(
-                [
-                    grad_cam(model, np.asarray(images[rows[start : start + BATCH]]), classes[start : start + BATCH])
-                    for start in range(0, len(rows), BATCH)
-                ]
-            )
-            _write_arrays(folder / HEATMAPS, rows=rows, classes=classes, heatmaps=heat.astype(np.float16))
-    return {"state": "answered", "message": f"{len(images)} images by {engine.name}"}
+
+def _explain(
+    folder: Path, model: Any, images: NDArray[np.uint8], rows: NDArray[np.int64], classes: NDArray[np.int64]
+) -> list[str]:
+    """Write a heatmap for each of the rows; where the network has none, say so: its answers are good without."""
+    from models.explain import grad_cam
+
+    parts = []
+    for start in range(0, len(rows), BATCH):
+        some = slice(start, start + BATCH)
+        try:
+            parts.append(grad_cam(model, np.asarray(images[rows[some]]), classes[some]))
+        except (ValueError, NotImplementedError) as error:  # this network, or this Keras backend
+            return [_words(error).removeprefix("ValueError: ")]
+    _write_arrays(folder / HEATMAPS, rows=rows, classes=classes, heatmaps=np.concatenate(parts).astype(np.float16))
+    return []
 
 
 def _with_outcome(folder: Path, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -206,6 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.parent:
         _end_with(given.parent)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    lean.import_keras()
     outcome = (train if given.work == "train" else answer)(given.folder)
     return 0 if outcome["state"] in ("trained", "answered") else 1
 

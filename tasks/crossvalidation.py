@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from tasks import evaluation, folders
+import numpy as np
+
+from tasks import contest, labelled_images, shortcut_answers
+from tasks.entries import enter, images
 from tasks.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from models.radiograph import Limits
-    from models.recipes import Recipe
-    from tasks.folders import Folder
-
-HOG: Final = "a linear model on oriented gradients (HOG)"
+    from models.recipe import Recipe
+    from tasks.entries import Entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,95 +46,88 @@ class Outcome:
 
 
 def measure(
-    folder: Path, recipe: Recipe, limits: Limits, *, folds: int, epochs: int | None, seed: int, baselines: bool,
-    say: Callable[[str], None],
+    folder: Path, recipe: Recipe, limits: Limits, cache: Path, *, folds: int, epochs: int | None, seed: int,
+    baselines: bool, say: Callable[[str], None],
 ) -> Outcome:  # fmt: skip
-    """Cross-validate a recipe.
+    """Cross-validate a recipe; folds that an earlier run has trained are not trained again.
 
     Args:
         folder: one sub-folder for each class, a labels.csv (file, label, patient_id) if there is one.
         recipe: what to train.
         limits: what is refused before decoding.
+        cache: folder that is safe to delete.
         folds: how many.
-        epochs: instead of the recipe's.
+        epochs: at most, instead of the recipe's.
         seed: of folds and trainings.
         baselines: answer the folds with simple models too.
         say: told of each epoch and fold.
 
     Raises:
-        DatasetError: the folder holds fewer than two classes, or the sheet cannot be read.
-        TrainingError: too few patients for so many folds.
+        DatasetError: the folder holds fewer than two classes, the sheet cannot be read, or there are too few patients
+            for so many folds.
+        ContestError: a fold's training diverged, ran out of memory or failed.
     """
-    from models.crossvalidation import crossvalidate
+    from infra.version import code_version
     from models.evaluation import TestSet, figures
 
-    data = folders.from_folder(folder, recipe.preprocessing, limits=limits)
-    counts = ", ".join(f"{(data.labels == place).sum():,} {name}" for place, name in enumerate(data.classes))
-    people = counted(len(set(data.patients)), "patient")
-    say(f"{counted(len(data.labels), 'image')} of {people}: {counts}; {data.unreadable} unreadable")
+    entries = enter(labelled_images.of_folder(folder, (0.0, 0.0)), folder.resolve().name, limits)
+    labels, people = entries.labels, counted(len(set(entries.patients)), "patient")
+    counts = ", ".join(f"{(labels == place).sum():,} {name}" for place, name in enumerate(entries.classes))
+    say(f"{counted(len(labels), 'image')} of {people}: {counts}; {entries.unreadable} unreadable")
+    terms = contest.Terms(folds, seed, epochs, None, code_version())
+    splits, parts = entries.folds(folds, seed), []
+    with contest.alone(cache):
+        try:
+            for number, split in enumerate(splits):
+                part = contest.compete(cache, entries, recipe, number, split, terms, _teller(number + 1, folds, say))
+                right = part.probabilities.argmax(axis=1) == labels[part.rows]
+                say(f"fold {number + 1} of {folds}: accuracy {right.mean():.3f}")
+                parts.append((part, float(right.mean())))
+            beside = _beside(cache, entries, recipe, splits, say) if baselines else {}
+        finally:
+            contest.clear(cache)
+    answers = np.zeros((len(labels), len(entries.classes)), np.float32)
+    for part, _ in parts:
+        answers[part.rows] = part.probabilities
+    held_out = TestSet(
+        labels=labels, patients=tuple(entries.patients), classes=entries.classes, contents=entries.contents
+    )
+    by_fold = ", ".join(f"{accuracy:.3f}" for _, accuracy in parts)
+    run = ", ".join(str(part.epochs) for part, _ in parts)
+    how = f"{sum(part.seconds for part, _ in parts) / 60:.0f} min on Keras's {parts[0][0].backend} backend; seed {seed}"
+    return Outcome(
+        figures={what: figures(held_out, given) for what, given in ({f"**{recipe.name}**": answers} | beside).items()},
+        heading=(
+            f"{folds}-fold cross-validation by patient, answers pooled; 95 % intervals from resampled patients. "
+            f"{counted(len(labels), 'image')} of {people} ({counts})."
+        ),
+        notes=(
+            f"Accuracy by fold: {by_fold}; epochs: {run}; {how}.",
+            *(["MADE DATA: phantoms. Nothing here is about a patient."] if entries.made else []),
+        ),
+    )
 
-    def tell(fold: int, epoch: int, told: dict[str, float]) -> None:
+
+def _teller(fold: int, folds: int, say: Callable[[str], None]) -> Callable[[int, dict[str, float]], None]:
+    def tell(epoch: int, told: dict[str, float]) -> None:
         say(
             f"fold {fold} of {folds}, epoch {epoch}: "
             + ", ".join(f"{name} {value:.3f}" for name, value in told.items())
         )
 
-    found = crossvalidate(
-        recipe, data.images, data.labels, data.patients, data.classes, count=folds, seed=seed, epochs=epochs,
-        on_epoch=tell, on_fold=lambda fold, accuracy: say(f"fold {fold} of {folds}: accuracy {accuracy:.3f}"),
-    )  # fmt: skip
-    answers = {f"**{recipe.name}**": found.probabilities}
-    if baselines:
-        say("baselines on the same folds")
-        answers |= _baselines(data, folds, seed)
-    contents = tuple(str(one.sha256) for one in data.measurements)
-    held_out = TestSet(labels=data.labels, patients=tuple(data.patients), classes=data.classes, contents=contents)
-    import keras
-
-    by_fold, run = ", ".join(f"{value:.3f}" for value in found.accuracies), ", ".join(map(str, found.epochs))
-    how = f"{found.seconds / 60:.0f} min on Keras's {keras.backend.backend()} backend; seed {seed}"
-    return Outcome(
-        figures={what: figures(held_out, given) for what, given in answers.items()},
-        heading=(
-            f"{folds}-fold cross-validation by patient, answers pooled; 95 % intervals from resampled patients. "
-            f"{counted(len(data.labels), 'image')} of {people} ({counts})."
-        ),
-        notes=(
-            f"Accuracy by fold: {by_fold}; epochs: {run}; {how}.",
-            *(["MADE DATA: phantoms. Nothing here is about a patient."] if data.made else []),
-        ),
-    )
+    return tell
 
 
-def _baselines(data: Folder, folds: int, seed: int) -> dict[str, NDArray[np.float32]]:
-    import pandas as pd
-
-    from models import shortcuts
-    from models.crossvalidation import gradient_histograms, linear_baseline, pooled
-
-    classes, labels, histograms = len(data.classes), data.labels, gradient_histograms(data.images)
-    files = pd.DataFrame(
-        [
-            {
-                "size_bytes": one.n_bytes,
-                **{name: getattr(one, name) for name in shortcuts.FEATURES if name != "size_bytes"},
-            }
-            for one in data.measurements
-        ],
-        columns=list(shortcuts.FEATURES),
-    )
-
-    def by_file(train: NDArray[np.intp], test: NDArray[np.intp]) -> NDArray[np.float32]:
-        return shortcuts.file_baseline(files.iloc[train], labels[train], files.iloc[test], classes)
-
-    def by_border(train: NDArray[np.intp], test: NDArray[np.intp]) -> NDArray[np.float32]:
-        return shortcuts.border_baseline(data.images[train], labels[train], data.images[test], classes)
-
-    def by_gradients(train: NDArray[np.intp], test: NDArray[np.intp]) -> NDArray[np.float32]:
-        return linear_baseline(histograms, labels, train, test)
-
-    sees = {HOG: by_gradients, f"sees only {evaluation.BORDER}": by_border, f"sees only {evaluation.FILE}": by_file}
-    return {what: pooled(answer, labels, data.patients, count=folds, seed=seed) for what, answer in sees.items()}
+def _beside(
+    cache: Path,
+    entries: Entries,
+    recipe: Recipe,
+    splits: Sequence[NDArray[np.str_]],
+    say: Callable[[str], None],
+) -> dict[str, NDArray[np.float32]]:
+    say("baselines on the same folds")
+    arrays = np.load(images(cache, entries, recipe.preprocessing), mmap_mode="r", allow_pickle=False)
+    return {f"sees only {what}": given for what, given in shortcut_answers.baselines(entries, arrays, splits).items()}
 
 
 def _cell(figure: Mapping[str, float | None]) -> str:

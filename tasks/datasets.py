@@ -12,7 +12,7 @@ from sql.library import query
 from tasks import splits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     import sqlalchemy as sa
 
@@ -22,6 +22,7 @@ MIN_IMAGES: Final = 10
 AGE_BANDS: Final = ((40, "0-39"), (60, "40-59"), (80, "60-79"))
 OLDEST_BAND: Final = "80+"
 LATERAL: Final = "lateral view"
+OTHER_VIEW: Final = "of another view than the recipe learns from"
 MADE_BESIDE_REAL: Final = "made data beside real data"
 NOT_HERE: Final = "no readable image in this bucket"
 GONE: Final = "not in the bucket any more"
@@ -90,7 +91,7 @@ class Dataset:
         return any(item.made for item in self.items)
 
 
-def load(pool: sa.Engine, bucket: str) -> Dataset:
+def load(pool: sa.Engine, bucket: str, shares: tuple[float, float] | None = None) -> Dataset:
     """Read which labelled images there are in a bucket, each in the split that it was given.
 
     Left out are views from the side, images that cannot be fetched or failed an expectation, made data where real data
@@ -99,6 +100,8 @@ def load(pool: sa.Engine, bucket: str) -> Dataset:
     Args:
         pool: connections to the database.
         bucket: where the images lie; splits are those of all buckets.
+        shares: of patients that validate and that test: images without a split are taken too, in the one that they
+            would get; nothing is assigned. None: they are left out.
 
     Raises:
         DatasetError: there are labels of fewer than two classes.
@@ -114,6 +117,9 @@ def load(pool: sa.Engine, bucket: str) -> Dataset:
         pairs: list[tuple[str, str]] = cursor.fetchall()
         cursor.execute(query("quarantined_contents"))
         quarantined = {content for (content,) in cursor.fetchall()}
+        if shares:
+            cursor.execute("select content_sha256, patient_id from cxr.current_labels")
+            known |= splits.proposed(dict(cursor.fetchall()), known, words, pairs, *shares)
     unfit, people = splits.left_out(known, words, pairs), splits.people(words, pairs)
     reasons: Counter[str] = Counter()
     items = []
@@ -165,6 +171,26 @@ def without_rare_classes(dataset: Dataset, least: int = MIN_IMAGES) -> Dataset:
     sizes = Counter(item.label for item in dataset.items)
     rare = [place for place, item in enumerate(dataset.items) if sizes[item.label] < least]
     return without(dataset, rare, f"of a class with fewer than {least} images") if rare else dataset
+
+
+def of_views(dataset: Dataset, views: Collection[str]) -> Dataset:
+    """Return the data set without the training and validation images that are known to be another view.
+
+    The test set stays as it is, since nights score every view, and so do images of unknown view.
+
+    Args:
+        dataset: the data set.
+        views: such as PA; empty: all are wanted.
+
+    Raises:
+        DatasetError: fewer than two classes are left.
+    """
+    other = [
+        place
+        for place, item in enumerate(dataset.items)
+        if views and item.view is not None and item.view not in views and item.split != "test"
+    ]
+    return without(dataset, other, OTHER_VIEW) if other else dataset
 
 
 def subgroups(items: Iterable[Item]) -> dict[str, tuple[str | None, ...]]:

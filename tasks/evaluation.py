@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from models.evaluation import TestSet
     from models.gate import Contender
+    from models.radiograph import Measurement
     from tasks.datasets import Dataset, Item
     from tasks.registry import ModelVersion
     from tasks.training import Answers
@@ -109,6 +110,18 @@ def baselines(data: Dataset, images: NDArray[np.uint8]) -> dict[str, NDArray[np.
         FILE: shortcuts.file_baseline(features.iloc[train], truth[train], features.iloc[test], classes),
         BORDER: shortcuts.border_baseline(images[train], truth[train], images[test], classes),
     }
+
+
+def measured_files(measurements: Sequence[Measurement]) -> Any:
+    """Return what `file_features` does, of images that no database knows."""
+    import pandas as pd
+
+    from models.shortcuts import FEATURES
+
+    rows = [
+        {name: one.n_bytes if name == "size_bytes" else getattr(one, name) for name in FEATURES} for one in measurements
+    ]
+    return pd.DataFrame(rows, columns=list(FEATURES))
 
 
 def file_features(items: Sequence[Item]) -> Any:

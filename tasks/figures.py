@@ -163,6 +163,7 @@ class Exhibit:
     caption: str
     probability: float | None = None
     detail: str | None = None
+    model_version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +242,9 @@ def contact_sheets(pool: sa.Engine, run_ids: Sequence[UUID], images: int = 24) -
     asked = {"run_ids": [str(one) for one in run_ids], "images": images, "normal": NORMAL}
     with database.transaction(pool) as cursor:
         cursor.execute(query("report_highest"), asked)
-        highest = tuple(Exhibit(Reference(*row[:5]), row[5], probability=row[6]) for row in cursor.fetchall())
+        highest = tuple(
+            Exhibit(Reference(*row[:5]), row[5], probability=row[6], model_version=row[7]) for row in cursor.fetchall()
+        )
         cursor.execute(query("report_unscored"), asked)
         unscored = tuple(_unscored(Reference(*row[:5]), *row[5:]) for row in cursor.fetchall())
     return ContactSheets(highest, unscored)

@@ -57,12 +57,7 @@ def from_folder(folder: Path, spec: PreprocessingSpec, *, limits: Limits | None 
         DatasetError: the folder holds fewer than two classes, or the sheet cannot be read.
     """
     cv2.setNumThreads(1)
-    try:
-        rows = sheets.read(folder, "the folder").rows
-    except LabelError as error:
-        raise DatasetError(str(error)) from None
-    if incomplete := next((row.line for row in rows if not (row.label and row.patient)), None):
-        raise DatasetError(f"{folder / sheets.SHEET}, line {incomplete}: no label or no patient_id")
+    listed = rows(folder)
 
     def one(row: Row) -> tuple[Row, NDArray[np.uint8], Measurement] | None:
         try:
@@ -73,7 +68,7 @@ def from_folder(folder: Path, spec: PreprocessingSpec, *, limits: Limits | None 
         return None if pixels is None else (row, preprocess(pixels, spec), measurement)
 
     with ThreadPoolExecutor(threads(0)) as executor:
-        outcomes = list(executor.map(one, rows))
+        outcomes = list(executor.map(one, listed))
     found = [outcome for outcome in outcomes if outcome is not None]
     classes = tuple(sorted({row.label for row, *_ in found}))
     if len(classes) < MIN_CLASSES:
@@ -90,3 +85,18 @@ def from_folder(folder: Path, spec: PreprocessingSpec, *, limits: Limits | None 
         fingerprint=fingerprint(f"{measurement.sha256} {row.label}" for row, _, measurement in found),
         unreadable=len(outcomes) - len(found),
     )
+
+
+def rows(folder: Path) -> tuple[Row, ...]:
+    """Return which images a folder says that it has: those of its labels.csv, or else all files of its sub-folders.
+
+    Raises:
+        DatasetError: the sheet cannot be read, or a row has no label or no patient.
+    """
+    try:
+        found = sheets.read(folder, "the folder").rows
+    except LabelError as error:
+        raise DatasetError(str(error)) from None
+    if incomplete := next((row.line for row in found if not (row.label and row.patient)), None):
+        raise DatasetError(f"{folder / sheets.SHEET}, line {incomplete}: no label or no patient_id")
+    return found

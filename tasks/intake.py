@@ -68,17 +68,25 @@ def take_in(
         data = store.read(reference.key, reference.etag)
     except ObjectError as error:
         return Intake(reference.image_id, failure=str(error))
+    return taken(reference.image_id, data, spec, limits, shadow_spec, made=reference.made)
+
+
+def taken(
+    image_id: int, data: bytes, spec: PreprocessingSpec, limits: Limits, shadow_spec: PreprocessingSpec | None = None,
+    *, made: bool = False,
+) -> Intake:  # fmt: skip
+    """Decode, measure and preprocess the bytes of one file; see `take_in`."""
     pixels, measurement = read(data, limits)
-    if reference.made and not measurement.made:
+    if made and not measurement.made:
         measurement = replace(measurement, made=True)
     if pixels is None:
-        return Intake(reference.image_id, measurement)
-    taken = Intake(reference.image_id, measurement, preprocess(pixels, spec))
+        return Intake(image_id, measurement)
+    own = Intake(image_id, measurement, preprocess(pixels, spec))
     if shadow_spec is None:
-        return taken
+        return own
     with suppress(Exception):  # the champion scores it all the same; the shadow says that it lacks some
-        return replace(taken, shadow_pixels=preprocess(pixels, shadow_spec))
-    return taken
+        return replace(own, shadow_pixels=preprocess(pixels, shadow_spec))
+    return own
 
 
 class IntakePool:

@@ -58,7 +58,7 @@ def judge(rows: Sequence[Row], images: Sequence[str | None], classes: Sequence[s
     Raises:
         ValidationError: Great Expectations could not evaluate one of the expectations.
     """
-    tidy = [replace(row, view=_view(row.view), sex=_sex(row.sex)) for row in rows]
+    tidy = [replace(row, view=tidy_view(row.view), sex=tidy_sex(row.sex)) for row in rows]
     if not tidy:
         return Judgement((), (), (), (), ())
     broken = _evaluate(_frame(tidy, images), classes)
@@ -75,8 +75,8 @@ def judge(rows: Sequence[Row], images: Sequence[str | None], classes: Sequence[s
         if not needed:
             notes += [LeftOut(row.line, row.name, f"{name} {getattr(row, name)!r} left out: {words}")
                       for name, words in (("sex", NO_SEX), ("age", NO_AGE)) if words in spoiled]  # fmt: skip
-        years = None if row.age is None or NO_AGE in spoiled else f"{_years(row.age):g}"
-        cleaned.append(replace(row, sex=None if NO_SEX in spoiled else row.sex, age=years))
+        age = None if row.age is None or NO_AGE in spoiled else f"{years(row.age):g}"
+        cleaned.append(replace(row, sex=None if NO_SEX in spoiled else row.sex, age=age))
     return Judgement(tuple(cleaned), tuple(taken), tuple(unknown), tuple(refused), tuple(notes))
 
 
@@ -130,7 +130,7 @@ def _frame(rows: Sequence[Row], images: Sequence[str | None]) -> Any:
     )
     # Infinity stands for what is no number: no expectation lets it pass, and the column stays one of numbers.
     return table.assign(
-        age=pd.Series([None if row.age is None else _years(row.age) for row in rows], dtype="float64"),
+        age=pd.Series([None if row.age is None else years(row.age) for row in rows], dtype="float64"),
         words_on_image=[float(len(words[image, row.source])) for row, image in zip(rows, images, strict=True)],
         place=range(len(rows)),
     )
@@ -155,12 +155,13 @@ def _evaluate(frame: Any, classes: Sequence[str]) -> defaultdict[int, list[tuple
     return broken
 
 
-def _sex(written: str | None) -> str | None:
+def tidy_sex(written: str | None) -> str | None:
+    """Return F or M for the words that mean them, anything else as written."""
     return None if written is None else SEXES.get(written.casefold(), written)
 
 
-def _years(written: str) -> float:
-    """Read an age; infinity where it is no number."""
+def years(written: str) -> float:
+    """Return an age in years, written plainly or as DICOM does; infinity where it is no number."""
     known = DICOM_YEARS.fullmatch(written.upper())
     try:
         years = float(known.group(1) if known else written)
@@ -169,7 +170,7 @@ def _years(written: str) -> float:
     return math.inf if math.isnan(years) else years
 
 
-def _view(written: str | None) -> str | None:
+def tidy_view(written: str | None) -> str | None:
     """Return PA, AP, AP supine ... in one spelling, and one word for all views from the side."""
     if written is None:
         return None

@@ -54,12 +54,12 @@ class Pair:
     similarity: float
 
 
-def find(images: NDArray[np.uint8], splits: Sequence[str], similar: float = SIMILAR) -> list[Pair]:
-    """Find pairs of images in different splits that show the same picture.
+def find(images: NDArray[np.uint8], splits: Sequence[str] | None, similar: float = SIMILAR) -> list[Pair]:
+    """Find pairs of images in different splits that show the same picture; without splits, any pairs.
 
     Args:
         images: (n, height, width, channels), uint8, as a model gets them; may be a memory map.
-        splits: the split of each image.
+        splits: the split of each image; None: all are looked at alike, and `i` is before `j`.
         similar: similarity from which two images are the same picture, 0 to 1.
 
     Returns:
@@ -68,13 +68,14 @@ def find(images: NDArray[np.uint8], splits: Sequence[str], similar: float = SIMI
     Raises:
         ValueError: there are not as many splits as images.
     """
-    if len(images) != len(splits):
+    if splits is not None and len(images) != len(splits):
         raise ValueError(f"{len(images)} images and {len(splits)} splits do not match")
     if not len(images):
         return []
     cv2.setNumThreads(1)
     reduced = np.stack([_reduced(image) for image in images])
-    candidates = list(_candidates(np.stack([_signature(one) for one in reduced]), splits))
+    signatures = np.stack([_signature(one) for one in reduced])
+    candidates = list(_neighbours(signatures) if splits is None else _candidates(signatures, splits))
     with ThreadPoolExecutor(THREADS) as executor:
         likeness = executor.map(lambda pair: similarity(reduced[pair[0]], reduced[pair[1]], similar), candidates)
         found = [Pair(*pair, value) for pair, value in zip(candidates, likeness, strict=True) if value >= similar]
@@ -196,6 +197,21 @@ def _candidates(signatures: Floats, splits: Sequence[str]) -> Iterator[tuple[int
                     yield from (
                         (int(mine[row]), int(theirs[one])) for one in columns if likeness[row, one] >= CANDIDATE
                     )
+
+
+def _neighbours(signatures: Floats) -> list[tuple[int, int]]:
+    """Each image with its nearest neighbours among all others, each pair once."""
+    found = set()
+    for start in range(0, len(signatures), CHUNK):
+        likeness = signatures[start : start + CHUNK] @ signatures.T
+        rows = np.arange(len(likeness))
+        likeness[rows, rows + start] = -1  # itself
+        nearest = np.argpartition(-likeness, min(NEIGHBOURS, likeness.shape[1]) - 1, axis=1)[:, :NEIGHBOURS]
+        close = np.take_along_axis(likeness, nearest, axis=1) >= CANDIDATE
+        for row, place in zip(*np.nonzero(close), strict=True):
+            one, other = int(row) + start, int(nearest[row, place])
+            found.add((min(one, other), max(one, other)))
+    return sorted(found)
 
 
 def _agreement(one: Floats, other: Floats, where: NDArray[np.bool_]) -> float:

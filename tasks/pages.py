@@ -23,6 +23,7 @@ CLASS_ORDER: Final = (
 HINTS: Final = {
     "balanced_accuracy": "mean of the classes' sensitivities",
     "accuracy": "share of images that are right",
+    "macro_precision": "mean of the classes' precisions",
     "macro_f1": "mean of the classes' F1",
     "macro_auc": "mean over the classes, each against the rest",
     "macro_pr_auc": "mean over the classes, each against the rest",

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 from tasks import templating
 from tasks.figures import NORMAL
+from tasks.thumbnails import Heat
 from tasks.wording import counted
 
 if TYPE_CHECKING:
@@ -170,6 +171,7 @@ def render(
     pictures: Mapping[int, Thumbnail],
     links: Links,
     timezone: str = "UTC",
+    heat: Heat | None = None,
 ) -> str:
     """Return the report: one HTML page that needs nothing else, no script and no other file.
 
@@ -179,6 +181,7 @@ def render(
         pictures: their thumbnails by image id; one that is missing is shown as an empty frame.
         links: where to read on.
         timezone: the zone in which times are given.
+        heat: where the model looked, once that is known.
     """
     return (
         _environment()
@@ -197,6 +200,7 @@ def render(
             links=links,
             zone=ZoneInfo(timezone),
             zone_name=timezone,
+            heat=heat or Heat({}),
         )
     )
 

@@ -79,21 +79,39 @@ def assign(pool: sa.Engine, validation_share: float, test_share: float) -> Assig
             cursor.execute(query("label_words"))
             words = cursor.fetchall()
             cursor.execute("select content_sha256, other_sha256 from cxr.near_duplicates")
-            groups = people(words, cursor.fetchall())
-            strictest = _strictest(known, groups)
-            # All patients of a group share the hash of one of them.
-            first: dict[int, str] = {}
-            for content in fresh:
-                group = groups[content]
-                first[group] = min(first.get(group, patients[content]), patients[content])
-            rows = [
-                (content, patients[content],
-                 strictest.get(groups[content]) or split_of(first[groups[content]], validation_share, test_share))
-                for content in fresh
-            ]  # fmt: skip
+            given = proposed(patients, known, words, cursor.fetchall(), validation_share, test_share)
+            rows = [(content, patients[content], given[content]) for content in fresh]
             database.copy(cursor, "cxr.splits (content_sha256, patient_id, split)", rows)
     new = Counter(split for *_, split in rows)
     return Assigned(new, Counter(known.values()) + new)
+
+
+def proposed(
+    patients: Mapping[str, str], known: Mapping[str, str], words: Iterable[tuple[str, str]],
+    near: Iterable[tuple[str, str]], validation_share: float, test_share: float,
+) -> dict[str, str]:  # fmt: skip
+    """Say which split each image that has none gets.
+
+    Args:
+        patients: whose each labelled content is.
+        known: the split of each content that has one.
+        words: as for `left_out`; each content of `patients` is among them.
+        near: as for `left_out`.
+        validation_share: share of new patients that validate.
+        test_share: share that tests.
+    """
+    groups = people(words, near)
+    strictest = _strictest(known, groups)
+    fresh = [content for content in patients if content not in known]
+    # All patients of a group share the hash of one of them.
+    first: dict[int, str] = {}
+    for content in fresh:
+        group = groups[content]
+        first[group] = min(first.get(group, patients[content]), patients[content])
+    return {
+        content: strictest.get(groups[content]) or split_of(first[groups[content]], validation_share, test_share)
+        for content in fresh
+    }
 
 
 def left_out(

@@ -13,7 +13,7 @@ from infra.storage import ObjectError
 from models.radiograph import read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -32,6 +32,15 @@ class Thumbnail:
 
     jpeg: bytes | None = None
     problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Heat:
+    """Heat maps of some of the images, or in words why there are none."""
+
+    overlays: Mapping[int, bytes]
+    """By image id: the thumbnail with the heat map for the predicted class over it, a JPEG."""
+    note: str | None = None
 
 
 def thumbnails(

@@ -38,7 +38,10 @@ class Answers:
     runtime: str
     """What answered, such as keras-tensorflow-cpu."""
     heatmaps: NDArray[np.float16]
-    """(rows to explain, height, width), 0 to 1, for the class that was predicted."""
+    """(rows to explain, height, width), 0 to 1, for the class that was asked for or predicted; none where a network
+    cannot be explained."""
+    notes: tuple[str, ...] = ()
+    """Why it cannot, in words."""
 
 
 class AnswersMissing(RuntimeError):  # noqa: N818 - reads as what it says
@@ -46,7 +49,10 @@ class AnswersMissing(RuntimeError):  # noqa: N818 - reads as what it says
 
 
 def job_key(data_fingerprint: str, recipe: Recipe, seed: int, epochs: int | None) -> str:
-    """Name a training: the same data, recipe and seed have the same one, and are not trained twice."""
+    """Name a training: the same data, recipe and seed have the same one, and are not trained twice.
+
+    The recipe says which weights its backbone begins with: see `models.recipes.recipe_named`.
+    """
     about = [FORM, data_fingerprint, recipe.to_dict(), seed, epochs or recipe.epochs]
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
@@ -69,6 +75,7 @@ def prepare_job(
     seed: int = 0,
     epochs: int | None = None,
     budget_s: float | None = None,
+    pretrained_dir: Path | None = None,
 ) -> None:
     """Write a training's job; one that is prepared already stays, with its checkpoints or what came of it.
 
@@ -84,22 +91,69 @@ def prepare_job(
         seed: of weights, order and augmentation.
         epochs: instead of the recipe's.
         budget_s: no epoch is begun that would not end within it.
+        pretrained_dir: folder of the learned weights that the recipe may begin with; None: they are fetched.
 
     Raises:
         FileNotFoundError: an array is not in the cache.
     """
+
+    def write(target: Path) -> None:
+        arrays.assemble(target, [item.content_sha256 for item in items], recipe.preprocessing, cache)
+
+    write_job(
+        folder, recipe, [classes.index(item.label) for item in items], [item.split for item in items], classes,
+        [item.content_sha256 for item in items], write, data_fingerprint=data_fingerprint, code_version=code_version,
+        made_data=made_data, seed=seed, epochs=epochs, budget_s=budget_s, pretrained_dir=pretrained_dir,
+    )  # fmt: skip
+
+
+def write_job(
+    folder: Path,
+    recipe: Recipe,
+    labels: Sequence[int],
+    splits: Sequence[str],
+    classes: tuple[str, ...],
+    contents: Sequence[str],
+    write_images: Callable[[Path], None],
+    *,
+    data_fingerprint: str,
+    code_version: str,
+    made_data: bool,
+    seed: int,
+    epochs: int | None,
+    budget_s: float | None,
+    pretrained_dir: Path | None = None,
+) -> None:
+    """Write a training's job on n images, wherever they come from; see `prepare_job`.
+
+    Args:
+        folder: of this training alone.
+        recipe: what to train.
+        labels: n indices into `classes`.
+        splits: n of train, validation and test.
+        classes: in the order of the model's outputs.
+        contents: n sha256: a job on other images is another one.
+        write_images: writes all images, preprocessed, (n, height, width, channels) uint8, to a .npy file.
+        data_fingerprint: of the data set.
+        code_version: of this code.
+        made_data: the data set is made data.
+        seed: of weights, order and augmentation.
+        epochs: instead of the recipe's.
+        budget_s: no epoch is begun that would not end within it.
+        pretrained_dir: folder of the learned weights that the recipe may begin with; None: they are fetched.
+    """
     job = {
         "recipe": recipe.to_dict(), "classes": list(classes), "seed": seed, "epochs": epochs,
         "data_fingerprint": data_fingerprint, "code_version": code_version, "made_data": made_data,
-        "contents": hashlib.sha256("".join(item.content_sha256 for item in items).encode()).hexdigest(),
+        "contents": hashlib.sha256("".join(contents).encode()).hexdigest(),
     }  # fmt: skip
     _begin(folder, job, {"code_version"})
     if worker.read_outcome(folder) is None and not (folder / worker.IMAGES).is_file():
-        labels = np.array([classes.index(item.label) for item in items], np.int64)
-        splits = np.array([SPLITS.index(item.split) for item in items], np.uint8)
-        np.savez(folder / worker.ROWS, labels=labels, splits=splits)
-        arrays.assemble(folder / worker.IMAGES, [item.content_sha256 for item in items], recipe.preprocessing, cache)
-    worker.write_json(folder / worker.JOB, job | {"budget_s": budget_s})
+        codes = np.array([SPLITS.index(split) for split in splits], np.uint8)
+        np.savez(folder / worker.ROWS, labels=np.array(labels, np.int64), splits=codes)
+        write_images(folder / worker.IMAGES)
+    folder_of_weights = str(pretrained_dir.absolute()) if pretrained_dir else None
+    worker.write_json(folder / worker.JOB, job | {"budget_s": budget_s, "pretrained_dir": folder_of_weights})
 
 
 def prepare_answers(
@@ -126,6 +180,28 @@ def prepare_answers(
     spec = read_metadata(artifact).preprocessing
     arrays.assemble(folder / worker.IMAGES, [item.content_sha256 for item in items], spec, cache)
     job = {"artifact": str(artifact.absolute()), "sha256": sha256, "explain": [int(place) for place in explain]}
+    worker.write_json(folder / worker.JOB, job)
+
+
+def prepare_explanations(
+    folder: Path, artifact: Path, sha256: str, images: NDArray[np.uint8], wanted: Sequence[tuple[int, int | None]]
+) -> None:
+    """Write the job of answering a few images that are at hand, with a heatmap for each pair wanted.
+
+    Args:
+        folder: of this job alone, there already; it holds patients' pixels, so the caller removes it.
+        artifact: its folder.
+        sha256: of its model, from the registry.
+        images: (n, height, width, channels), preprocessed.
+        wanted: pairs of an image's row and a class's place; None: the class that is predicted.
+    """
+    np.save(folder / worker.IMAGES, images)
+    rows = [int(row) for row, _ in wanted]
+    classes = [place for _, place in wanted]
+    job = {
+        "artifact": str(artifact.absolute()), "sha256": sha256, "explain": rows, "classes": classes,
+        "batch_size": min(worker.BATCH, len(images)),
+    }  # fmt: skip
     worker.write_json(folder / worker.JOB, job)
 
 
@@ -176,7 +252,7 @@ def answer_apart(folder: Path, timeout_s: float | None = None) -> Answers:
         with np.load(folder / worker.HEATMAPS, allow_pickle=False) as found:
             heatmaps = found["heatmaps"]
     timing = read_json(folder / worker.TIMING, {})
-    return Answers(probabilities, timing["milliseconds"], timing["runtime"], heatmaps)
+    return Answers(probabilities, timing["milliseconds"], timing["runtime"], heatmaps, outcome.notes)
 
 
 def discard(folder: Path) -> None:

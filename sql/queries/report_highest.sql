@@ -1,5 +1,5 @@
 -- The surest findings: every class but the normal one in turn, highest probability first.
-select i.image_id, i.object_key, i.etag, i.size_bytes, p.made, p.predicted_class, p.top_probability
+select i.image_id, i.object_key, i.etag, i.size_bytes, p.made, p.predicted_class, p.top_probability, p.model_version
 from (
     select *, row_number() over (partition by predicted_class order by top_probability desc, image_id) as place
     from cxr.predictions

@@ -50,7 +50,8 @@ def test_crossvalidation_answers_each_image_once_and_stands_beside_simple_models
     assert "2-fold cross-validation by patient" in answer.output
     rows = [line.split("|")[1].strip() for line in answer.output.splitlines() if line.startswith("| ")]
     assert rows == [
-        "", "---", "**compact-cnn**", "a linear model on oriented gradients (HOG)", "sees only the image's border",
+        "", "---", "**compact-cnn**", "sees only outlines: a linear model on oriented gradients (HOG)",
+        "sees only the image's border",
         "sees only the file's size and format",
     ]  # fmt: skip
     assert "MADE DATA" in answer.output

@@ -24,7 +24,7 @@ NEW_LABELS = """insert into cxr.labels (content_sha256, class, patient_id, sourc
 
 @pytest.fixture
 def served(prefect: dict[str, str]) -> Iterator[dict[str, UUID]]:
-    """Both deployments, registered as `cxr serve` does it, though nobody runs what they plan."""
+    """All deployments, registered as `cxr serve` does it, though nobody runs what they plan."""
     assert prefect
     from prefect.client.orchestration import get_client
 
@@ -62,7 +62,6 @@ def test_the_work_pool_gets_the_deployments_that_cxr_serve_serves() -> None:
 
     written = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
     for one, same in zip(deployments(Settings.model_construct()), written, strict=True):
-        (planned,) = one.schedules or []
         limit = one.concurrency_options
         assert limit is not None
         assert same == {
@@ -70,7 +69,10 @@ def test_the_work_pool_gets_the_deployments_that_cxr_serve_serves() -> None:
             "entrypoint": one.entrypoint,
             "description": one.description,
             "tags": one.tags,
-            "schedules": [{"cron": planned.schedule.cron, "timezone": planned.schedule.timezone, "active": True}],
+            "schedules": [
+                {"cron": planned.schedule.cron, "timezone": planned.schedule.timezone, "active": True}
+                for planned in one.schedules or []
+            ],
             "concurrency_limit": {
                 "limit": one.concurrency_limit, "collision_strategy": limit.collision_strategy.value,
             },

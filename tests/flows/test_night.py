@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from models.spoiled import Spoiled
 
 ALL_FINE = {"CXR_MAX_BAD_SHARE_RUN": "1", "CXR_MAX_BAD_SHARE_SHARD": "1"}
+EXPLAINED = 4
 ODD_KEY = "incoming/ward 3/café + 50%25 & Ω?.png"
 
 
@@ -41,7 +42,7 @@ def mixed(module_db: Database, new_site: Callable[..., Site], tmp_path_factory: 
     from models.spoiled import write_spoiled
 
     site = new_site(module_db)
-    site.environment |= ALL_FINE | {"CXR_SHARD_SIZE": "16"}
+    site.environment |= ALL_FINE | {"CXR_SHARD_SIZE": "16", "CXR_EXPLAIN_HIGHEST": str(EXPLAINED)}
     folder = tmp_path_factory.mktemp("mixed")
     made = write_phantoms(folder / "good", len(FORMATS), seed=5, size=320)
     spoiled = write_spoiled(folder / "bad", seed=5)
@@ -133,6 +134,14 @@ def test_report_and_data_docs_are_in_the_bucket(mixed: MixedNight) -> None:
     assert mixed.run["report_key"] == f"{folder}report.html"
     assert {mixed.run["report_key"], mixed.run["data_docs_key"]} <= set(keys)
     assert f"{mixed.run['scored']:,}" in mixed.site.store.read(mixed.run["report_key"]).decode()
+
+
+def test_the_highest_scores_of_the_report_show_where_the_model_looked(mixed: MixedNight) -> None:
+    page = mixed.site.store.read(mixed.run["report_key"]).decode()
+    assert page.count('alt="The same with the heat map for ') == EXPLAINED
+    assert "There are no heat maps" not in page
+    assert f"{EXPLAINED} heat maps in the report" in "\n".join(logs(mixed.run["run_id"]))
+    assert not list((Path(mixed.site.environment["CXR_HOME"]) / "cache" / "explaining").iterdir()), "no pixels are left"
 
 
 def test_no_object_key_and_no_patient_is_named_in_logs_artifacts_or_reports(mixed: MixedNight) -> None:

@@ -235,5 +235,5 @@ def test_without_labels_nothing_is_trained_and_it_is_said(site: Site) -> None:
 def test_an_unknown_recipe_is_said_in_words_with_the_known_ones(site: Site) -> None:
     state = retrain(site, recipes=["resnet-9000"])
     assert state.is_failed()
-    assert "no recipe is called 'resnet-9000' (see CXR_RECIPES); known: compact-cnn" in str(state.message)
+    assert "no recipe is called 'resnet-9000' (see CXR_RECIPES); known: carson-final" in str(state.message)
     assert site.db.value("select state from cxr.retrainings") == "failed"

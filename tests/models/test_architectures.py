@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from models import architectures
-from models.architectures import ARCHITECTURES, NEIGHBOURS
+from models.architectures import NEIGHBOURS
 from models.artifact import open_model
 
 if TYPE_CHECKING:
@@ -18,14 +18,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MANY_PARAMETERS = {"compact_cnn": (1.0e6, 1.4e6), "local_patterns": (0.2e6, 0.5e6)}
-"""At 96x96, where the wide layer of local patterns is small."""
+"""Of the house's own networks, at 96x96, where the wide layer of local patterns is small. Those of the reports have
+tests of their own."""
 
 
 def noise(count: int, side: int) -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, (count, side, side, 1), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("name", sorted(MANY_PARAMETERS))
 def test_every_architecture_is_compact_and_takes_bytes_as_well_as_floats(name: str) -> None:
     model = architectures.build(name, (96, 96, 1), 3)
     low, high = MANY_PARAMETERS[name]
@@ -39,7 +40,7 @@ def test_every_architecture_is_compact_and_takes_bytes_as_well_as_floats(name: s
     assert np.allclose(from_bytes.sum(axis=1), 1)
 
 
-@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("name", sorted(MANY_PARAMETERS))
 def test_every_architecture_ends_in_logits_a_temperature_and_probabilities(name: str) -> None:
     model = architectures.build(name, (64, 64, 1), 3)
     assert [layer.name for layer in model.layers[-3:]] == ["logits", "temperature", "probabilities"]
@@ -50,7 +51,7 @@ def test_every_architecture_ends_in_logits_a_temperature_and_probabilities(name:
     assert np.allclose(keras.ops.convert_to_numpy(model(images, training=False)), flatter, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("name", sorted(MANY_PARAMETERS))
 def test_every_architecture_is_made_of_layers_that_are_opened_safely(name: str, tmp_path: Path) -> None:
     model = architectures.build(name, (64, 64, 1), 3)
     model.save(tmp_path / "model.keras")
@@ -59,7 +60,7 @@ def test_every_architecture_is_made_of_layers_that_are_opened_safely(name: str, 
     assert np.allclose(one, two, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("name", sorted(MANY_PARAMETERS))
 def test_the_same_seed_gives_the_same_initial_weights(name: str) -> None:
     one, two, other = (architectures.build(name, (32, 32, 1), 2, seed).get_weights() for seed in (5, 5, 6))
     assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
@@ -67,8 +68,8 @@ def test_the_same_seed_gives_the_same_initial_weights(name: str) -> None:
 
 
 def test_an_unknown_architecture_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="compact_cnn, local_patterns"):
-        architectures.build("resnet", (32, 32, 1), 2)
+    with pytest.raises(ValueError, match=r"compact_cnn, .*local_patterns"):
+        architectures.build("alexnet", (32, 32, 1), 2)
 
 
 def test_local_patterns_are_counted_as_their_definition_says() -> None:

@@ -64,6 +64,7 @@ def test_every_replicate_is_what_scikit_learn_says_with_these_weights(ties: int 
         expected = {
             "accuracy": reference.accuracy_score(test.labels, predicted, sample_weight=weight),
             "balanced_accuracy": reference.balanced_accuracy_score(test.labels, predicted, sample_weight=weight),
+            "macro_precision": np.nan_to_num(precision).mean(),
             "macro_f1": f1.mean(),
             "log_loss": reference.log_loss(test.labels, double, sample_weight=weight),
         }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -34,7 +36,7 @@ def test_a_specifications_hash_is_the_same_on_every_machine_and_day() -> None:
     "change",
     [
         {"height": 225}, {"width": 225}, {"channels": 3}, {"crop": "none"}, {"low_percentile": 1.0},
-        {"high_percentile": 99.0}, {"equalisation": "clahe"},
+        {"high_percentile": 99.0}, {"equalisation": "clahe"}, {"equalisation": "local"}, {"crop": "chest"},
     ],
 )  # fmt: skip
 def test_each_field_is_part_of_the_hash_and_of_the_stored_form(change: dict) -> None:
@@ -112,3 +114,30 @@ def test_the_pixels_given_are_not_changed() -> None:
     before = pixels.copy()
     preprocess(pixels, PreprocessingSpec(equalisation="clahe"))
     assert np.array_equal(pixels, before)
+
+
+def test_local_equalisation_is_that_of_the_report() -> None:
+    from skimage.filters import rank
+    from skimage.morphology import disk
+
+    spec = PreprocessingSpec(height=128, width=128)
+    plain = preprocess(eight(picture()), spec)[..., 0]
+    found = preprocess(eight(picture()), replace(spec, equalisation="local", channels=3))
+    assert found.shape == (128, 128, 3)
+    assert np.array_equal(found[..., 1], rank.equalize(plain, disk(70)))
+    assert difference(found[..., 1], plain) > 5
+
+
+def test_the_chest_is_the_middle_of_the_picture() -> None:
+    pixels = np.full((500, 1000), 200, np.uint8)  # 400 x 400 of its middle are the chest
+    pixels[50:450, 300:700] = np.linspace(40, 100, 400, dtype=np.uint8)
+    found = preprocess(pixels, PreprocessingSpec(height=100, width=100, crop="chest", high_percentile=100.0))
+    assert found.max() == 255
+    assert found[:, -1].min() > 240, "the chest's own brightest column, not what lies outside"
+    assert found[:, 0].max() < 15
+
+
+def test_a_specification_with_a_word_that_this_code_does_not_know_is_refused() -> None:
+    for change in ({"crop": "lungs"}, {"equalisation": "global"}):
+        with pytest.raises(ValueError, match="is one of"):
+            PreprocessingSpec.from_dict(SPEC.to_dict() | change)

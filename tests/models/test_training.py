@@ -160,6 +160,19 @@ def test_augmentation_moves_images_but_never_mirrors_them() -> None:
     assert 0.05 < untouched < 0.4
 
 
+def test_a_sheared_image_leans_to_a_side_and_keeps_its_middle_row() -> None:
+    image = np.zeros((32, 65, 65, 1), np.float32)
+    image[:, :, 32] = 200.0  # an upright line
+    how = Augmentation(share=1.0, translation=0.0, rotation=0.0, zoom=0.0, shear=0.5)
+    moved = keras.ops.convert_to_numpy(RandomShift(how, seed=3)(image, training=True))[..., 0]
+    places = moved.argmax(axis=2)
+    assert (places[:, 32] == 32).all()
+    leaning = places[:, 8] - 32
+    assert np.abs(leaning).max() > 6
+    assert np.abs(leaning).max() <= 12
+    assert np.abs(leaning + (places[:, 56] - 32)).max() <= 1, "as far to the other side below"
+
+
 def test_an_image_moved_by_whole_pixels_keeps_its_texture() -> None:
     image = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 1)).astype(np.float32)
     how = Augmentation(share=1.0, translation=0.1, rotation=0.0, zoom=0.0, whole_pixels=True)

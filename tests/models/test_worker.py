@@ -193,3 +193,35 @@ def test_another_artifact_than_the_registered_one_does_not_answer(saved: Saved, 
     assert outcome(tmp_path)["state"] == "failed"
     assert "it was not opened" in outcome(tmp_path)["message"]
     assert not (tmp_path / worker.ANSWERS).exists()
+
+
+def test_classes_that_are_asked_for_are_explained_instead_of_the_predicted_ones(
+    saved: Saved, data: Any, tmp_path: Path
+) -> None:
+    np.save(tmp_path / worker.IMAGES, data.images[:2])
+    job = {"artifact": str(saved.folder), "sha256": saved.metadata.model_sha256, "explain": [0, 1, 1, 1]}
+    (tmp_path / worker.JOB).write_text(json.dumps(job | {"classes": [None, 0, 1, 2], "batch_size": 2}))
+    assert worker.main(["answer", str(tmp_path)]) == 0, outcome(tmp_path)
+    with np.load(tmp_path / worker.ANSWERS) as answers:
+        predicted = answers["probabilities"].argmax(axis=1)
+    with np.load(tmp_path / worker.HEATMAPS) as heat:
+        assert heat["classes"].tolist() == [predicted[0], 0, 1, 2]
+        assert not np.allclose(heat["heatmaps"][1], heat["heatmaps"][2])
+
+
+def test_a_network_without_feature_maps_answers_all_the_same_and_says_why_it_is_not_explained(
+    saved: Saved, data: Any, tmp_path: Path
+) -> None:
+    import keras
+
+    inputs = keras.Input((48, 48, 1))
+    grey = keras.layers.Flatten()(keras.layers.Reshape((48, 48))(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(grey), name="flat")
+    about = artifact.save(tmp_path / "flat", model, saved.metadata, data.images[:4])
+    np.save(tmp_path / worker.IMAGES, data.images[:2])
+    job = {"artifact": str(tmp_path / "flat"), "sha256": about.model_sha256, "explain": [1]}
+    (tmp_path / worker.JOB).write_text(json.dumps(job))
+    assert worker.main(["answer", str(tmp_path)]) == 0, outcome(tmp_path)
+    assert (tmp_path / worker.ANSWERS).exists()
+    assert not (tmp_path / worker.HEATMAPS).exists()
+    assert outcome(tmp_path)["notes"] == ["flat has no feature maps behind its scores: there is nothing to explain"]

@@ -139,6 +139,23 @@ def test_what_cannot_be_decoded_is_taken_out_and_counted() -> None:
         datasets.without(data, [0], "gone")
 
 
+def test_only_training_and_validation_images_known_to_be_another_view_are_left_out() -> None:
+    seen = [
+        replace(item, split=split, view=view, content_sha256=f"{split} {view} {item.content_sha256}")
+        for item in items()
+        for split in ("train", "validation", "test")
+        for view in ("PA", "AP", None)
+    ]
+    data = datasets.Dataset(tuple(seen))
+    frontal = datasets.of_views(data, ("PA",))
+    assert {(item.split, item.view) for item in data.items} - {(item.split, item.view) for item in frontal.items} == {
+        ("train", "AP"), ("validation", "AP"),
+    }  # fmt: skip
+    assert frontal.left_out == {datasets.OTHER_VIEW: len(data.items) - len(frontal.items)}
+    assert frontal.test_fingerprint == data.test_fingerprint
+    assert datasets.of_views(data, ()) is data
+
+
 def test_subgroups_are_named_where_they_are_known() -> None:
     one, two, *_ = items()
     found = datasets.subgroups([replace(one, sex="F", age=39.5, view="PA"), replace(two, age=80, site="here")])

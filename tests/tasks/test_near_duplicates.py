@@ -71,6 +71,12 @@ def test_copies_within_one_split_are_not_asked_about(phantoms: Picture) -> None:
         near_duplicates.find(phantoms, ["train"])
 
 
+def test_without_splits_copies_are_found_wherever_they_are(phantoms: Picture) -> None:
+    twice = np.concatenate([phantoms, saved_anew(phantoms[0][..., 0])[None, ..., None]])
+    assert [(pair.i, pair.j) for pair in near_duplicates.find(twice, None)] == [(0, len(phantoms))]
+    assert near_duplicates.find(phantoms[:1], None) == []
+
+
 def test_flat_images_are_nobodys_copies() -> None:
     flat = np.zeros((4, SIDE, SIDE, 1), np.uint8)
     assert near_duplicates.find(flat, ["train", "test", "validation", "test"]) == []

@@ -19,7 +19,7 @@ import pytest
 
 from models import artifact, worker
 from models.preprocessing import PreprocessingSpec
-from models.recipes import RECIPES, Recipe
+from models.recipes import RECIPES, Recipe, recipe_named
 from tasks import apart, arrays, training
 from tasks.datasets import Item
 
@@ -201,6 +201,16 @@ def test_the_same_data_recipe_and_seed_have_one_key() -> None:
         training.job_key("f" * 64, recipe, 0, recipe.epochs + 1),
     ]
     assert len({key, *others}) == 5
+
+
+def test_a_training_that_begins_with_learned_weights_is_another_one_than_one_that_does_not() -> None:
+    keys = [
+        training.job_key("f" * 64, recipe_named(name, weights), 0, None)
+        for name in ("harrisburg-vgg19", "carson-final")
+        for weights in ("imagenet", "none")
+    ]
+    assert keys[0] != keys[1], "its recipe asks for learned weights"
+    assert keys[2] == keys[3], "its recipe does not"
 
 
 def test_jobs_that_nobody_wants_any_more_are_removed(prepared: Callable[..., Path], cache: Path) -> None:

@@ -1,0 +1,112 @@
+"""The last step of a night: heat maps for the highest scores of its report, which is published already."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from flows import artifacts
+from flows.run import KNOWN_ERRORS
+from models.radiograph import Limits
+from tasks import explaining, intake, thumbnails, training
+from tasks.thumbnails import Heat
+from tasks.wording import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flows.run import Run
+    from tasks.figures import ContactSheets, Exhibit, RunFigures
+    from tasks.registry import ModelVersion
+    from tasks.thumbnails import Thumbnail
+
+PATIENCE_S: Final = 120.0
+"""For all of it; then the report stays without heat maps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a night's report was made of, to make it again with heat maps."""
+
+    found: RunFigures
+    sheets: ContactSheets
+    pictures: dict[int, Thumbnail]
+    docs_key: str | None
+
+
+@task(name="explain the highest scores", cache_policy=NO_CACHE, persist_result=False)
+def explain_highest(this: Run, champion: ModelVersion) -> None:
+    """Write the report again with heat maps of the highest scores, or with a note why there are none.
+
+    Whatever happens here, the night's rows and its first report stand.
+    """
+    report = this.report
+    if report is None or not this.settings.explain_highest:
+        return
+    shown = [one for one in report.sheets.highest if one.model_version == champion.model_version]
+    shown = shown[: this.settings.explain_highest]
+    if not shown:
+        return
+    with this.best_effort("the report could not be given heat maps"):
+        began = time.monotonic()
+        heat = looked(this, champion, report, shown)
+        artifacts.write_report(
+            this.store, this.settings, report.found, this.run_id, (report.sheets, report.pictures), report.docs_key,
+            heat,
+        )  # fmt: skip
+        this.log.info(
+            "run %s: %s in the report, after %.0f s",
+            this.run_id, counted(len(heat.overlays), "heat map"), time.monotonic() - began,
+        )  # fmt: skip
+
+
+def looked(this: Run, champion: ModelVersion, report: Report, shown: Sequence[Exhibit]) -> Heat:
+    """Return the heat maps for the published classes of some images, or a note where there are none."""
+    try:
+        return _heat(this, champion, report, shown)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the report says so, and the night goes on
+        why = str(error) if isinstance(error, KNOWN_ERRORS) else type(error).__name__
+    this.note([f"no heat maps: {why}"])
+    return Heat({}, why)
+
+
+def _heat(this: Run, champion: ModelVersion, report: Report, shown: Sequence[Exhibit]) -> Heat:
+    if find_spec("keras") is None:
+        raise training.AnswersMissing("Keras is not installed where this night ran")
+    until = time.monotonic() + PATIENCE_S
+    limits = Limits(this.settings.max_bytes, this.settings.max_pixels)
+    executor = ThreadPoolExecutor(thumbnails.WORKERS, thread_name_prefix="heatmaps")
+    try:
+        taken = executor.map(
+            lambda one: intake.take_in(one.reference, this.store, champion.preprocessing, limits), shown,
+            timeout=PATIENCE_S,
+        )  # fmt: skip
+        at_hand = [(one, image.pixels) for one, image in zip(shown, taken, strict=True) if image.pixels is not None]
+    except TimeoutError:
+        raise training.AnswersMissing(f"the images could not be fetched again within {PATIENCE_S:.0f} s") from None
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+    if not at_hand:
+        raise training.AnswersMissing("none of the images could be fetched again")
+    answers = explaining.answers(
+        this.store, this.settings.cache, champion, np.stack([pixels for _, pixels in at_hand]),
+        [(row, champion.classes.index(one.caption)) for row, (one, _) in enumerate(at_hand)],
+        max(until - time.monotonic(), 0),
+    )  # fmt: skip
+    if answers.notes:
+        raise training.AnswersMissing("; ".join(answers.notes))
+    from models.heat import over_thumbnail
+
+    made = {}
+    for (one, _), heat in zip(at_hand, answers.heatmaps, strict=True):
+        thumbnail = report.pictures[one.reference.image_id]
+        if thumbnail.jpeg:
+            made[one.reference.image_id] = over_thumbnail(thumbnail.jpeg, heat, champion.preprocessing)
+    return Heat(made)

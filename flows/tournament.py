@@ -1,0 +1,210 @@
+"""The tournament flow: recipes trained on the same images and ranked; the winner challenges the champion on request.
+
+Each recipe is a task of its own: one that fails or is killed does not cost the others, and a tournament that is run
+again goes on where it was. The frozen test set takes no part: it is left for the gate, which the winner must pass.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
+
+from flows.artifacts import Progress, at_once
+from flows.run import KNOWN_ERRORS, as_is
+from infra import database
+from infra.settings import Settings
+from infra.storage import Store
+from infra.version import code_version
+from models.radiograph import Limits
+from models.recipes import recipe_named
+from tasks import contest, datasets, labelled_images, reporting, shortcut_answers, standings, tournament_report
+from tasks.entries import enter, images
+from tasks.wording import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from prefect.client.schemas.objects import State
+
+    from models.recipe import Recipe
+    from tasks.contest import Fold, Terms
+    from tasks.entries import Entries
+    from tasks.standings import Standings
+
+DATABASE = "labels in the database"
+
+
+@flow(
+    name="tournament",
+    flow_run_name="tournament",
+    description=__doc__,
+    persist_result=False,
+    validate_parameters=True,
+)
+def tournament(
+    recipes: list[str] | None = None,
+    folders: list[str] | None = None,
+    folds: int = 0,
+    epochs: int | None = None,
+    minutes: float | None = None,
+    seed: int = 0,
+    hand_over: bool = False,  # noqa: FBT001, FBT002 - a flow's parameter, shown by name in the UI
+    save: str | None = None,
+) -> State[Any]:
+    """Train recipes on the same images and rank them.
+
+    Args:
+        recipes: what to train; CXR_RECIPES if not given.
+        folders: labelled sets on this machine, one sub-folder for each class; the labels in the database if not given.
+        folds: of a cross-validation by patient; 0: one split.
+        epochs: at most, instead of the recipes'.
+        minutes: for each training: no epoch is begun that would not end within it.
+        seed: of folds, weights, order and augmentation.
+        hand_over: let the winner challenge the champion (labels in the database only).
+        save: write the report to this file instead of the bucket.
+    """
+    settings, log = Settings.load(), get_run_logger()
+    if hand_over and folders:
+        return Failed(message="only a winner on the labels in the database can challenge the champion: name no folders")
+    terms = contest.Terms(folds, seed, epochs, minutes, code_version())
+    try:
+        chosen = [recipe_named(name, settings.pretrained) for name in dict.fromkeys(recipes or settings.recipes)]
+        with contest.alone(settings.cache):
+            try:
+                tables = [run_set(settings, entries, chosen, terms) for entries in read_sets(settings, folders or [])]
+            finally:  # patients' pixels, also those that a killed one has left
+                contest.clear(settings.cache)
+    except (*KNOWN_ERRORS, contest.ContestError, datasets.DatasetError) as error:
+        return Failed(message=str(error))
+    volatile = standings.volatility(tables) if len(tables) > 1 else []
+    where = publish(settings, tables, volatile, save)
+    text = "\n\n".join(map(standings.markdown, tables))
+    if volatile:
+        text += f"\n\n{standings.volatility_markdown(volatile)}"
+    with at_once():
+        create_markdown_artifact(text, key="tournament", description="Recipes on the same images, ranked")
+    message = f"{standings.sentence(tables[0])} Report: {where}"
+    log.info("tournament: %s", message)
+    print(text)  # noqa: T201 - the table is what was asked for
+    if not hand_over:
+        return Completed(message=message)
+    return challenge(tables[0], epochs, seed, message)
+
+
+def read_sets(settings: Settings, folders: Sequence[str]) -> list[Entries]:
+    """Read the labelled sets: folders, or the database's without the frozen test set."""
+    limits = Limits(settings.max_bytes, settings.max_pixels)
+    shares = settings.validation_share, settings.test_share
+    if folders:
+        return [
+            enter(labelled_images.of_folder(Path(folder), shares), Path(folder).resolve().name, limits)
+            for folder in folders
+        ]
+    pool = database.engine(settings.database)
+    try:
+        found = labelled_images.of_database(pool, Store(settings), shares)
+    finally:
+        pool.dispose()
+    return [enter(labelled_images.without_test(found), DATABASE, limits)]
+
+
+def run_set(settings: Settings, entries: Entries, recipes: Sequence[Recipe], terms: Terms) -> Standings:
+    """Let the recipes compete on one set.
+
+    Raises:
+        ContestError: none of them gave answers.
+    """
+    splits = entries.folds(terms.folds, terms.seed)
+    log = get_run_logger()
+    log.info(
+        "tournament: %s: %s of %s, %s; %d unreadable",
+        entries.name, counted(len(entries.images), "image"), counted(len(set(entries.patients)), "patient"),
+        ", ".join(entries.classes), entries.unreadable,
+    )  # fmt: skip
+    results: dict[str, Any] = {}
+    failures: dict[str, str] = {}
+    for recipe in recipes:
+        state = train_recipe(recipe.name, as_is((settings, entries, recipe, splits, terms)), return_state=True)
+        if state.is_completed():
+            results[recipe.name] = state.result()
+        else:
+            failures[recipe.name] = str(state.message)
+            log.error("tournament: %s gave no answers: %s", recipe.name, state.message)
+    if not results:
+        raise contest.ContestError(
+            "no recipe gave answers: " + "; ".join(f"{name}: {why}" for name, why in failures.items())
+        )
+    shortcuts = look_beside(as_is((settings, entries, recipes[0], splits)))
+    return standings.stand(entries, results, failures, folds=terms.folds, seed=terms.seed, shortcuts=shortcuts)
+
+
+@task(name="train recipe", task_run_name="train {name}", cache_policy=NO_CACHE, persist_result=False)
+def train_recipe(
+    name: str, work: tuple[Settings, Entries, Recipe, Sequence[NDArray[np.str_]], Terms]
+) -> list[Fold] | State[Any]:
+    """Train a recipe on each fold; what an earlier run has done is not done again."""
+    settings, entries, recipe, splits, terms = work
+    log = get_run_logger()
+    progress = Progress(f"tournament-{name}", len(splits))
+    epochs = min(recipe.epochs, terms.epochs or recipe.epochs)
+    found = []
+    for number, split in enumerate(splits):
+
+        def tell(epoch: int, figures: dict[str, float], fold: int = number) -> None:
+            words = f"fold {fold + 1} of {len(splits)}, epoch {epoch} of {epochs}: " + ", ".join(
+                f"{what} {value:.3f}" for what, value in figures.items()
+            )
+            log.info("tournament: %s, %s", name, words)
+            progress.attempt((fold + epoch / epochs) / len(splits), words)
+
+        try:
+            found.append(contest.compete(settings.cache, entries, recipe, number, split, terms, tell))
+        except contest.ContestError as error:
+            return Failed(message=str(error))
+    return found
+
+
+@task(name="look for shortcuts", task_run_name="look for shortcuts", cache_policy=NO_CACHE, persist_result=False)
+def look_beside(
+    work: tuple[Settings, Entries, Recipe, Sequence[NDArray[np.str_]]],
+) -> dict[str, NDArray[np.float32]]:
+    """Let simple models answer the same images: a recipe that is no better has learned a shortcut."""
+    settings, entries, recipe, splits = work
+    file = images(settings.cache, entries, recipe.preprocessing)
+    return shortcut_answers.baselines(entries, np.load(file, mmap_mode="r", allow_pickle=False), splits)
+
+
+def publish(
+    settings: Settings, tables: Sequence[Standings], volatile: Sequence[standings.Volatility], save: str | None
+) -> str:
+    """Write the report to a file or into the bucket; returns where it lies."""
+    page = tournament_report.render(tables, volatile, settings.timezone)
+    if save:
+        Path(save).write_text(page, encoding="utf-8")
+        return save
+    day = datetime.now(ZoneInfo(settings.timezone)).date()
+    run_id = UUID(str(flow_run.id)) if flow_run.id else uuid4()
+    return reporting.link(settings, tournament_report.publish(Store(settings), day, run_id, page))
+
+
+def challenge(table: Standings, epochs: int | None, seed: int, message: str) -> State[Any]:
+    """Let the winner challenge the champion: it is trained anew and must pass the gate on the frozen test set."""
+    from flows.retraining import retrain_and_compare
+
+    state = retrain_and_compare(
+        recipes=[table.winner.recipe], cause="by hand", seed=seed, epochs=epochs, return_state=True
+    )
+    ended = f"{message}. The gate: {state.message}"
+    return Completed(message=ended) if state.is_completed() else Failed(message=ended)

@@ -1,0 +1,23 @@
+"""Keras without its galleries and its scikit-learn wrappers, which take more than a third of the time to import it.
+
+For processes that live for one job. Keras takes both packages for optional; whoever imports them later gets them.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Final
+
+UNUSED: Final = ("matplotlib", "sklearn")
+
+
+def import_keras() -> None:
+    """Import Keras where it is not imported yet; must come before anything else imports it."""
+    modules: dict[str, Any] = sys.modules
+    absent = [name for name in UNUSED if name not in modules]
+    modules.update(dict.fromkeys(absent))  # None is how Python marks a module that is not there
+    try:
+        import keras  # noqa: F401 - that it is there is all that is wanted
+    finally:
+        for name in absent:
+            modules.pop(name, None)

@@ -1,0 +1,86 @@
+"""ResNet-18 and ResNet-34 (He et al., CVPR 2016), which keras.applications lacks.
+
+Padding, the place of strides and the constants of batch normalisation are torchvision's, so that its weights fit; so
+are the layers' names.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import keras
+from keras import layers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+FILTERS: Final = (64, 128, 256, 512)
+EPSILON: Final = 1e-5
+MOMENTUM: Final = 0.9
+"""torchvision counts the other way round and says 0.1."""
+NORMALISATION: Final = ("weight", "bias", "running_mean", "running_var")
+"""torchvision's names, in the order of Keras's batch normalisation."""
+
+
+def resnet(x: keras.KerasTensor, blocks: tuple[int, int, int, int]) -> keras.KerasTensor:
+    """Return the last maps of a network of basic blocks.
+
+    Args:
+        x: (n, height, width, 3), scaled.
+        blocks: how many in each of the four stages: (2, 2, 2, 2) is ResNet-18, (3, 4, 6, 3) ResNet-34.
+
+    Returns:
+        (n, height / 32, width / 32, 512)
+    """
+    x = _convolution(x, FILTERS[0], 7, 2, "conv1", "bn1")
+    x = layers.Activation("relu", name="relu")(x)
+    x = layers.ZeroPadding2D(1, name="maxpool_pad")(x)  # nothing is below 0 here
+    x = layers.MaxPooling2D(3, strides=2, name="maxpool")(x)
+    for stage, (filters, count) in enumerate(zip(FILTERS, blocks, strict=True), 1):
+        for block in range(count):
+            x = _block(x, filters, 2 if stage > 1 and not block else 1, f"layer{stage}_{block}")
+    return x
+
+
+def take_torch_weights(backbone: keras.Model, tensors: Mapping[str, NDArray[np.float32]]) -> None:
+    """Put torchvision's weights into a network's layers.
+
+    Args:
+        backbone: holds what `resnet` made.
+        tensors: by torchvision's names, such as layer1.0.conv1.weight; those of the classifier are not read.
+
+    Raises:
+        KeyError: one is missing.
+        ValueError: one has another shape.
+    """
+    for layer in backbone.layers:
+        name = layer.name.replace("_", ".")
+        if isinstance(layer, layers.Conv2D):
+            layer.set_weights([tensors[f"{name}.weight"].transpose(2, 3, 1, 0)])
+        elif isinstance(layer, layers.BatchNormalization):
+            layer.set_weights([tensors[f"{name}.{what}"] for what in NORMALISATION])
+
+
+def _block(x: keras.KerasTensor, filters: int, stride: int, name: str) -> keras.KerasTensor:
+    """Two convolutions, and a way past them."""
+    past = x
+    if stride > 1:
+        past = _convolution(x, filters, 1, stride, f"{name}_downsample_0", f"{name}_downsample_1")
+    x = _convolution(x, filters, 3, stride, f"{name}_conv1", f"{name}_bn1")
+    x = layers.Activation("relu", name=f"{name}_relu1")(x)
+    x = _convolution(x, filters, 3, 1, f"{name}_conv2", f"{name}_bn2")
+    return layers.Activation("relu", name=f"{name}_relu2")(layers.Add(name=f"{name}_add")([x, past]))
+
+
+def _convolution(
+    x: keras.KerasTensor, filters: int, kernel: int, stride: int, name: str, norm: str
+) -> keras.KerasTensor:
+    """Convolution with the same padding on each side, batch normalisation."""
+    if kernel > 1:
+        x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
+    initial = keras.initializers.HeNormal()
+    x = layers.Conv2D(filters, kernel, strides=stride, use_bias=False, kernel_initializer=initial, name=name)(x)
+    return layers.BatchNormalization(momentum=MOMENTUM, epsilon=EPSILON, name=norm)(x)

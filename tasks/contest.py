@@ -1,0 +1,179 @@
+"""A contest: recipes trained on the same folds of labelled images, each training in a process of its own.
+
+What a training answered is kept, so that a contest that was killed goes on: what is done is not done again, and what
+was under way goes on after the last epoch that it finished. Kept are answers and figures; pixels and weights are not.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from models import worker
+from models.recipe import FORM
+from tasks import arrays, training
+from tasks.entries import FOLDER, images
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from models.recipe import Recipe
+    from tasks.entries import Entries
+
+ANSWERS: Final = "answers"
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """What came of one training: its answers to the images that were held out, and what it cost."""
+
+    recipe: str
+    rows: NDArray[np.int64]
+    """Of the entries."""
+    probabilities: NDArray[np.float32]
+    """(rows, classes)"""
+    parameters: int
+    seconds: float
+    images_per_s: float
+    """In training."""
+    epochs: int
+    """That were run."""
+    backend: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What all recipes of a contest have alike."""
+
+    folds: int
+    """0: one split."""
+    seed: int
+    epochs: int | None
+    """At most; None: the recipe's."""
+    minutes: float | None
+    """For each training: no epoch is begun that would not end within it."""
+    code_version: str
+
+
+class ContestError(RuntimeError):
+    """A recipe gave no answers; the message says why."""
+
+
+def known(cache: Path, entries: Entries, recipe: Recipe, fold: int, terms: Terms) -> Fold | None:
+    """Return what a training of an earlier run came to; None where it has not ended."""
+    path = _answers(cache, _key(entries, recipe, fold, terms))
+    try:
+        with np.load(path, allow_pickle=False) as found:
+            told = json.loads(str(found["told"]))
+            told["notes"] = tuple(told["notes"])
+            return Fold(rows=found["rows"], probabilities=found["probabilities"], **told)
+    except (OSError, ValueError, KeyError, TypeError):  # missing, damaged, or of another form
+        return None
+
+
+def compete(
+    cache: Path, entries: Entries, recipe: Recipe, fold: int, split: NDArray[np.str_], terms: Terms,
+    on_epoch: Callable[[int, dict[str, float]], None] | None = None,
+) -> Fold:  # fmt: skip
+    """Train a recipe on a fold and keep what it answers to the images that were held out.
+
+    Args:
+        cache: folder that is safe to delete.
+        entries: the images.
+        recipe: what to train.
+        fold: its number, from 0.
+        split: (n,) of train, validation and test.
+        terms: of the contest.
+        on_epoch: called with each epoch (from 1) and its figures.
+
+    Raises:
+        ContestError: it diverged, ran out of memory or failed; the message says which.
+    """
+    if done := known(cache, entries, recipe, fold, terms):
+        return done
+    key = _key(entries, recipe, fold, terms)
+    folder = cache / FOLDER / key[:16]
+    # Another view than the recipe's is not learned from, but answered like all others.
+    other = [bool(recipe.views and image.view and image.view not in recipe.views) for image in entries.images]
+    learned = np.where(other, "test", split)
+    training.write_job(
+        folder, recipe, entries.labels.tolist(), learned.tolist(), entries.classes, entries.contents,
+        lambda target: _link(images(cache, entries, recipe.preprocessing), target),
+        data_fingerprint=entries.fingerprint, code_version=terms.code_version, made_data=entries.made, seed=terms.seed,
+        epochs=min(recipe.epochs, terms.epochs or recipe.epochs),
+        budget_s=60 * terms.minutes if terms.minutes else None,
+    )  # fmt: skip
+    outcome = training.train_apart(folder, on_epoch)
+    if outcome.state != "trained":
+        raise ContestError(f"{outcome.state}: {outcome.message}")
+    with np.load(folder / worker.ANSWERS, allow_pickle=False) as found:
+        answered = dict(zip(found["rows"].tolist(), found["probabilities"], strict=True))
+    rows = np.flatnonzero(split == "test")
+    about = json.loads((folder / worker.ARTIFACT / "metadata.json").read_text())["training"]
+    result = Fold(
+        recipe.name, rows, np.stack([answered[row] for row in rows.tolist()]).astype(np.float32), about["parameters"],
+        about["seconds"], about["images_per_s"], about["epochs_run"], about["backend"], tuple(about["notes"]),
+    )  # fmt: skip
+    _keep(_answers(cache, key), result)
+    training.discard(folder)
+    return result
+
+
+def clear(cache: Path) -> None:
+    """Remove all pixels and unfinished trainings of contests; what was answered stays."""
+    for path in (cache / FOLDER).glob("*"):
+        if path.is_dir() and path.name != ANSWERS:
+            training.discard(path)
+        elif path.suffix == ".npy":
+            path.unlink(missing_ok=True)
+
+
+def _key(entries: Entries, recipe: Recipe, fold: int, terms: Terms) -> str:
+    about = [FORM, entries.fingerprint, recipe.to_dict(), fold, terms.folds, terms.seed, terms.epochs, terms.minutes]
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+
+
+def _answers(cache: Path, key: str) -> Path:
+    return cache / FOLDER / ANSWERS / f"{key[:32]}.npz"
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same file under a second name: a job removes its own when it is done."""
+    os.link(source, target)
+
+
+def _keep(path: Path, result: Fold) -> None:
+    told = {name: value for name, value in asdict(result).items() if name not in ("rows", "probabilities")}
+    arrays.private(path.parent)
+    beside = path.with_name(f".{path.name}")
+    np.savez(beside, allow_pickle=False, told=json.dumps(told), rows=result.rows, probabilities=result.probabilities)
+    beside.replace(path)
+
+
+@contextmanager
+def alone(cache: Path) -> Iterator[None]:
+    """Hold this machine's contests: two at once would remove each other's images.
+
+    Raises:
+        ContestError: another one is at work.
+    """
+    arrays.private(cache / FOLDER)
+    with (cache / FOLDER / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ContestError(
+                "another tournament or cross-validation is at work on this machine: wait for it"
+            ) from None
+        yield

@@ -1,0 +1,47 @@
+"""What models that see no lungs, and one that sees outlines only, answer to the images of a contest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from tasks import evaluation
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from tasks.entries import Entries
+
+HOG: Final = "outlines: a linear model on oriented gradients (HOG)"
+
+
+def baselines(
+    entries: Entries, images: NDArray[np.uint8], splits: Sequence[NDArray[np.str_]]
+) -> dict[str, NDArray[np.float32]]:
+    """Let simple models answer the images that are held out; they learn from training and validation images together.
+
+    Args:
+        entries: the images.
+        images: (n, height, width, channels), preprocessed.
+        splits: of each fold.
+
+    Returns:
+        (n, classes) by what it sees; rows that no fold holds out are 0.
+    """
+    from models import shortcuts
+    from models.crossvalidation import gradient_histograms, linear_baseline
+
+    classes, labels, outlines = len(entries.classes), entries.labels, gradient_histograms(images)
+    files = evaluation.measured_files(entries.measurements)
+    found = {what: np.zeros((len(labels), classes), np.float32) for what in (HOG, evaluation.BORDER, evaluation.FILE)}
+    for split in splits:
+        train, test = np.flatnonzero(split != "test"), np.flatnonzero(split == "test")
+        found[HOG][test] = linear_baseline(outlines, labels, train, test)
+        found[evaluation.BORDER][test] = shortcuts.border_baseline(images[train], labels[train], images[test], classes)
+        found[evaluation.FILE][test] = shortcuts.file_baseline(
+            files.iloc[train], labels[train], files.iloc[test], classes
+        )
+    return found
