@@ -16,7 +16,7 @@ down: .venv/runtime
 	$(BIN)/cxr down
 
 test: .venv/dev
-	$(RUN) -m pytest -n 3 --dist loadfile $(ARGS)
+	$(RUN) -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: .venv/dev
 	$(BIN)/ruff format --check .

@@ -89,7 +89,7 @@ def crossvalidate(
     label, patient_id) keeps a patient's images together.
     """
     from models.radiograph import Limits
-    from models.recipes import DEFAULT, RECIPES
+    from models.recipes import DEFAULT, recipe_named
 
     _require_known([recipe] if recipe else ())
     import_training()
@@ -97,8 +97,9 @@ def crossvalidate(
 
     settings = Settings.load()
     outcome = crossvalidation.measure(
-        folder, RECIPES[recipe or DEFAULT], Limits(settings.max_bytes, settings.max_pixels), settings.cache,
-        folds=folds, epochs=epochs, seed=seed, baselines=baselines, say=typer.echo,
+        folder, recipe_named(recipe or DEFAULT, settings.pretrained), Limits(settings.max_bytes, settings.max_pixels),
+        settings.cache, folds=folds, epochs=epochs, seed=seed, pretrained_dir=settings.pretrained_dir,
+        baselines=baselines, say=typer.echo,
     )  # fmt: skip
     typer.echo(outcome)
 

@@ -78,7 +78,7 @@ def tournament(
     settings, log = Settings.load(), get_run_logger()
     if hand_over and folders:
         return Failed(message="only a winner on the labels in the database can challenge the champion: name no folders")
-    terms = contest.Terms(folds, seed, epochs, minutes, code_version())
+    terms = contest.Terms(folds, seed, epochs, minutes, code_version(), settings.pretrained_dir)
     try:
         chosen = [recipe_named(name, settings.pretrained) for name in dict.fromkeys(recipes or settings.recipes)]
         with contest.alone(settings.cache):

@@ -163,7 +163,7 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as JSON-ready values."""
-        return asdict(self)
+        return asdict(self) | {"stages": [asdict(stage) for stage in self.stages], "views": list(self.views)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:

@@ -64,6 +64,8 @@ class Terms:
     minutes: float | None
     """For each training: no epoch is begun that would not end within it."""
     code_version: str
+    pretrained_dir: Path | None = None
+    """Folder with the learned weights that a recipe may begin with; None: they are fetched."""
 
 
 class ContestError(RuntimeError):
@@ -112,7 +114,7 @@ def compete(
         lambda target: _link(images(cache, entries, recipe.preprocessing), target),
         data_fingerprint=entries.fingerprint, code_version=terms.code_version, made_data=entries.made, seed=terms.seed,
         epochs=min(recipe.epochs, terms.epochs or recipe.epochs),
-        budget_s=60 * terms.minutes if terms.minutes else None,
+        budget_s=60 * terms.minutes if terms.minutes else None, pretrained_dir=terms.pretrained_dir,
     )  # fmt: skip
     outcome = training.train_apart(folder, on_epoch)
     if outcome.state != "trained":

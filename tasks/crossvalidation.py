@@ -47,7 +47,7 @@ class Outcome:
 
 def measure(
     folder: Path, recipe: Recipe, limits: Limits, cache: Path, *, folds: int, epochs: int | None, seed: int,
-    baselines: bool, say: Callable[[str], None],
+    pretrained_dir: Path | None, baselines: bool, say: Callable[[str], None],
 ) -> Outcome:  # fmt: skip
     """Cross-validate a recipe; folds that an earlier run has trained are not trained again.
 
@@ -59,6 +59,7 @@ def measure(
         folds: how many.
         epochs: at most, instead of the recipe's.
         seed: of folds and trainings.
+        pretrained_dir: see `tasks.contest.Terms`.
         baselines: answer the folds with simple models too.
         say: told of each epoch and fold.
 
@@ -74,7 +75,7 @@ def measure(
     labels, people = entries.labels, counted(len(set(entries.patients)), "patient")
     counts = ", ".join(f"{(labels == place).sum():,} {name}" for place, name in enumerate(entries.classes))
     say(f"{counted(len(labels), 'image')} of {people}: {counts}; {entries.unreadable} unreadable")
-    terms = contest.Terms(folds, seed, epochs, None, code_version())
+    terms = contest.Terms(folds, seed, epochs, None, code_version(), pretrained_dir)
     splits, parts = entries.folds(folds, seed), []
     with contest.alone(cache):
         try:

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
     from jinja2 import Environment
 
-ORDER: Final = ("balanced_accuracy", "accuracy", "macro_f1", "macro_auc", "macro_pr_auc", "brier", "ece", "log_loss")
+ORDER: Final = (
+    "balanced_accuracy", "accuracy", "macro_precision", "macro_f1", "macro_auc", "macro_pr_auc", "brier", "ece",
+    "log_loss",
+)  # fmt: skip
 """In which people look for the figures of a whole model."""
 CLASS_ORDER: Final = (
     "sensitivity", "specificity", "precision", "f1", "auc", "pr_auc", "sensitivity_at_95_specificity",

@@ -43,6 +43,10 @@ def filled(module_db: Database) -> Iterator[Database]:
         "insert into cxr.drift values (%s, %s, 'input', 'mean', 'ks', 0.4, 0.001, 0.25, true, 200, 200)",
         str(night), MODEL,
     )  # fmt: skip
+    module_db.rows(
+        "insert into cxr.waiting_labels (bucket, object_key, class, patient_id, source, why) "
+        "values ('b', 'k', 'FLU', 'p1', 'dr-a', 'unknown class')"
+    )
     yield module_db
     pool.dispose()
 
