@@ -25,8 +25,20 @@ def _strict(kind: type, values: dict[str, Any]) -> None:
         raise ValueError(f"{kind.__name__.lower()} differs from this code's in {sorted(set(values) ^ expected)}")
 
 
+class _Values:
+    """What the parts of a recipe have in common."""
+
+    __slots__ = ()
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Read back `dataclasses.asdict`'s values; ValueError where names are unknown or missing."""
+        _strict(cls, values)
+        return cls(**values)
+
+
 @dataclass(frozen=True, slots=True)
-class Augmentation:
+class Augmentation(_Values):
     """How far a training image may differ from the file; never applied when scoring.
 
     There is no horizontal flip: the side of the heart is anatomy. The shares are of the image's size, of a full turn,
@@ -49,15 +61,9 @@ class Augmentation:
             if not 0 <= getattr(self, one.name) <= 1:
                 raise ValueError(f"augmentation: {one.name} must lie within 0 and 1, not {getattr(self, one.name)}")
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Read back `dataclasses.asdict`'s values; ValueError where names are unknown or missing."""
-        _strict(cls, values)
-        return cls(**values)
-
 
 @dataclass(frozen=True, slots=True)
-class Plateau:
+class Plateau(_Values):
     """How the learning rate falls where the watched loss no longer does."""
 
     factor: float = 0.1
@@ -71,15 +77,9 @@ class Plateau:
         if not (0 < self.factor < 1 and self.patience > 0 and self.lowest >= 0):
             raise ValueError(f"plateau: a factor within 0 and 1, a patience above 0, a rate not below 0, not {self}")
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Read back `dataclasses.asdict`'s values; ValueError where names are unknown or missing."""
-        _strict(cls, values)
-        return cls(**values)
-
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(_Values):
     """From when on how much of the backbone is trained; what comes behind the backbone always is.
 
     Each stage begins with a fresh optimiser at the beginning of its schedule.
@@ -94,12 +94,6 @@ class Stage:
     def __post_init__(self) -> None:
         if not (self.epoch >= 0 and 0 <= self.backbone <= 1 and self.learning_rate > 0):
             raise ValueError(f"stage: an epoch not below 0, a share within 0 and 1, a rate above 0, not {self}")
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Read back `dataclasses.asdict`'s values; ValueError where names are unknown or missing."""
-        _strict(cls, values)
-        return cls(**values)
 
 
 @dataclass(frozen=True, slots=True)
