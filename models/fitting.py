@@ -188,6 +188,8 @@ def _compile(built: _Assembled, recipe: Recipe, stage: Stretch, steps: int) -> N
         case "sgd":
             optimizer = keras.optimizers.SGD(rate)
     built.trainer.compile(optimizer, loss="sparse_categorical_crossentropy", weighted_metrics=[], metrics=["accuracy"])
+    # TensorFlow traces the step anew where its first call makes variables, which takes as long again.
+    built.trainer.optimizer.build(built.trainer.trainable_variables)
 
 
 def _key(

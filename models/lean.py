@@ -1,6 +1,6 @@
-"""Keras without its galleries and its scikit-learn wrappers, which take more than a third of the time to import it.
+"""Keras without its galleries, data frames and scikit-learn wrappers, which take a third of the time to import it.
 
-For processes that live for one job. Keras takes both packages for optional; whoever imports them later gets them.
+For processes that live for one job. Keras takes these packages for optional; whoever imports them later gets them.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from typing import Any, Final
 
-UNUSED: Final = ("matplotlib", "sklearn")
+UNUSED: Final = ("matplotlib", "pandas", "sklearn")
 
 
 def import_keras() -> None:

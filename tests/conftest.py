@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,10 @@ OWNER, WRITER, ANALYST = "cxr_owner", "test_writer", "test_analyst"
 PASSWORD = "only-for-tests"  # noqa: S105 - of a server that lives as long as the tests
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    os.environ.setdefault(name, "1")  # each core has a process of tests already, and threads would wait spinning
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for what it starts in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

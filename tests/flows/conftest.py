@@ -10,6 +10,7 @@ import time
 import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -65,7 +66,7 @@ class Site:
         with self.surroundings():
             return Settings.load()
 
-    @property
+    @cached_property
     def store(self) -> Store:
         return Store(self.settings)
 
@@ -306,6 +307,25 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("labelled")
     write_labelled(folder)
     return folder
+
+
+@pytest.fixture
+def workers_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs are done in this process, where TensorFlow is imported once: that takes longer than what they learn here.
+
+    For tests of what comes of them; that they are done apart, and what a kill does to them, is shown by the others.
+    """
+    from models import worker
+    from tasks import training
+    from tasks.apart import Outcome, outcome_of
+
+    def run(work: str, folder: Path, tell: Callable[[], None], timeout_s: float | None) -> Outcome:
+        assert timeout_s is None or timeout_s > 0
+        outcome = (worker.train if work == "train" else worker.answer)(folder)
+        tell()
+        return outcome_of(outcome)
+
+    monkeypatch.setattr(training, "run", run)
 
 
 @pytest.fixture

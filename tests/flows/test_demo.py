@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from infra.settings import Settings
 
 
+@pytest.mark.usefixtures("workers_inside")
 def test_a_champion_of_phantoms_gives_way_to_one_of_labelled_images_and_few_images_are_warned_about(
     site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,6 +18,7 @@ MOMENTS = {
 }
 
 
+@pytest.mark.usefixtures("workers_inside")  # of the next one; the killed one has its own process and workers
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_retraining_killed_at_any_step_leaves_one_champion_and_the_next_one_finishes(
     moment: str, study: Site
@@ -48,7 +49,7 @@ def test_two_retrainings_at_once_end_with_one_decision(study: Site) -> None:
     assert sum("Skipped: " in output for output in outputs) == 1, outputs
 
 
-def test_a_retraining_that_is_told_to_stop_says_so_and_goes_on_later(study: Site) -> None:
+def test_a_retraining_that_is_told_to_stop_says_so(study: Site) -> None:
     process = study.start("retrain", *TYPED)
     study.until(MOMENTS["while it trains"], process)
     process.send_signal(signal.SIGINT)

@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from studies import RECIPE, decisions
 
 from models import recipes
@@ -14,7 +15,6 @@ from tasks import contest, entries
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
     from conftest import Site
     from prefect.client.schemas.objects import State
 
@@ -52,6 +52,7 @@ def test_a_killed_tournament_goes_on_and_what_was_trained_is_not_trained_again(
     assert left == [], "neither pixels nor weights stay"
 
 
+@pytest.mark.usefixtures("workers_inside")
 def test_one_that_fails_does_not_cost_the_others_and_the_winner_must_pass_the_gate(
     study: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
