@@ -113,7 +113,7 @@ def sensitivity(gate: Gate, subject: str, name: str, found: Spread, gained: floa
             value=low,
             limit=margin,
             words=f"{subject} does not find {name} less often by {-margin:.2f} or more (sensitivity {_of(found)}, "
-            f"at worst {low:+.3f})"
+            f"at worst {low:+.3f}{': the models agree on all its images' if low == found['high'] else ''})"
             if sure
             else f"{better} might find less {name} (sensitivity {_of(found)}, at worst {low:+.3f}): a fall of "
             f"{-margin:.2f} cannot be ruled out",

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 LEVEL: Final = 0.95
 RESAMPLES: Final = 2000
 CURVE_POINTS: Final = 200
+WITHOUT_INTERVAL: Final = frozenset({"ece"})
+"""Resampling adds noise to each bin, and the calibration error counts noise of either sign: its percentile interval
+lies above its value. Of a difference between two models on the same resamples most of that cancels."""
 SUBGROUP_IMAGES: Final = 20
 SUBGROUP_PATIENTS: Final = 10
 """On fewer an interval says more about the bootstrap than about the model, and a table might point at a person."""
@@ -143,9 +146,10 @@ def describe(
     Returns:
         `n`, `patients`, `level`, `resamples`; `metrics` and `per_class` with {value, low, high} each; `confusion` (a
         row for each true class); `reliability` (bins of the top probability); `roc` (for each class up to 200 points
-        [share of the others taken for it, sensitivity]); `subgroups`, and beside these those that are `too_small` to
-        report and the images for which the subgroup is `unknown`. What is undefined (a class that does not occur) has
-        None for all three; a resample in which a figure is undefined is left out of its interval.
+        [share of the others taken for it, sensitivity]); `subgroups`, and beside these how many are `too_small` to
+        report (groups, and their images together: a name with a small number might point at a person) and the images
+        for which the subgroup is `unknown`. What is undefined (a class that does not occur) has None for all three; a
+        resample in which a figure is undefined is left out of its interval. What is in `WITHOUT_INTERVAL` has none.
     """
     test, points, replicates = given.test, given.points, given.replicates
     subgroups, too_small, unknown = _subgroups(given, level, subgroup_images, subgroup_patients)
@@ -154,7 +158,10 @@ def describe(
         "patients": len(set(test.patients)),
         "level": level,
         "resamples": len(given.drawn),
-        "metrics": {name: _spread(points[name], replicates.metrics[name], level) for name in HEADLINES},
+        "metrics": {
+            name: _spread(points[name], replicates.metrics[name][: 0 if name in WITHOUT_INTERVAL else None], level)
+            for name in HEADLINES
+        },
         "per_class": {
             name: {
                 "n": points["per_class"][name]["n"],
@@ -194,20 +201,22 @@ def _curve(truth: NDArray[np.bool_], scores: NDArray[np.floating[Any]]) -> list[
 def _subgroups(
     given: Answers, level: float, images: int, patients: int
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, int]]:
-    """Figures of the subgroups that are large enough, sizes of those that are not, images of neither."""
+    """Figures of the subgroups that are large enough, how many are not, images of neither."""
     test = given.test
     large: dict[str, Any] = {}
-    small: dict[str, Any] = {}
+    small: dict[str, dict[str, int]] = {}
     unknown: dict[str, int] = {}
     for kind, values in test.subgroups.items():
-        large[kind], small[kind], unknown[kind] = {}, {}, sum(value is None for value in values)
+        large[kind], unknown[kind] = {}, sum(value is None for value in values)
+        small[kind] = {"groups": 0, "n": 0}
         for group in sorted({value for value in values if value is not None}):
             chosen = np.array([value == group for value in values])
             size = {"n": int(chosen.sum()), "patients": test.patients_of(chosen)}
             if size["n"] >= images and size["patients"] >= patients:
                 large[kind][group] = size | _of_subgroup(given, chosen, level)
             else:
-                small[kind][group] = size
+                small[kind]["groups"] += 1
+                small[kind]["n"] += size["n"]
     return large, small, unknown
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from tasks.wording import counted
+
 if TYPE_CHECKING:
     from datetime import datetime
     from zoneinfo import ZoneInfo
@@ -23,6 +25,7 @@ def environment() -> Environment:
     )
     made.filters |= {
         "data_url": lambda jpeg: "data:image/jpeg;base64," + base64.b64encode(jpeg).decode(),
+        "counted": counted,
         "number": lambda value: f"{value:,}",
         "moment": _moment,
     }

@@ -153,7 +153,10 @@ def test_a_subgroup_is_reported_when_it_is_large_enough() -> None:
     assert found["unknown"]["sex"] == sum(one is None for one in test.subgroups["sex"])
     few = describe(given, subgroup_images=1000)
     assert few["subgroups"]["sex"] == {}
-    assert few["too_small"]["sex"]["F"]["n"] == women.sum()
+    known = sum(one is not None for one in test.subgroups["sex"])
+    assert few["too_small"]["sex"] == {"groups": len(set(test.subgroups["sex"]) - {None}), "n": known}
+    assert few["metrics"]["ece"]["low"] is None, "a percentile interval would lie above it"
+    assert few["metrics"]["brier"]["low"] is not None
 
 
 def test_curves_are_thinned_but_run_from_corner_to_corner() -> None:

@@ -53,8 +53,9 @@ def test_a_card_has_every_part(card: str, heading: str) -> None:
 
 def test_a_judged_version_has_its_figures_with_intervals(won: ComparisonEvidence, card: str) -> None:
     figures = won.decision.figures[won.challengers[0].metadata.model_version]
-    for figure in figures["metrics"].values():
-        assert f"{figure['value']:.3f}<small>{figure['low']:.3f} to {figure['high']:.3f}</small>" in card
+    for name, figure in figures["metrics"].items():
+        beside = "" if name == "ece" else f"<small>{figure['low']:.3f} to {figure['high']:.3f}</small>"
+        assert f"{figure['value']:.3f}{beside}</td>" in card
     assert won.decision.sentence in card
     assert "Temperature</dt><dd>1.25" in card
     assert "radiology review" in card
