@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
+import time
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
-from prefect.exceptions import FlowPauseTimeout
+from prefect.exceptions import FlowPauseTimeout, TerminationSignal
 from prefect.flow_runs import pause_flow_run
 from prefect.input import RunInput
 from prefect.runtime import flow_run
 from pydantic import Field
+
+from flows.run import RunCancelledError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 POLL_S = 5
 SPARE_S = 600
+CANCELLED_S = 60
+"""How long a cancelled run waits for its server's runner to end it; one that was started in a terminal has none."""
 NAMELESS = "somebody who gave no name"
 
 
@@ -28,6 +36,15 @@ class Approval(RunInput):
     approve: bool = Field(default=False, title="Promote the challenger?")
     name: str = Field(default="", title="Your name", description="Kept in the history of promotions.")
     reason: str = Field(default="", title="Why", description="Kept in the history of promotions.")
+
+
+@dataclass(slots=True)
+class Wait:
+    """A wait for a person: until when, and how it ended."""
+
+    over_at: float
+    answered: threading.Event = field(default_factory=threading.Event)
+    cancelled: threading.Event = field(default_factory=threading.Event)
 
 
 def ask(question: str, hours: float, say: Callable[[str], None]) -> Approval:
@@ -41,14 +58,15 @@ def ask(question: str, hours: float, say: Callable[[str], None]) -> Approval:
     Returns:
         The answer; not approved, with the reason, where nobody answered or an approval has no name. Only silence and
         an approval without a name are without a name.
+
+    Raises:
+        RunCancelledError: somebody cancelled the run instead.
     """
     say(f"waiting up to {hours:g} hours for a person's word: open this run in the Prefect UI and resume it")
     silence = Approval(reason=f"nobody answered within {hours:g} hours")
     # A run whose pause has run out can only fail in Prefect's eyes; so it is resumed in time, with nobody's answer.
-    answered = threading.Event()
-    threading.Thread(
-        target=_speak_for_nobody, args=(UUID(str(flow_run.id)), silence, hours * 3600, answered), daemon=True
-    ).start()
+    wait = Wait(time.monotonic() + hours * 3600)
+    threading.Thread(target=_watch, args=(UUID(str(flow_run.id)), silence, wait), daemon=True).start()
     try:
         answer = pause_flow_run(
             wait_for_input=Approval.with_initial_data(description=question),
@@ -57,8 +75,14 @@ def ask(question: str, hours: float, say: Callable[[str], None]) -> Approval:
         )
     except FlowPauseTimeout:
         return silence
+    except TerminationSignal:
+        if wait.cancelled.is_set():
+            raise RunCancelledError(
+                "it was cancelled while it waited for a person's word: nothing was decided"
+            ) from None
+        raise
     finally:
-        answered.set()
+        wait.answered.set()
     if answer == silence or answer.name.strip():
         return answer
     if answer.approve:
@@ -66,13 +90,21 @@ def ask(question: str, hours: float, say: Callable[[str], None]) -> Approval:
     return Approval(name=NAMELESS, reason=answer.reason)  # a refusal counts, whoever it was
 
 
-def _speak_for_nobody(flow_run_id: UUID, answer: Approval, seconds: float, answered: threading.Event) -> None:
-    """Resume the run when its time is over; again where it could not be, for it may not even be paused yet."""
-    if answered.wait(seconds):
-        return
+def _watch(flow_run_id: UUID, answer: Approval, wait: Wait) -> None:
+    """Resume the run when its time is over, and end its wait where it is cancelled.
+
+    Prefect's own wait looks for nothing but an answer, so a cancelled run would hold its lock until the time is over.
+    """
+    cancelled_at: float | None = None
     with get_client(sync_client=True) as client:
-        while True:
+        while not wait.answered.wait(min(POLL_S, max(wait.over_at - time.monotonic(), 0)) or POLL_S):
             with suppress(Exception):  # Prefect may be away for a moment
-                client.resume_flow_run(flow_run_id, run_input=answer.model_dump())
-            if answered.wait(POLL_S):
+                state = client.read_flow_run(flow_run_id).state
+                if state and (state.is_cancelling() or state.is_final()):
+                    cancelled_at = cancelled_at or time.monotonic()
+                elif time.monotonic() >= wait.over_at:  # again where it could not be: it may not even be paused yet
+                    client.resume_flow_run(flow_run_id, run_input=answer.model_dump())
+            if cancelled_at is not None and time.monotonic() >= cancelled_at + CANCELLED_S:
+                wait.cancelled.set()
+                os.kill(os.getpid(), signal.SIGTERM)  # Prefect's handler raises it where the wait is
                 return

@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.artifacts import Progress
 from infra.version import code_version
-from models import worker
+from models import artifact, worker
 from models.radiograph import Limits
 from tasks import arrays, datasets, labels, near_duplicates, registry, retrainings, splits, training
 from tasks.wording import counted
@@ -64,7 +64,7 @@ class Trained:
 @task(name="gather labels", cache_policy=NO_CACHE, persist_result=False)
 def gather(this: Retraining) -> Dataset:
     """Take up labels that waited, give new images their split, and read what there is to learn from."""
-    resolved = labels.resolve_waiting(this.pool, this.store, this.settings)
+    resolved = this.patiently(lambda: labels.resolve_waiting(this.pool, this.store, this.settings))
     if resolved.labels:
         this.log.info(
             "retraining %s: %s that waited found their images", this.run_id, counted(resolved.labels, "label")
@@ -175,13 +175,17 @@ def train(this: Retraining, name: str, work: tuple[Dataset, Plan]) -> Trained | 
     """Train a recipe in a process of its own and register what comes of it.
 
     Returns:
-        The challenger; None where the training failed, which is kept for the report and does not stop the others.
+        The challenger; None where the training failed, or the artifact of an earlier one is lost or damaged: that is
+        kept for the report and does not stop the others.
+
+    Raises:
+        StorageError: the store as a whole cannot be used.
     """
     whole, plan = work
     key, data = plan.key(whole), plan.data(whole)
     if known := this.patiently(lambda: registry.by_training_key(this.pool, key)):
         this.log.info("retraining %s: %s was trained before, as %s", this.run_id, name, known)
-        return Trained(registry.require(this.pool, known), None)
+        return trained_before(this, name, known)
     if others := len(whole.items) - len(data.items):
         this.note([f"{name}: {counted(others, 'image')} not learned from: {datasets.OTHER_VIEW}"])
     settings, epochs = this.settings, plan.epochs or plan.recipe.epochs
@@ -211,10 +215,24 @@ def train(this: Retraining, name: str, work: tuple[Dataset, Plan]) -> Trained | 
     return enrol(this, whole, plan, outcome.message)
 
 
+def trained_before(this: Retraining, name: str, known: str) -> Trained | None:
+    """Return the challenger that an earlier run trained; None where its artifact is not what it was."""
+    version = this.patiently(lambda: registry.require(this.pool, known))
+    try:
+        registry.fetch(this.store, version, this.settings.cache)
+        return Trained(version, None)
+    except artifact.ArtifactError as error:
+        why = worker.without_paths(str(error))
+    # Not trained anew: a model version's row names one artifact for ever, and the key of its training is taken.
+    this.failures[name] = (
+        f"{known} was trained before, and its artifact is lost or damaged: {why}; or train it with another --seed"
+    )
+    this.log.error("retraining %s: %s gave no challenger: %s", this.run_id, name, this.failures[name])
+    return None
+
+
 def enrol(this: Retraining, whole: Dataset, plan: Plan, message: str) -> Trained:
     """Register a trained model under its training's key."""
-    from models import artifact
-
     key, data = plan.key(whole), plan.data(whole)
     folder = training.job_folder(this.settings.cache, key)
     metadata = artifact.read_metadata(folder / worker.ARTIFACT)
@@ -227,4 +245,4 @@ def enrol(this: Retraining, whole: Dataset, plan: Plan, message: str) -> Trained
     this.log.info("retraining %s: %s is registered: %s", this.run_id, name, message)
     training.discard(folder)
     answers = np.stack([answered[place] for place in test]) if test else None
-    return Trained(registry.require(this.pool, name), answers)
+    return Trained(this.patiently(lambda: registry.require(this.pool, name)), answers)

@@ -12,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from flows import challengers, comparison_artifacts
 from infra.version import code_version
 from models import artifact, worker
+from models.artifact import ArtifactError
 from models.gate import decide
 from models.radiograph import Limits
 from tasks import (
@@ -126,14 +127,14 @@ def compare(this: Retraining, work: tuple[Dataset, ModelVersion | None, Sequence
         name = version.model_version
         try:
             contenders[name], models[name] = answer(this, version, items, test, rows)
-        except training.AnswersMissing as error:
+        except (training.AnswersMissing, ArtifactError) as error:
             if version is asked:
                 raise
-            this.failures[name] = str(error)
-            this.note([f"{name} does not answer: {error}"])
+            this.failures[name] = f"it was trained and does not answer: {worker.without_paths(str(error))}"
+            this.note([f"{name}: {this.failures[name]}"])
     if not any(version in contenders for version in (one.version.model_version for one in trained)) and this.failures:
         why = "; ".join(f"{name}: {words}" for name, words in this.failures.items())
-        raise retrainings.RetrainingError(f"no recipe gave a challenger, so nothing was decided: {why}")
+        raise retrainings.RetrainingError(f"there is no challenger to judge, so nothing was decided: {why}")
     decision = decide(
         rules, test, contenders.get(asked.model_version) if asked else None,
         [contenders[one.version.model_version] for one in trained if one.version.model_version in contenders],
@@ -214,14 +215,21 @@ def gathered(this: Retraining, compared: Compared, outcome: str, approval: Appro
 
 
 def report(this: Retraining, found: ComparisonEvidence) -> str | None:
-    """Store the comparison report and a card of each model that was judged; returns the report's key."""
-    with this.best_effort("the model cards could not be written"):
-        comparison_artifacts.write_cards(this.store, this.settings, found)
+    """Store the comparison report; returns its key."""
     with this.best_effort("the report could not be written"):
         key = comparison_artifacts.write_report(this.store, this.settings, this.date, found)
         this.patiently(lambda: retrainings.report(this.pool, this.run_id, key))
         return key
     return None
+
+
+def cards(this: Retraining, found: ComparisonEvidence) -> list[str]:
+    """Store a card of each model that was judged; returns whose. A dry run changes none."""
+    if this.dry_run:
+        return []
+    with this.best_effort("the model cards could not be written"):
+        comparison_artifacts.write_cards(this.store, this.settings, found)
+    return [model.metadata.model_version for model in found.models]
 
 
 def for_a_person(this: Retraining, compared: Compared) -> list[str]:
@@ -264,7 +272,7 @@ def ruling(this: Retraining, compared: Compared, sentence: str) -> promotion.Rul
     )
 
 
-def show(this: Retraining, found: ComparisonEvidence, report_key: str | None) -> None:
-    """Put the decision, the tables and the links into the Prefect UI."""
-    cards = {model.metadata.model_version: model_card.key(model.metadata.model_version) for model in found.models}
-    comparison_artifacts.show(this.settings, found, report_key, cards)
+def show(this: Retraining, found: ComparisonEvidence, report_key: str | None, carded: Sequence[str]) -> None:
+    """Put the decision, the tables and the links to the report and the cards into the Prefect UI."""
+    places = {version: model_card.key(version) for version in carded}
+    comparison_artifacts.show(this.settings, found, report_key, places)

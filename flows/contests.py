@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from flows.session import import_training, prepare_prefect, require_services
+from flows.files import require_writable
+from flows.session import prepare_prefect, require_services
 from infra.settings import Settings
 
 PAGE = "tournament.html"
@@ -27,7 +28,7 @@ def tournament(
     recipe: Annotated[
         list[str] | None, typer.Option(help="One that takes part; once for each. CXR_RECIPES if not given.")
     ] = None,
-    folds: Annotated[int, typer.Option(min=0, help="Of a cross-validation by patient; 0: one split.")] = 0,
+    folds: Annotated[int, typer.Option(min=0, help="Of a cross-validation by patient, at least 2; 0: one split.")] = 0,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most, instead of the recipes'.")] = None,
     minutes: Annotated[
         float | None, typer.Option(min=0.1, help="For each training: no epoch that would not end within it is begun.")
@@ -51,10 +52,15 @@ def tournament(
     ward-3/ ward-7/ --recipe karcevski-simple --recipe karcevski-complex`, `cxr tournament --folds 5 --hand-over`
     """
     _require_known(recipe or ())
+    if folds == 1:
+        raise typer.BadParameter("at least 2, or 0 for one split", param_hint="--folds")
+    if folders:
+        save = save or PAGE
+    if save:
+        require_writable(Path(save))
     settings = Settings.load()
     if folders:
         prepare_prefect(settings)
-        save = save or PAGE
     else:
         require_services(settings)
     from flows.tournament import tournament as run
@@ -92,7 +98,6 @@ def crossvalidate(
     from models.recipes import DEFAULT, recipe_named
 
     _require_known([recipe] if recipe else ())
-    import_training()
     from tasks import crossvalidation
 
     settings = Settings.load()

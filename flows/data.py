@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
+from flows.files import require_writable, write_private
 from flows.session import connected
 from infra.settings import Settings
 
@@ -56,11 +57,12 @@ def report(
 
     settings = Settings.load()
     shares = (settings.validation_share, settings.test_share)
-    if folder:
-        _write(_page(settings, labelled_images.of_folder(folder, shares), metadata), save or PAGE)
-        return
-    if metadata:
-        _write(_page(settings, None, metadata), save or PAGE)
+    target = save or (PAGE if folder or metadata else None)
+    if target:
+        require_writable(target)
+    if target and (folder or metadata):
+        found = labelled_images.of_folder(folder, shares) if folder else None
+        _write(_page(settings, found, metadata), target)
         return
     with connected() as (settings, pool):
         from infra.storage import Store
@@ -68,8 +70,8 @@ def report(
 
         store = Store(settings)
         page = _page(settings, labelled_images.of_database(pool, store, shares), None)
-    if save:
-        _write(page, save)
+    if target:
+        _write(page, target)
     else:
         typer.echo(store.presigned(data_report.publish(store, datetime.now(ZoneInfo(settings.timezone)), page)))
 
@@ -105,8 +107,5 @@ def _say(words: str) -> None:
 
 
 def _write(page: str, file: Path) -> None:
-    try:
-        file.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise typer.BadParameter(f"{file} cannot be written: {error.strerror}", param_hint="--save") from None
+    write_private(file, page.encode())
     typer.echo(f"written to {file}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows.files import require_writable, write_private
 from flows.session import connected
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ def explain(
 
     if save and save.suffix.lower() not in FORMS:
         raise typer.BadParameter("give a name that ends in .html or .png", param_hint="--save")
+    if save:
+        require_writable(save)
     typer.echo("reading and checking the image, then asking the model: this takes some ten seconds", err=True)
     with connected() as (settings, pool):
         found = explained(settings, pool, key, version, classes or [])
@@ -51,7 +53,7 @@ def explain(
         typer.echo(line)
     target = save or Path(f"explanation-{found.subject.name.replace(' ', '-')}.html")
     as_picture = target.suffix.lower() == ".png"
-    _write(target, explanation.picture(found) if as_picture else explanation.page(found).encode())
+    write_private(target, explanation.picture(found) if as_picture else explanation.page(found).encode())
     typer.echo(f"written to {target}: it shows a radiograph, handle it as patient data")
     typer.echo("Research use, not for diagnosis.")
 
@@ -100,14 +102,3 @@ def _chosen(pool: sa.Engine, version: str | None) -> tuple[ModelVersion, bool]:
         return model, registry.champion(pool).model_version == model.model_version
     except registry.NoChampionError:
         return model, False
-
-
-def _write(target: Path, data: bytes) -> None:
-    """Write a file that opens for its owner only."""
-    try:
-        target.unlink(missing_ok=True)  # else it would keep the rights that it had
-        handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-    except OSError as error:
-        raise typer.BadParameter(f"{target} cannot be written: {error.strerror}", param_hint="--save") from None

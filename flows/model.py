@@ -64,5 +64,8 @@ def card(
         name = registry.require(pool, version).model_version if version else registry.champion(pool).model_version
     store, key = Store(settings), model_card.key(name)
     if not any(one.key == key for page in store.list(key) for one in page):
-        raise registry.RegistryError(f"{name} has no card: a comparison writes it, and none with this model has ended")
+        raise registry.RegistryError(
+            f"{name} has no card: a comparison, unless it is a dry run, writes it once it has decided, and none "
+            "with this model has"
+        )
     hand_over(store, key, save)

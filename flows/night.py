@@ -147,6 +147,7 @@ def report(
 ) -> None:
     """Print a link to a run's HTML report, or save the page: a night's, or a retraining's comparison.
 
+    Where a retraining stopped between its decision and its report, the decision is said instead.
     The link works without a login for an hour: hand it on as you would hand on the images.
 
     Examples: `cxr report`, `cxr report --retraining --save comparison.html`

@@ -5,6 +5,7 @@ Reads like a table of contents; how a step is done is in tasks/, what decides is
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID, uuid4
@@ -21,7 +22,7 @@ from infra.settings import Settings
 from infra.version import code_version
 from models import gate
 from models.recipes import recipe_named
-from tasks import arrays, datasets, promotion, retrainings, training, verdict
+from tasks import arrays, contest, datasets, promotion, retrainings, training, verdict
 from tasks.wording import counted
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from flows.challengers import Plan
     from flows.comparing import Compared
     from models.gate import Gate
+    from tasks.datasets import Dataset
     from tasks.promotion import Outcome
 
 LOCK = "cxr.retraining"
@@ -50,7 +52,7 @@ class Retraining(Work):
         self.date = datetime.now(ZoneInfo(settings.timezone)).date()
         """The day under which its report lies, also where a person answers on a later one."""
         self.failures: dict[str, str] = {}
-        """Recipes that gave no challenger, and why."""
+        """Recipes that gave no challenger, challengers that did not answer, and why."""
 
     def fail(self, message: str) -> None:
         """Write on the retraining's row that it failed, and what failed before."""
@@ -58,8 +60,8 @@ class Retraining(Work):
 
     @property
     def failed_recipes(self) -> str:
-        """How many recipes gave no challenger, in brackets; nothing where all did."""
-        return f" ({counted(len(self.failures), 'recipe')} gave no challenger)" if self.failures else ""
+        """How many recipes have nothing that could be judged, in brackets; nothing where all have."""
+        return f" ({counted(len(self.failures), 'recipe')} could not be judged)" if self.failures else ""
 
 
 @flow(
@@ -111,8 +113,7 @@ def retrain(this: Retraining, plans: Sequence[Plan], rules: Gate) -> State[Any]:
     keys = challengers.describe(this, data, plans)
     rules.require_classes(data.classes)
     with this.best_effort("what is no longer needed could not be removed"):  # first: nothing may be to decide
-        arrays.prune(this.settings.cache, {item.content_sha256 for item in data.items})
-        training.prune(this.settings.cache, keys)
+        clean(this, data, keys)
     if decided := comparing.decided_before(this, data, champion, keys, rules):
         return nothing_to_do(this, decided)
     tried = [challengers.train(this, plan.recipe.name, as_is((data, plan))) for plan in plans]
@@ -127,8 +128,19 @@ def retrain(this: Retraining, plans: Sequence[Plan], rules: Gate) -> State[Any]:
     this.patiently(this.lock.renew)
     sentence = conclude(this, compared, outcome, approval)
     with this.best_effort("what failed trainings left could not be removed"):
-        training.prune(this.settings.cache, [])
+        for key in keys:
+            training.discard(training.job_folder(this.settings.cache, key))
+        training.prune(this.settings.cache, [], data.fingerprint)
     return Completed(message=sentence)
+
+
+def clean(this: Retraining, data: Dataset, keys: Sequence[str]) -> None:
+    """Remove pixels that are not needed any more, for they may be those of patients who have withdrawn."""
+    cache = this.settings.cache
+    arrays.prune(cache, {item.content_sha256 for item in data.items})
+    training.prune(cache, keys, data.fingerprint)
+    with suppress(contest.ContestError), contest.alone(cache):  # one that is at work clears up itself
+        contest.clear(cache)
 
 
 def begin(this: Retraining) -> None:
@@ -174,8 +186,9 @@ def conclude(this: Retraining, compared: Compared, outcome: Outcome, approval: A
     )
     this.log.info("retraining %s: %s", this.run_id, sentence)
     report_key = comparing.report(this, found)  # not before: what could not be recorded must not be told
+    carded = comparing.cards(this, found)
     with this.best_effort("the artifacts could not be shown"):
-        comparing.show(this, found, report_key)
+        comparing.show(this, found, report_key, carded)
     return sentence
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from prefect.exceptions import TerminationSignal
 from prefect.logging import get_run_logger
-from prefect.states import Completed, Failed
+from prefect.states import Cancelled, Completed, Failed
 from prefect.utilities.annotations import quote
 
 from infra import database
@@ -54,6 +54,10 @@ KNOWN_ERRORS = (
     training.AnswersMissing,
 )
 """Errors whose message is written for ops and names no object."""
+
+
+class RunCancelledError(RuntimeError):
+    """A person cancelled the run in Prefect; the message says when."""
 
 
 def _in_words(record: logging.LogRecord) -> bool:
@@ -133,6 +137,9 @@ class Work(ABC):
                 return Completed(name="Skipped", message=elsewhere)
             try:
                 return steps()
+            except RunCancelledError as error:
+                self._record_failure(f"{error}; {self.after_a_stop}")
+                return Cancelled(message=str(error))
             except KNOWN_ERRORS as error:
                 self._record_failure(str(error))
                 return Failed(message=str(error))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from contextlib import contextmanager
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from infra import database
@@ -55,18 +53,6 @@ def require_services(settings: Settings) -> None:
             raise SettingsError(
                 f"Prefect does not answer at {settings.prefect_api_url} ({why}): check PREFECT_API_URL and the server"
             )
-
-
-def import_training() -> None:
-    """Import what training needs, keeping off the terminal what TensorFlow writes before it reads its log level."""
-    terminal = os.dup(2)
-    with tempfile.TemporaryFile() as sink:
-        os.dup2(sink.fileno(), 2)
-        try:
-            import_module("models.training")
-        finally:
-            os.dup2(terminal, 2)
-            os.close(terminal)
 
 
 @contextmanager

@@ -6,13 +6,13 @@ again goes on where it was. The frozen test set takes no part: it is left for th
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
-import numpy as np
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
@@ -21,20 +21,22 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows.artifacts import Progress, at_once
+from flows.files import unwritable
 from flows.run import KNOWN_ERRORS, as_is
 from infra import database
-from infra.settings import Settings
-from infra.storage import Store
+from infra.settings import Settings, SettingsError
+from infra.storage import StorageError, Store
 from infra.version import code_version
 from models.radiograph import Limits
-from models.recipes import recipe_named
+from models.recipes import RECIPES, recipe_named
 from tasks import contest, datasets, labelled_images, reporting, shortcut_answers, standings, tournament_report
-from tasks.entries import enter, images
+from tasks.entries import check_folds, enter
 from tasks.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
     from prefect.client.schemas.objects import State
 
@@ -68,7 +70,7 @@ def tournament(
     Args:
         recipes: what to train; CXR_RECIPES if not given.
         folders: labelled sets on this machine, one sub-folder for each class; the labels in the database if not given.
-        folds: of a cross-validation by patient; 0: one split.
+        folds: of a cross-validation by patient, at least 2; 0: one split.
         epochs: at most, instead of the recipes'.
         minutes: for each training: no epoch is begun that would not end within it.
         seed: of folds, weights, order and augmentation.
@@ -79,28 +81,56 @@ def tournament(
     if hand_over and folders:
         return Failed(message="only a winner on the labels in the database can challenge the champion: name no folders")
     terms = contest.Terms(folds, seed, epochs, minutes, code_version(), settings.pretrained_dir)
+    notes: list[str] = []
     try:
+        check_folds(folds)
+        if why := unwritable(Path(save)) if save else unnamed_bucket(settings):
+            return Failed(message=why)
         chosen = [recipe_named(name, settings.pretrained) for name in dict.fromkeys(recipes or settings.recipes)]
         with contest.alone(settings.cache):
             try:
-                tables = [run_set(settings, entries, chosen, terms) for entries in read_sets(settings, folders or [])]
+                tables = run_sets(settings, read_sets(settings, folders or []), chosen, terms, notes)
             finally:  # patients' pixels, also those that a killed one has left
                 contest.clear(settings.cache)
     except (*KNOWN_ERRORS, contest.ContestError, datasets.DatasetError) as error:
         return Failed(message=str(error))
     volatile = standings.volatility(tables) if len(tables) > 1 else []
-    where = publish(settings, tables, volatile, save)
     text = "\n\n".join(map(standings.markdown, tables))
     if volatile:
         text += f"\n\n{standings.volatility_markdown(volatile)}"
-    with at_once():
-        create_markdown_artifact(text, key="tournament", description="Recipes on the same images, ranked")
-    message = f"{standings.sentence(tables[0])} Report: {where}"
-    log.info("tournament: %s", message)
     print(text)  # noqa: T201 - the table is what was asked for
+    with best_effort(notes, "the table is not in Prefect's UI"), at_once():
+        create_markdown_artifact(text, key="tournament", description="Recipes on the same images, ranked")
+    message = " ".join([standings.sentence(tables[0]), *(f"Note: {words}." for words in notes)])
+    try:
+        message += f" Report: {publish(settings, tables, volatile, save)}"
+    except (StorageError, OSError) as error:
+        why = str(getattr(error, "strerror", None) or error)  # an OSError's own words name the file twice
+        return Failed(message=f"{message} The report could not be written ({why}); run it again: nothing is retrained")
+    log.info("tournament: %s", message)
     if not hand_over:
         return Completed(message=message)
-    return challenge(tables[0], epochs, seed, message)
+    return challenge(tables[0].winner.recipe, epochs, seed, message)
+
+
+def unnamed_bucket(settings: Settings) -> str | None:
+    """Say that nobody names the bucket into which the report would go; None where it is named."""
+    try:
+        _ = settings.bucket
+    except SettingsError as error:
+        return f"{error}; or name a file for the report"
+    return None
+
+
+@contextmanager
+def best_effort(notes: list[str], otherwise: str) -> Iterator[None]:
+    """Go on after an error in what is inside: the table stands without it. `otherwise` is logged and noted."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost hours of training
+        why = str(error) if isinstance(error, (*KNOWN_ERRORS, datasets.DatasetError)) else type(error).__name__
+        get_run_logger().warning("tournament: %s (%s)", otherwise, why)
+        notes.append(f"{otherwise} ({why})")
 
 
 def read_sets(settings: Settings, folders: Sequence[str]) -> list[Entries]:
@@ -109,8 +139,8 @@ def read_sets(settings: Settings, folders: Sequence[str]) -> list[Entries]:
     shares = settings.validation_share, settings.test_share
     if folders:
         return [
-            enter(labelled_images.of_folder(Path(folder), shares), Path(folder).resolve().name, limits)
-            for folder in folders
+            enter(labelled_images.of_folder(folder, shares), name, limits)
+            for folder, name in named([Path(folder) for folder in folders]).items()
         ]
     pool = database.engine(settings.database)
     try:
@@ -120,18 +150,55 @@ def read_sets(settings: Settings, folders: Sequence[str]) -> list[Entries]:
     return [enter(labelled_images.without_test(found), DATABASE, limits)]
 
 
-def run_set(settings: Settings, entries: Entries, recipes: Sequence[Recipe], terms: Terms) -> Standings:
+def named(folders: Sequence[Path]) -> dict[Path, str]:
+    """Call each folder by its own name, and by that of as many above it as tell it from the others; each is one set."""
+    each = list(dict.fromkeys(folder.resolve() for folder in folders))
+    names = [folder.name for folder in each]
+    depth = 1
+    while len(set(names)) < len(each):
+        depth += 1
+        names = ["/".join(folder.parts[-depth:]) for folder in each]
+    return dict(zip(each, names, strict=True))
+
+
+def run_sets(
+    settings: Settings, sets: Sequence[Entries], recipes: Sequence[Recipe], terms: Terms, notes: list[str]
+) -> list[Standings]:
+    """Let the recipes compete on each set; one in which none gave answers is noted.
+
+    Raises:
+        DatasetError: a set has too few patients for the folds: all are drawn before any recipe is trained.
+        ContestError: there is no set in which a recipe gave answers.
+    """
+    drawn = [entries.folds(terms.folds, terms.seed) for entries in sets]
+    tables = []
+    failed = []
+    for entries, splits in zip(sets, drawn, strict=True):
+        try:
+            tables.append(run_set(settings, entries, recipes, splits, terms, notes))
+        except contest.ContestError as error:
+            failed.append(f"{entries.name}: {error}")
+            get_run_logger().error("tournament: %s", failed[-1])
+    if not tables:
+        raise contest.ContestError("; ".join(failed))
+    notes += failed
+    return tables
+
+
+def run_set(
+    settings: Settings, entries: Entries, recipes: Sequence[Recipe], splits: Sequence[NDArray[np.str_]], terms: Terms,
+    notes: list[str],
+) -> Standings:  # fmt: skip
     """Let the recipes compete on one set.
 
     Raises:
         ContestError: none of them gave answers.
     """
-    splits = entries.folds(terms.folds, terms.seed)
     log = get_run_logger()
     log.info(
-        "tournament: %s: %s of %s, %s; %d unreadable",
+        "tournament: %s: %s of %s, %s. %s",
         entries.name, counted(len(entries.images), "image"), counted(len(set(entries.patients)), "patient"),
-        ", ".join(entries.classes), entries.unreadable,
+        ", ".join(entries.classes), " ".join(entries.remarks),
     )  # fmt: skip
     results: dict[str, Any] = {}
     failures: dict[str, str] = {}
@@ -146,7 +213,9 @@ def run_set(settings: Settings, entries: Entries, recipes: Sequence[Recipe], ter
         raise contest.ContestError(
             "no recipe gave answers: " + "; ".join(f"{name}: {why}" for name, why in failures.items())
         )
-    shortcuts = look_beside(as_is((settings, entries, recipes[0], splits)))
+    shortcuts: dict[str, NDArray[np.float32]] = {}
+    with best_effort(notes, f"{entries.name} has no simple models beside the recipes"):
+        shortcuts = look_beside(as_is((settings, entries, splits)))
     return standings.stand(entries, results, failures, folds=terms.folds, seed=terms.seed, shortcuts=shortcuts)
 
 
@@ -178,12 +247,11 @@ def train_recipe(
 
 @task(name="look for shortcuts", task_run_name="look for shortcuts", cache_policy=NO_CACHE, persist_result=False)
 def look_beside(
-    work: tuple[Settings, Entries, Recipe, Sequence[NDArray[np.str_]]],
+    work: tuple[Settings, Entries, Sequence[NDArray[np.str_]]],
 ) -> dict[str, NDArray[np.float32]]:
     """Let simple models answer the same images: a recipe that is no better has learned a shortcut."""
-    settings, entries, recipe, splits = work
-    file = images(settings.cache, entries, recipe.preprocessing)
-    return shortcut_answers.baselines(entries, np.load(file, mmap_mode="r", allow_pickle=False), splits)
+    settings, entries, splits = work
+    return shortcut_answers.baselines(settings.cache, entries, splits)
 
 
 def publish(
@@ -199,12 +267,14 @@ def publish(
     return reporting.link(settings, tournament_report.publish(Store(settings), day, run_id, page))
 
 
-def challenge(table: Standings, epochs: int | None, seed: int, message: str) -> State[Any]:
-    """Let the winner challenge the champion: it is trained anew and must pass the gate on the frozen test set."""
+def challenge(winner: str, epochs: int | None, seed: int, message: str) -> State[Any]:
+    """Let the winner challenge the champion: it is trained anew and must pass the gate on the frozen test set.
+
+    Its training is the tournament's: `epochs` bounds the recipe's there, and replaces them in a retraining.
+    """
     from flows.retraining import retrain_and_compare
 
-    state = retrain_and_compare(
-        recipes=[table.winner.recipe], cause="by hand", seed=seed, epochs=epochs, return_state=True
-    )
+    most = min(RECIPES[winner].epochs, epochs) if epochs else None
+    state = retrain_and_compare(recipes=[winner], cause="by hand", seed=seed, epochs=most, return_state=True)
     ended = f"{message}. The gate: {state.message}"
     return Completed(message=ended) if state.is_completed() else Failed(message=ended)

@@ -212,6 +212,7 @@ class Store:
         """Copy an object into a file.
 
         Raises:
+            ObjectError: there is no such object; the store answers.
             StorageError: the object or the store cannot be read.
         """
         try:
@@ -219,6 +220,8 @@ class Store:
         except BrokenBodyError as error:
             raise StorageError(f"{key}: reading broke off {ATTEMPTS} times ({error})") from None
         except (ClientError, BotoCoreError) as error:
+            if isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") in GONE:
+                raise ObjectError("the object is not in the store any more") from None
             raise StorageError(f"{key}: {self._explain(error)}") from None
 
     def _explain(self, error: ClientError | BotoCoreError) -> str:

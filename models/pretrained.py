@@ -1,7 +1,8 @@
 """What a backbone learned from ImageNet: files fetched once, or lying in a folder, and put into a network's layers.
 
 The files of keras.applications are fetched from where Keras fetches them and held against the checksums that Keras
-holds them against. Those of ResNet-18 and ResNet-34 are torchvision's, as timm publishes them on Hugging Face.
+holds them against. Those of ResNet-18 and ResNet-34 are torchvision's, as timm publishes them on Hugging Face without
+one: half a download is found out when it is read, and removed.
 """
 
 from __future__ import annotations
@@ -101,9 +102,13 @@ def load(model: keras.Model, architecture: str, folder: Path | None) -> dict[str
         else:
             backbone.load_weights(path)
     except (ValueError, KeyError, OSError, SafetensorsError) as error:
+        anew = "fetch the file anew"
+        if folder is None:  # else Keras would find it again, for ever
+            path.unlink(missing_ok=True)
+            anew = "what was fetched is removed, and the next training fetches it anew: start it again"
         raise PretrainedError(
             f"{architecture}: {source.file} does not hold its weights ({type(error).__name__}: "
-            f"{' '.join(str(error).split())[:200]}): fetch the file anew, or set CXR_PRETRAINED=none"
+            f"{' '.join(str(error).split())[:200]}): {anew}, or set CXR_PRETRAINED=none"
         ) from error
     return {"file": source.file, "sha256": sha256_of(path)}
 

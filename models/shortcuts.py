@@ -51,33 +51,13 @@ def file_baseline(
     return _fit(model, _columns(train_features, formats), train_labels, _columns(test_features, formats), n_classes)
 
 
-def border_baseline(
-    train_images: NDArray[np.uint8],
-    train_labels: NDArray[np.integer[Any]],
-    test_images: NDArray[np.uint8],
-    n_classes: int,
-) -> NDArray[np.float32]:
-    """Tell the class by the outer frame of the preprocessed image alone.
-
-    Args:
-        train_images: (n, height, width, channels), as the model sees them; may be a memory map.
-        train_labels: (n,) index of the class.
-        test_images: (m, height, width, channels).
-        n_classes: number of classes.
-
-    Returns:
-        (m, n_classes) probabilities.
-    """
-    return frame_baseline(frames(train_images), train_labels, frames(test_images), n_classes)
-
-
 def frame_baseline(
     train_frames: NDArray[np.float32],
     train_labels: NDArray[np.integer[Any]],
     test_frames: NDArray[np.float32],
     n_classes: int,
 ) -> NDArray[np.float32]:
-    """Tell the class by what `frames` kept of the images, which takes a sixteenth of their room.
+    """Tell the class by the outer frame of the preprocessed images alone, which `frames` has made small.
 
     Args:
         train_frames: (n, pixels), from `frames`.
@@ -130,7 +110,8 @@ def _columns(features: pd.DataFrame, formats: list[str]) -> NDArray[np.float64]:
 def frames(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return the outer frame of each image (n, height, width, channels) as (n, pixels).
 
-    The four strips along the edges, each laid lengthwise and made small.
+    The four strips along the edges, each laid lengthwise and made small. One image after the other: a memory map is not
+    held in memory.
     """
     height, width = images.shape[1:3]
     depth, side = max(1, round(FRAME * height)), max(1, round(FRAME * width))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from models.radiograph import Pixels
 
 SPEC: Final = PreprocessingSpec()
-"""As the default recipe sees an image: the centre square, 224 pixels, stretched between two percentiles."""
+"""How an image is seen here, whatever a recipe does: the centre square, 224 pixels, stretched between percentiles."""
 BINS: Final = 64
 """Of the grey distributions: 256 would show the comb that a stretched or compressed picture has."""
 SMALL: Final = 64

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -37,6 +38,10 @@ CHECKPOINTS, ARTIFACT, ANSWERS, OUTCOME = "checkpoints", "artifact", "answers.np
 TIMING, HEATMAPS = "timing.json", "heatmaps.npz"
 BATCH: Final = 32
 PARENT_EVERY_S: Final = 1.0
+PATH: Final = re.compile(r"(?<![\w./:])(?:~|\.{1,2})?/(?:[^\s/'\"`:;,()\[\]]+/)*([^\s/'\"`:;,()\[\]]+)/?")
+"""A file's or folder's path with its last part."""
+QUOTED_PATH: Final = re.compile(r"(['\"])(?:~|\.{1,2})?/(?:(?!\1).)*?([^/'\"]*)\1")
+"""The same in quotation marks, where it may hold blanks."""
 
 
 def train(folder: Path) -> dict[str, Any]:
@@ -73,6 +78,11 @@ def write_json(path: Path, value: Any) -> None:
     beside = path.with_name(f".{path.name}")
     beside.write_text(json.dumps(value, allow_nan=False))
     beside.replace(path)
+
+
+def without_paths(words: str) -> str:
+    """Return a message with no more of each path than its last part: where the cache lies is nothing for a report."""
+    return PATH.sub(r".../\1", QUOTED_PATH.sub(r"\1\2\1", words))
 
 
 def _train(folder: Path) -> dict[str, Any]:
@@ -186,7 +196,7 @@ def _state(error: Exception) -> str:
 
 
 def _words(error: Exception) -> str:
-    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    first = without_paths(next((line.strip() for line in str(error).splitlines() if line.strip()), ""))
     ours = type(error).__module__.startswith("models.")
     return first if ours and first else f"{type(error).__name__}: {first}".removesuffix(": ")
 

@@ -90,7 +90,7 @@ def summary_markdown(
         lines += ["Not passed:\n\n" + "\n".join(f"- {line}" for line in said)]
     if evidence.failures:
         failed = "\n".join(f"- {recipe}: {why}" for recipe, why in evidence.failures.items())
-        lines += [f"Recipes that gave no challenger:\n\n{failed}"]
+        lines += [f"Not judged:\n\n{failed}"]
     if report_link:
         lines += [f"[Report]({report_link})" if report_link.startswith("http") else f"Report: `{report_link}`"]
     lines += [f"Retraining `{evidence.retraining_id}`, code `{evidence.code_version}`. {RESEARCH}"]

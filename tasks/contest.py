@@ -1,7 +1,8 @@
 """A contest: recipes trained on the same folds of labelled images, each training in a process of its own.
 
 What a training answered is kept, so that a contest that was killed goes on: what is done is not done again, and what
-was under way goes on after the last epoch that it finished. Kept are answers and figures; pixels and weights are not.
+was under way goes on after the last epoch that it finished. Kept are answers and figures, and of a training that did
+not end its checkpoint, for a week at most; pixels are not.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
@@ -18,8 +20,9 @@ import numpy as np
 
 from models import worker
 from models.recipe import FORM
-from tasks import arrays, training
-from tasks.entries import FOLDER, images
+from tasks import arrays, datasets, training
+from tasks.entries import FOLDER, ORDER, images
+from tasks.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,6 +34,10 @@ if TYPE_CHECKING:
     from tasks.entries import Entries
 
 ANSWERS: Final = "answers"
+RESUMABLE: Final = frozenset({worker.JOB, worker.ROWS, worker.CHECKPOINTS})
+"""What a training needs to go on, beside pixels, which are made anew; an artifact holds pixels too, its sample."""
+RESUMABLE_DAYS: Final = 7
+"""A checkpoint older than that is of a contest that nobody wants any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +87,7 @@ def known(cache: Path, entries: Entries, recipe: Recipe, fold: int, terms: Terms
             told = json.loads(str(found["told"]))
             told["notes"] = tuple(told["notes"])
             return Fold(rows=found["rows"], probabilities=found["probabilities"], **told)
-    except (OSError, ValueError, KeyError, TypeError):  # missing, damaged, or of another form
+    except Exception:  # noqa: BLE001 - missing, of another form, or whatever a damaged file makes zipfile raise
         return None
 
 
@@ -123,9 +130,12 @@ def compete(
         answered = dict(zip(found["rows"].tolist(), found["probabilities"], strict=True))
     rows = np.flatnonzero(split == "test")
     about = json.loads((folder / worker.ARTIFACT / "metadata.json").read_text())["training"]
+    notes = list(about["notes"])
+    if any(other):
+        notes.append(f"{counted(sum(other), 'image')} {datasets.OTHER_VIEW}: asked, and not learned from")
     result = Fold(
         recipe.name, rows, np.stack([answered[row] for row in rows.tolist()]).astype(np.float32), about["parameters"],
-        about["seconds"], about["images_per_s"], about["epochs_run"], about["backend"], tuple(about["notes"]),
+        about["seconds"], about["images_per_s"], about["epochs_run"], about["backend"], tuple(notes),
     )  # fmt: skip
     _keep(_answers(cache, key), result)
     training.discard(folder)
@@ -133,16 +143,32 @@ def compete(
 
 
 def clear(cache: Path) -> None:
-    """Remove all pixels and unfinished trainings of contests; what was answered stays."""
+    """Remove all pixels of contests; answers stay, and so do the checkpoints of trainings that can go on."""
     for path in (cache / FOLDER).glob("*"):
         if path.is_dir() and path.name != ANSWERS:
-            training.discard(path)
+            _clear_job(path)
         elif path.suffix == ".npy":
             path.unlink(missing_ok=True)
 
 
+def _clear_job(folder: Path) -> None:
+    checkpoints = folder / worker.CHECKPOINTS
+    newest = max((epoch.stat().st_mtime for epoch in checkpoints.glob("epoch-*")), default=0.0)
+    if newest < time.time() - RESUMABLE_DAYS * 24 * 60 * 60:
+        training.discard(folder)
+        return
+    for path in folder.iterdir():
+        if path.name in RESUMABLE:
+            continue
+        if path.is_dir():
+            training.discard(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
 def _key(entries: Entries, recipe: Recipe, fold: int, terms: Terms) -> str:
-    about = [FORM, entries.fingerprint, recipe.to_dict(), fold, terms.folds, terms.seed, terms.epochs, terms.minutes]
+    about = [FORM, ORDER, entries.fingerprint, recipe.to_dict(), fold, terms.folds, terms.seed, terms.epochs,
+             terms.minutes]  # fmt: skip
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tasks import contest, labelled_images, shortcut_answers
-from tasks.entries import enter, images
+from tasks.entries import enter
 from tasks.wording import counted
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ def measure(
     entries = enter(labelled_images.of_folder(folder, (0.0, 0.0)), folder.resolve().name, limits)
     labels, people = entries.labels, counted(len(set(entries.patients)), "patient")
     counts = ", ".join(f"{(labels == place).sum():,} {name}" for place, name in enumerate(entries.classes))
-    say(f"{counted(len(labels), 'image')} of {people}: {counts}; {entries.unreadable} unreadable")
+    about = " ".join([f"{counted(len(labels), 'image')} of {people} ({counts}).", *entries.remarks])
+    say(about)
     terms = contest.Terms(folds, seed, epochs, None, code_version(), pretrained_dir)
     splits, parts = entries.folds(folds, seed), []
     with contest.alone(cache):
@@ -84,7 +85,7 @@ def measure(
                 right = part.probabilities.argmax(axis=1) == labels[part.rows]
                 say(f"fold {number + 1} of {folds}: accuracy {right.mean():.3f}")
                 parts.append((part, float(right.mean())))
-            beside = _beside(cache, entries, recipe, splits, say) if baselines else {}
+            beside = _beside(cache, entries, splits, say) if baselines else {}
         finally:
             contest.clear(cache)
     answers = np.zeros((len(labels), len(entries.classes)), np.float32)
@@ -99,11 +100,11 @@ def measure(
     return Outcome(
         figures={what: figures(held_out, given) for what, given in ({f"**{recipe.name}**": answers} | beside).items()},
         heading=(
-            f"{folds}-fold cross-validation by patient, answers pooled; 95 % intervals from resampled patients. "
-            f"{counted(len(labels), 'image')} of {people} ({counts})."
+            f"{folds}-fold cross-validation by patient, answers pooled; 95 % intervals from resampled patients. {about}"
         ),
         notes=(
             f"Accuracy by fold: {by_fold}; epochs: {run}; {how}.",
+            *dict.fromkeys(f"{words}." for part, _ in parts for words in part.notes),
             *(["MADE DATA: phantoms. Nothing here is about a patient."] if entries.made else []),
         ),
     )
@@ -120,15 +121,10 @@ def _teller(fold: int, folds: int, say: Callable[[str], None]) -> Callable[[int,
 
 
 def _beside(
-    cache: Path,
-    entries: Entries,
-    recipe: Recipe,
-    splits: Sequence[NDArray[np.str_]],
-    say: Callable[[str], None],
+    cache: Path, entries: Entries, splits: Sequence[NDArray[np.str_]], say: Callable[[str], None]
 ) -> dict[str, NDArray[np.float32]]:
     say("baselines on the same folds")
-    arrays = np.load(images(cache, entries, recipe.preprocessing), mmap_mode="r", allow_pickle=False)
-    return {f"sees only {what}": given for what, given in shortcut_answers.baselines(entries, arrays, splits).items()}
+    return {f"sees only {what}": given for what, given in shortcut_answers.baselines(cache, entries, splits).items()}
 
 
 def _cell(figure: Mapping[str, float | None]) -> str:

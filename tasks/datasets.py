@@ -43,7 +43,7 @@ class Item:
     etag: str = field(repr=False)
     label: str
     patient: str = field(repr=False)
-    """Number of the person as `tasks.splits.people` joins them; no identifier that a hospital gave."""
+    """The person as `tasks.splits` joins and names them: a content's sha256; no identifier that a hospital gave."""
     split: str
     """train, validation or test."""
     made: bool
@@ -77,8 +77,8 @@ class Dataset:
 
     @property
     def fingerprint(self) -> str:
-        """Sha256 over contents, labels and splits, whatever their order."""
-        return fingerprint(f"{item.content_sha256} {item.label} {item.split}" for item in self.items)
+        """Sha256 over contents, labels, splits and who is the same person, whatever their order."""
+        return fingerprint(f"{item.content_sha256} {item.label} {item.split} {item.patient}" for item in self.items)
 
     @property
     def test_fingerprint(self) -> str:
@@ -120,7 +120,7 @@ def load(pool: sa.Engine, bucket: str, shares: tuple[float, float] | None = None
         if shares:
             cursor.execute("select content_sha256, patient_id from cxr.current_labels")
             known |= splits.proposed(dict(cursor.fetchall()), known, words, pairs, *shares)
-    unfit, people = splits.left_out(known, words, pairs), splits.people(words, pairs)
+    unfit, people = splits.left_out(known, words, pairs), splits.named(splits.people(words, pairs))
     reasons: Counter[str] = Counter()
     items = []
     for content, label, *rest in rows:
@@ -130,7 +130,7 @@ def load(pool: sa.Engine, bucket: str, shares: tuple[float, float] | None = None
             reasons[reason] += 1
             continue
         items.append(
-            Item(content, key, etag, label, str(people[content]), known[content], made, size, kind, width, height,
+            Item(content, key, etag, label, people[content], known[content], made, size, kind, width, height,
                  bit_depth, channels, view, sex, age, site)
         )  # fmt: skip
     if any(not item.made for item in items):

@@ -96,7 +96,7 @@ def baselines(data: Dataset, images: NDArray[np.uint8]) -> dict[str, NDArray[np.
 
     Args:
         data: the labelled images.
-        images: (n, height, width, channels) of its items.
+        images: (n, height, width, channels) of its items; a memory map stays one.
 
     Returns:
         (test images, classes) probabilities, by what the baseline sees.
@@ -105,10 +105,10 @@ def baselines(data: Dataset, images: NDArray[np.uint8]) -> dict[str, NDArray[np.
 
     train, test, truth = places(data, "train"), places(data, "test"), labels(data)
     classes = len(data.classes)
-    features = file_features(data.items)
+    features, frames = file_features(data.items), shortcuts.frames(images)
     return {
         FILE: shortcuts.file_baseline(features.iloc[train], truth[train], features.iloc[test], classes),
-        BORDER: shortcuts.border_baseline(images[train], truth[train], images[test], classes),
+        BORDER: shortcuts.frame_baseline(frames[train], truth[train], frames[test], classes),
     }
 
 

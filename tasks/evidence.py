@@ -106,7 +106,8 @@ class ComparisonEvidence:
     """A retraining's decision and all that it rests on.
 
     `outcome` is promoted, would promote, kept, declined, or waiting (for a person's approval); `failures` are recipes
-    that gave no challenger, with the reason; `because` is what a person said, or what else decided after the gate.
+    that gave no challenger and challengers that did not answer, with the reason; `because` is what a person said, or
+    what else decided after the gate.
     """
 
     retraining_id: UUID

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from infra import database
 from infra.storage import ObjectError
-from tasks import datasets, folders, splits
+from tasks import datasets, sheets, splits
 from tasks.datasets import MIN_CLASSES, DatasetError
-from tasks.sheets import SHEET
+from tasks.label_expectations import tidy_sex, tidy_view
+from tasks.sheets import SHEET, UNSAID, LabelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -62,16 +63,16 @@ class Collection:
 def of_folder(folder: Path, shares: Shares) -> Collection:
     """List a folder with one sub-folder for each class, and a labels.csv (file, label, patient_id ...) if there is one.
 
-    The splits are those that the patients' hashes would give them.
+    The splits are those that the patients' hashes would give them. Views and sexes are written as in the database, and
+    cells that say nothing ("unknown", "n/a") are empty. Views from the side are listed too.
 
     Raises:
         DatasetError: it holds no images or those of one class only, or the sheet cannot be read.
     """
-    listed = folders.rows(folder)
     images = tuple(
         LabelledImage(row.label, row.patient, splits.split_of(row.patient, *shares), _reader(row),
-                      row.view, row.sex, row.age, row.site)
-        for row in listed
+                      tidy_view(_said(row.view)), tidy_sex(_said(row.sex)), _said(row.age), _said(row.site))
+        for row in _rows(folder)
     )  # fmt: skip
     if len(classes := sorted({image.label for image in images})) < MIN_CLASSES:
         raise DatasetError(
@@ -109,6 +110,21 @@ def without_test(found: Collection) -> Collection:
     images = tuple(image for image in found.images if image.split != "test")
     gone = {"of the frozen test set, which is left for the gate": len(found.images) - len(images)}
     return replace(found, images=images, left_out=dict(found.left_out) | gone)
+
+
+def _rows(folder: Path) -> tuple[Row, ...]:
+    """What a folder says that it has: the rows of its labels.csv, or else all files of its sub-folders."""
+    try:
+        found = sheets.read(folder, "the folder").rows
+    except LabelError as error:
+        raise DatasetError(str(error)) from None
+    if incomplete := next((row.line for row in found if not (row.label and row.patient)), None):
+        raise DatasetError(f"{folder / SHEET}, line {incomplete}: no label or no patient_id")
+    return found
+
+
+def _said(written: str | None) -> str | None:
+    return None if written is None or written.strip().casefold() in UNSAID else written
 
 
 def _reader(row: Row) -> Callable[[], bytes]:

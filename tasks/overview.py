@@ -81,17 +81,22 @@ def report_key(pool: sa.Engine, run_id: UUID | None, *, retraining: bool = False
 
     Args:
         pool: connections to the database.
-        run_id: of either; None for the newest one with a report.
+        run_id: of either; None for the newest one with a report, or with a decision.
         retraining: which of the two, where no run is named.
 
     Raises:
-        NoSuchRunError: there is no such run, or it has no report.
+        NoSuchRunError: there is no such run, or it has no report; what it decided is said.
     """
     with database.transaction(pool) as cursor:
         cursor.execute(query("report_key"), {"run_id": str(run_id) if run_id else None, "retraining": retraining})
         found = cursor.fetchone()
     if found is None and run_id:
         raise NoSuchRunError(f"there is no run {run_id}; `cxr status` lists them")
+    if found and found[0] is None and found[1]:
+        raise NoSuchRunError(
+            "the retraining has no report: it stopped before one was stored. Its decision stands, with all figures in "
+            f"analysis.decisions: {found[1]}"
+        )
     if found is None or found[0] is None:
         nothing = "one that trained nothing" if retraining else "one that found nothing new"
         raise NoSuchRunError(f"there is no report; {nothing} writes none")

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     Table = Mapping[str, Mapping[str, int]]
     """Rows by finding, each with the number of every value."""
 
-UNSAID: Final = frozenset({"", "?", "-", "n/a", "na", "nan", "null", "none", "unknown", "todo", "unspecified"})
-"""Words in a cell that say nothing."""
 NOT_GIVEN: Final = "not given"
 OTHER: Final = "other"
 MOST_FINDINGS, MOST_VIEWS = 7, 7
@@ -94,7 +92,7 @@ def of_sheet(sheet: Path, classes: Sequence[str] = ()) -> People:
     known = [name for name in CANONICAL if name in rows[0]]
     if not {"label", "sex", "age", "view"} & set(known):
         raise DatasetError(f"{sheet} has no column finding (or label), sex, age or view: there is nothing to show")
-    frame = pd.DataFrame(rows).map(lambda cell: None if str(cell).casefold() in UNSAID else cell)
+    frame = pd.DataFrame(rows).map(lambda cell: None if str(cell).casefold() in sheets.UNSAID else cell)
     named = {column for name in NAMES for column in sheets.SYNONYMS[name]}
     others = [name for name in frame.columns if name in own and name not in named]
     taken = {next(one for one in sheets.SYNONYMS[name] if one in own) for name in known}

@@ -47,7 +47,7 @@ class Ruling:
     test_images: int
     test_patients: int
     failures: Mapping[str, str] = field(default_factory=dict)
-    """Recipes that gave no challenger, and why."""
+    """Recipes that gave no challenger, challengers that did not answer, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +232,8 @@ def _write(
         "message": ruling.sentence,
     }
     cursor.execute(query("finish_retraining"), ended)
+    # A page that was stored while a person was asked says that it waits; one of the decision is yet to be written.
+    cursor.execute("update cxr.retrainings set report_key = null where retraining_id = %s", (str(retraining_id),))
     return Recorded(decision_id, outcome, ruling.sentence, promotion_id)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra import database
+from infra.storage import ObjectError
 from models import artifact
 from models.preprocessing import PreprocessingSpec
 from sql.library import query
@@ -141,8 +142,8 @@ def fetch(store: Store, wanted: ModelVersion, cache: Path) -> Path:
     """Return a folder with a model version's artifact, fetched once and verified by its sha256 each time.
 
     Raises:
-        ArtifactError: what is stored is not what was registered.
-        StorageError: it cannot be fetched.
+        ArtifactError: what is stored is not what was registered, or is not there any more.
+        StorageError: the store as a whole cannot be used.
     """
     folder = cache / "artifacts" / wanted.artifact_sha256
     if folder.is_dir():
@@ -184,7 +185,13 @@ def _download(store: Store, wanted: ModelVersion, folder: Path) -> None:
         fetched = Path(temporary) / "artifact"
         fetched.mkdir()
         for name in artifact.FILES:
-            store.fetch(f"{wanted.artifact_key}/{name}", fetched / name)
+            try:
+                store.fetch(f"{wanted.artifact_key}/{name}", fetched / name)
+            except ObjectError as error:
+                raise artifact.ArtifactError(
+                    f"{wanted.model_version}: {name} of its artifact cannot be had ({error}): restore the bucket's "
+                    "models/ from its backup"
+                ) from None
         artifact.load(fetched, wanted.artifact_sha256)
         try:
             fetched.rename(folder)

@@ -34,6 +34,8 @@ ADJUDICATION: Final = "adjudication"
 """The source whose word stands before all others."""
 LATERAL: Final = frozenset({"l", "ll", "rl", "lat", "lateral", "left lateral", "right lateral", "ap lateral"})
 """Words for a view from the side."""
+UNSAID: Final = frozenset({"", "?", "-", "n/a", "na", "nan", "null", "none", "unknown", "todo", "unspecified"})
+"""Words in a cell that say nothing."""
 
 
 class LabelError(RuntimeError):

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from models.survey import SPEC
 from tasks import evaluation
+from tasks.entries import images
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -18,14 +21,15 @@ if TYPE_CHECKING:
 HOG: Final = "outlines: a linear model on oriented gradients (HOG)"
 
 
-def baselines(
-    entries: Entries, images: NDArray[np.uint8], splits: Sequence[NDArray[np.str_]]
-) -> dict[str, NDArray[np.float32]]:
+def baselines(cache: Path, entries: Entries, splits: Sequence[NDArray[np.str_]]) -> dict[str, NDArray[np.float32]]:
     """Let simple models answer the images that are held out; they learn from training and validation images together.
 
+    They see the images as the data report does, whatever the recipes beside them: of an image that a recipe crops, the
+    border is not the film's.
+
     Args:
+        cache: folder that is safe to delete.
         entries: the images.
-        images: (n, height, width, channels), preprocessed.
         splits: of each fold.
 
     Returns:
@@ -34,13 +38,14 @@ def baselines(
     from models import shortcuts
     from models.crossvalidation import gradient_histograms, linear_baseline
 
-    classes, labels, outlines = len(entries.classes), entries.labels, gradient_histograms(images)
-    files = evaluation.measured_files(entries.measurements)
+    pixels = np.load(images(cache, entries, SPEC), mmap_mode="r", allow_pickle=False)
+    classes, labels, outlines = len(entries.classes), entries.labels, gradient_histograms(pixels)
+    files, frames = evaluation.measured_files(entries.measurements), shortcuts.frames(pixels)
     found = {what: np.zeros((len(labels), classes), np.float32) for what in (HOG, evaluation.BORDER, evaluation.FILE)}
     for split in splits:
         train, test = np.flatnonzero(split != "test"), np.flatnonzero(split == "test")
         found[HOG][test] = linear_baseline(outlines, labels, train, test)
-        found[evaluation.BORDER][test] = shortcuts.border_baseline(images[train], labels[train], images[test], classes)
+        found[evaluation.BORDER][test] = shortcuts.frame_baseline(frames[train], labels[train], frames[test], classes)
         found[evaluation.FILE][test] = shortcuts.file_baseline(
             files.iloc[train], labels[train], files.iloc[test], classes
         )

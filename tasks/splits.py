@@ -171,6 +171,20 @@ def people(words: Iterable[tuple[str, str]], near: Iterable[tuple[str, str]] = (
     return {content: int(numbers[place]) for content, place in contents.items()}
 
 
+def named(groups: Mapping[str, int]) -> dict[str, str]:
+    """Name the people of `people` by what they are of, the same in each run: by the smallest content of the group.
+
+    Their numbers follow the order of the rows, which a database gives as it likes.
+
+    Returns:
+        The name of whoever each content shows.
+    """
+    names: dict[int, str] = {}
+    for content, number in groups.items():
+        names[number] = min(names.get(number, content), content)
+    return {content: names[number] for content, number in groups.items()}
+
+
 def _strictest(splits: Mapping[str, str], groups: Mapping[str, int]) -> dict[int, str]:
     strictest: dict[int, str] = {}
     for content, split in splits.items():

@@ -71,6 +71,8 @@ class Standings:
     """Recipes that gave no answers, and why."""
     backend: str
     made: bool
+    remarks: tuple[str, ...]
+    """`tasks.entries.Entries.remarks`."""
 
     @property
     def winner(self) -> Standing:
@@ -128,6 +130,7 @@ def stand(
         failures=dict(failures),
         backend=results[order[0]][0].backend,
         made=entries.made,
+        remarks=entries.remarks,
     )
 
 
@@ -234,6 +237,7 @@ def markdown(table: Standings) -> str:
             f"finds no difference at 0.05. Keras on {table.backend}, seed {table.seed}."
         ),
     ]
+    lines += [*table.remarks]
     lines += [f"{name} gave no answers: {why}." for name, why in table.failures.items()]
     lines += ["MADE DATA: phantoms. Nothing here is about a patient."] if table.made else []
     return "\n".join(lines)

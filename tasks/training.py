@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from tasks.datasets import Item
 
 FOLDER: Final = "training"
+INTERRUPTED_S: Final = 7 * 24 * 3600.0
+"""How long an interrupted training is kept for somebody who goes on with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,12 +263,32 @@ def discard(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def prune(cache: Path, wanted: Sequence[str]) -> None:
-    """Remove the jobs of all trainings but these keys: their images may be those of patients who have withdrawn."""
+def prune(cache: Path, wanted: Sequence[str], data_fingerprint: str) -> None:
+    """Remove the jobs of trainings: their images may be those of patients who have withdrawn.
+
+    Args:
+        cache: given to `job_folder`.
+        wanted: keys of trainings whose jobs stay.
+        data_fingerprint: of the data set as it is now: others that were interrupted and learn from just that may go on
+            where they were, so they stay for a week, without their images, which are made anew.
+    """
     kept = {job_folder(cache, key) for key in wanted}
     for folder in (cache / FOLDER).glob("*"):
-        if folder not in kept:
+        if folder in kept:
+            continue
+        if _interrupted(folder, data_fingerprint):
+            _remove(folder / worker.IMAGES)
+        else:
             discard(folder)
+
+
+def _interrupted(folder: Path, data_fingerprint: str) -> bool:
+    """Tell whether a training can go on there; its job is written anew whenever it does."""
+    job = folder / worker.JOB
+    if read_json(job, {}).get("data_fingerprint") != data_fingerprint:
+        return False
+    failed = read_json(folder / worker.OUTCOME, {}).get("state", "trained") != "trained"
+    return not failed and time.time() - job.stat().st_mtime < INTERRUPTED_S
 
 
 def _begin(folder: Path, job: dict[str, Any], free: set[str]) -> None:

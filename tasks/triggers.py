@@ -9,6 +9,7 @@ from uuid import UUID
 from infra import database
 from models.drift import MEASURES
 from sql.library import query
+from tasks.drift import PATIENCE
 from tasks.wording import counted
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from infra.settings import Settings
 
-PATIENCE: Final = "set local statement_timeout = '2min'"
 NEW_LABELS: Final = "new labels"
 DRIFT: Final = "drift"
 WORDS: Final = {measure.name: measure.words for measure in MEASURES}

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 
+from models import worker
 from models.phantom import encode
 from tasks import training
+from tasks.apart import Outcome, outcome_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from conftest import Site
     from prefect.client.schemas.objects import State
 
@@ -78,6 +84,24 @@ def retrain(site: Site, **parameters: Any) -> State[Any]:
         return retrain_and_compare(
             return_state=True, **{"cause": "by hand", "recipes": [RECIPE], "epochs": EPOCHS} | parameters
         )
+
+
+@contextmanager
+def working_inside() -> Iterator[None]:
+    """Jobs are done in this process, where TensorFlow is imported once: that takes longer than what they learn here.
+
+    For tests of what comes of them; that they are done apart, and what a kill does to them, is shown by the others.
+    """
+
+    def run(work: str, folder: Path, tell: Callable[[], None], timeout_s: float | None) -> Outcome:
+        assert timeout_s is None or timeout_s > 0
+        outcome = (worker.train if work == "train" else worker.answer)(folder)
+        tell()
+        return outcome_of(outcome)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "run", run)
+        yield
 
 
 def decisions(site: Site) -> list[dict[str, Any]]:

@@ -1,11 +1,13 @@
--- A run that is named is found with or without a report; else the newest of its kind with one.
-select report_key
+-- A run that is named is found with or without a report; else the newest of its kind with one, or with a decision.
+select report_key, decided
 from (
-    select run_id, report_key, started_at, false as retraining from cxr.runs
+    select run_id, report_key, started_at, false as retraining, null as decided from cxr.runs
     union all
-    select retraining_id, report_key, started_at, true from cxr.retrainings
+    select r.retraining_id, r.report_key, r.started_at, true, d.sentence
+    from cxr.retrainings r
+    left join cxr.decisions d using (retraining_id)
 ) r
 where run_id = %(run_id)s::uuid
-   or (%(run_id)s::uuid is null and retraining = %(retraining)s and report_key is not null)
+   or (%(run_id)s::uuid is null and retraining = %(retraining)s and coalesce(report_key, decided) is not null)
 order by started_at desc
 limit 1

@@ -1,9 +1,11 @@
--- When a person last took a model version back, or declined it, unless a person has promoted it since.
+-- When a person last took a model version back, by a rollback or by choosing another one, or declined it, unless a person
+-- has promoted it since.
 select what, happened_at, why
 from (
-    select 'rolled back' as what, p.promoted_at as happened_at, p.reason as why
+    select case p.kind when 'rollback' then 'rolled back' else 'replaced by hand' end as what,
+           p.promoted_at as happened_at, p.reason as why
     from cxr.promotions p
-    where p.kind = 'rollback' and p.previous_version = %(model_version)s
+    where p.kind in ('rollback', 'manual') and p.previous_version = %(model_version)s
     union all
     select 'declined', d.decided_at, d.sentence
     from cxr.decisions d

@@ -89,7 +89,7 @@ begin
             ('champion_version', 'The model version that was champion then.'),
             ('challengers', 'The model versions that were compared with it.'),
             ('winner', 'The challenger that passed the gate; null: none did.'),
-            ('failures', 'Recipes that gave no challenger, and why.'),
+            ('failures', 'Recipes that gave no challenger, and challengers that did not answer, with the reason.'),
             ('test_images', 'Images of the frozen test set that all models answered.'),
             ('test_patients', 'Patients that these images are of.'),
             ('decided_by', 'Database user who wrote it.'),

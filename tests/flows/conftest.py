@@ -207,7 +207,9 @@ def untrained(folder: Path, home: Path, seed: int, size: int = 64) -> Artifact:
     )  # fmt: skip
     inputs = np.random.default_rng(seed).integers(0, 256, (8, *spec.shape), dtype=np.uint8)
     about = artifact.save(folder, model, about, inputs)
-    conversion.converted(artifact.load(folder, about.model_sha256), home / "cache")
+    with pytest.MonkeyPatch.context() as patch:  # TensorFlow is here already, and need not be imported once more
+        patch.setattr(conversion, "_convert", lambda *given: conversion.main(*map(str, given)))
+        conversion.converted(artifact.load(folder, about.model_sha256), home / "cache")
     return Artifact(folder, about, home)
 
 
@@ -310,22 +312,12 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def workers_inside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Jobs are done in this process, where TensorFlow is imported once: that takes longer than what they learn here.
+def workers_inside() -> Iterator[None]:
+    """See `studies.working_inside`."""
+    from studies import working_inside
 
-    For tests of what comes of them; that they are done apart, and what a kill does to them, is shown by the others.
-    """
-    from models import worker
-    from tasks import training
-    from tasks.apart import Outcome, outcome_of
-
-    def run(work: str, folder: Path, tell: Callable[[], None], timeout_s: float | None) -> Outcome:
-        assert timeout_s is None or timeout_s > 0
-        outcome = (worker.train if work == "train" else worker.answer)(folder)
-        tell()
-        return outcome_of(outcome)
-
-    monkeypatch.setattr(training, "run", run)
+    with working_inside():
+        yield
 
 
 @pytest.fixture

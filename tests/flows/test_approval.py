@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
+from prefect.states import Cancelled, Cancelling
 
 from flows import approval
 from flows.approval import Approval, ask
+from flows.run import RunCancelledError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from prefect.client.schemas.objects import State
 
 PATIENCE_S = 30
 
@@ -28,19 +29,25 @@ def asking(prefect: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable
     assert prefect
     monkeypatch.setattr(approval, "POLL_S", 0.2)
 
-    def run(answer: dict[str, Any] | None, hours: float = PATIENCE_S / 3600) -> State[Any]:
+    def run(answer: dict[str, Any] | State[Any] | None, hours: float = PATIENCE_S / 3600) -> State[Any]:
         seen: list[str] = []
 
         @flow(persist_result=False)
-        def asks() -> Approval:
+        def asks() -> Approval | State[Any]:
             seen.append(str(flow_run.id))
-            return ask("May X be champion?", hours, print)
+            try:
+                return ask("May X be champion?", hours, print)
+            except RunCancelledError as error:
+                return Cancelled(message=str(error))
 
         def reply() -> None:
             with get_client(sync_client=True) as client:
                 deadline = time.monotonic() + PATIENCE_S
                 while time.monotonic() < deadline:
                     state = client.read_flow_run(seen[0]).state if seen else None  # type: ignore[arg-type]
+                    if state and state.is_paused() and isinstance(answer, State):
+                        client.set_flow_run_state(seen[0], answer)  # type: ignore[arg-type]
+                        return
                     if state and state.is_paused():
                         client.resume_flow_run(seen[0], run_input=answer)  # type: ignore[arg-type]
                         return
@@ -55,6 +62,17 @@ def asking(prefect: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable
         return state
 
     return run
+
+
+def test_a_run_that_is_cancelled_while_it_waits_stops_without_an_answer(
+    asking: Callable[..., State[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(approval, "CANCELLED_S", 0.1)
+    began = time.monotonic()
+    state = asking(Cancelling())
+    assert state.is_cancelled()
+    assert "cancelled while it waited" in str(state.message)
+    assert time.monotonic() - began < PATIENCE_S / 2
 
 
 def test_a_person_approves_with_a_name_and_a_reason(asking: Callable[..., State[Any]]) -> None:

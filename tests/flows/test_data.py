@@ -43,6 +43,7 @@ def test_a_folder_and_a_sheet_become_one_page_beside_the_caller(
     answer = cxr(folder, "--metadata", "people.csv")
     assert answer.exit_code == 0, answer.output
     assert answer.stdout == "written to data-report.html\n"
+    assert Path("data-report.html").stat().st_mode & 0o077 == 0, "it shows radiographs"
     page = Path("data-report.html").read_text()
     assert "1 file of 25 cannot be read" in page
     assert "People: what the sheet of metadata says" in page
@@ -78,7 +79,7 @@ def test_without_a_folder_the_labels_of_the_database_are_reported_and_no_split_i
     assert "24 radiographs" in file.read_text()
 
 
-def test_what_cannot_be_reported_ends_in_words(folder: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_reported_ends_in_words(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     assert isinstance(cxr(empty).exception, DatasetError)  # which `main` prints in one line
@@ -87,6 +88,11 @@ def test_what_cannot_be_reported_ends_in_words(folder: Path, tmp_path: Path) -> 
     answer = cxr("--metadata", sheet, "--save", folder / "no" / "such" / "place.html")
     assert answer.exit_code == 2
     assert "cannot be written" in answer.output
+    monkeypatch.delattr("tasks.data_survey.take")
+    for target in (tmp_path / "no" / "place.html", Path("/dev/null")):
+        answer = cxr(folder, "--save", target)
+        assert answer.exit_code == 2, "it is said before the images are read"
+        assert "cannot be written" in answer.output
 
 
 def test_help_shows_an_example_as_it_is_typed() -> None:

@@ -9,7 +9,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from studies import EPOCHS, RECIPE, cache, champions, decisions, leave_no_pixels, prepared, retrain, rules
+from studies import (
+    EPOCHS,
+    RECIPE,
+    cache,
+    champions,
+    decisions,
+    leave_no_pixels,
+    prepared,
+    retrain,
+    rules,
+    working_inside,
+)  # fmt: skip
 
 from infra import database
 from models import recipes
@@ -29,7 +40,7 @@ def promoted(
 ) -> Iterator[tuple[Site, State[Any]]]:
     """A retraining in which one challenger failed and the other beat the champion, for tests that only look at it."""
     site = prepared(new_site(module_db), labelled, tmp_path_factory.mktemp("rules"))
-    with pytest.MonkeyPatch.context() as patch:  # the worker reads a recipe from its job, not from here
+    with working_inside(), pytest.MonkeyPatch.context() as patch:
         patch.setitem(recipes.RECIPES, "steep", replace(recipes.RECIPES[RECIPE], name="steep", learning_rate=1e30))
         yield site, retrain(site, recipes=["steep", RECIPE])
     site.end_all()

@@ -6,11 +6,14 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+from prefect.states import Completed
 from studies import RECIPE, decisions
 
+from infra.storage import StorageError
 from models import recipes
-from tasks import contest, entries
+from tasks import contest, entries, shortcut_answers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,3 +90,105 @@ def test_a_tournament_that_cannot_be_held_says_why(study: Site, labelled: Path, 
     assert "carson-final" in str(compete(study, recipes=["resnet-9000"]).message)
     assert "sub-folder for each class" in str(compete(study, folders=[str(tmp_path)]).message)
     assert "ask for fewer folds" in str(compete(study, folders=[str(labelled)], folds=50).message)
+    for folds in (1, -2):
+        assert "at least 2, or for 0" in str(compete(study, folders=[str(labelled)], folds=folds).message)
+    unwritable = compete(study, folders=[str(labelled)], save=str(tmp_path / "no" / "page.html"))
+    assert "make it first" in str(unwritable.message)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The sets on which a recipe was trained: in no time, and with answers that are right."""
+    sets: list[str] = []
+
+    def train(_: Path, of: entries.Entries, recipe: Any, __: int, split: Any, *___: Any) -> contest.Fold:
+        sets.append(of.name)
+        if of.name.startswith("poor"):
+            raise contest.ContestError("diverged: its loss is no number")
+        rows = np.flatnonzero(split == "test")
+        right = np.eye(len(of.classes), dtype=np.float32)[of.labels[rows]]
+        return contest.Fold(recipe.name, rows, right, 1_000, 60.0, 25.0, 1, "tensorflow", ())
+
+    monkeypatch.setattr(contest, "compete", train)
+    return sets
+
+
+def copies(labelled: Path, tmp_path: Path) -> dict[str, Path]:
+    """Two folders of one name with the same images, and a third with hardly any."""
+    found = {name: tmp_path / name / "ward" for name in ("good", "poor", "small")}
+    for name, folder in found.items():
+        folder.mkdir(parents=True)
+        lines = (labelled / "labels.csv").read_text().splitlines()
+        (folder / "labels.csv").write_text("\n".join(lines[: 13 if name == "small" else None]))
+        for one in labelled.iterdir():
+            if one.is_dir():
+                (folder / one.name).mkdir()
+                for image in one.iterdir():
+                    (folder / one.name / image.name).hardlink_to(image)
+    return found
+
+
+def test_what_fails_beside_the_table_does_not_cost_it(
+    site: Site, labelled: Path, tmp_path: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    from flows import tournament
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("secret-patient")
+
+    monkeypatch.setattr(shortcut_answers, "baselines", fail)
+    monkeypatch.setattr(tournament, "create_markdown_artifact", fail)
+    of, page = copies(labelled, tmp_path), tmp_path / "page.html"
+    state = compete(site, folders=[str(of["poor"]), str(of["good"])], save=str(page))
+    assert state.is_completed(), state.message
+    assert asked == ["poor/ward", "good/ward"]
+    for words in (
+        "good/ward has no simple models beside the recipes (RuntimeError)", "poor/ward: no recipe gave answers",
+        "the table is not in Prefect's UI (RuntimeError)", f"Report: {page}",
+    ):  # fmt: skip
+        assert words in str(state.message)
+    assert "secret-patient" not in str(state.message)
+    assert "<h2>good/ward</h2>" in page.read_text()
+
+    def away(*_: object) -> None:
+        raise StorageError("the bucket cannot be reached")
+
+    monkeypatch.setattr(tournament, "publish", away)
+    capsys.readouterr()
+    state = compete(site, folders=[str(of["good"])])
+    assert state.is_failed()
+    assert "could not be written (the bucket cannot be reached)" in str(state.message)
+    assert f"| {RECIPE} | 1.000" in capsys.readouterr().out
+
+
+def test_a_set_with_too_few_patients_is_told_before_anything_is_trained(
+    site: Site, labelled: Path, tmp_path: Path, asked: list[str]
+) -> None:
+    of = copies(labelled, tmp_path)
+    state = compete(site, folders=[str(of["good"]), str(of["small"])])
+    assert "small/ward has a class with images of 2 patients only" in str(state.message)
+    assert asked == []
+
+
+def test_sets_are_told_apart_by_as_much_of_their_place_as_it_takes(tmp_path: Path) -> None:
+    from flows.tournament import named
+
+    places = [tmp_path / one for one in ("a/x/ward", "b/x/ward", "a/x/ward")]
+    assert list(named(places).values()) == ["a/x/ward", "b/x/ward"]
+    assert list(named([tmp_path / "a" / "ward-3", tmp_path / "ward-7"]).values()) == ["ward-3", "ward-7"]
+
+
+def test_the_winner_is_trained_no_longer_for_the_gate_than_its_recipe_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows import retraining, tournament
+
+    given: list[Any] = []
+
+    def retrain(**parameters: Any) -> Any:
+        given.append(parameters["epochs"])
+        return Completed(message="promoted")
+
+    monkeypatch.setattr(retraining, "retrain_and_compare", retrain)
+    for epochs in (100, 2, None):
+        assert tournament.challenge(RECIPE, epochs, 0, "it won").is_completed()
+    assert given == [recipes.RECIPES[RECIPE].epochs, 2, None]

@@ -166,6 +166,22 @@ def test_a_file_that_does_not_fit_is_told_in_one_line(tmp_path: Path) -> None:
         load(model, "carson_final", tmp_path)
 
 
+def test_half_a_download_is_removed_so_that_the_next_training_fetches_it_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half, model = tmp_path / SOURCES["resnet18"].file, network("resnet18", 0)
+    write_safetensors(half, {"conv1.weight": np.zeros((64, 3, 7, 7), np.float32)})
+    half.write_bytes(half.read_bytes()[:5000])
+    monkeypatch.setattr(keras.utils, "get_file", lambda *_, **__: str(half))
+    with pytest.raises(PretrainedError, match="the next training fetches it anew"):
+        load(model, "resnet18", None)
+    assert not half.exists()
+    half.write_bytes(b"put there by hand")
+    with pytest.raises(PretrainedError, match="fetch the file anew"):
+        load(model, "resnet18", tmp_path)
+    assert half.exists(), "a file of CXR_PRETRAINED_DIR is its owner's"
+
+
 def test_safetensors_are_read_within_their_bounds_only(tmp_path: Path) -> None:
     path = tmp_path / "some.safetensors"
     given = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones(2, np.float16), "n": np.array(3)}

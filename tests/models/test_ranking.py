@@ -38,6 +38,14 @@ def test_few_equal_models_are_called_different_however_many_there_are() -> None:
     assert called <= 2, "one in twenty is expected at most"
 
 
+def test_a_clear_winner_is_called_so_however_many_take_part() -> None:
+    random = np.random.default_rng(3)
+    right = np.stack([random.random(600) < share for share in (0.95, *[0.7] * 28)])
+    found = differences(right, [f"p{row // 2}" for row in range(600)])
+    assert (found[0, 1:] < SIGNIFICANT / 10).all()
+    assert (found[1:, 1:] > SIGNIFICANT).all()
+
+
 @pytest.mark.parametrize("models", [1, 2])
 def test_the_smallest_tournaments_have_a_table_too(models: int) -> None:
     assert differences(np.ones((models, 3), bool), ["a", "b", "c"]).tolist() == np.ones((models, models)).tolist()

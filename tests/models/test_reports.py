@@ -31,10 +31,9 @@ SIDES = {
 """The smallest images that an architecture takes; 64 where it is not named."""
 CONVERTED = (
     "carson-simple", "carson-final", "harrisburg-cnn", "covientist-cnn", "karcevski-simple", "coronahack-cnn",
-    "harrisburg-vgg19", "covientist-resnet18", "covientist-resnet50", "coronahack-xception", "covientist-inception",
-    "covientist-efficientnet",
+    "harrisburg-vgg19", "covientist-resnet18", "coronahack-xception", "covientist-efficientnet",
 )  # fmt: skip
-"""One of each family: the rest are deeper ones of the same layers."""
+"""One for each kind of layer: the rest are deeper ones of the same layers."""
 NAMES = """
     coronahack-xception coronahack-vgg16 coronahack-vgg19 coronahack-resnet101v2 coronahack-inceptionv3
     coronahack-inceptionresnetv2 coronahack-efficientnetv2s coronahack-efficientnetv2m coronahack-cnn carson-simple

@@ -225,3 +225,14 @@ def test_a_network_without_feature_maps_answers_all_the_same_and_says_why_it_is_
     assert (tmp_path / worker.ANSWERS).exists()
     assert not (tmp_path / worker.HEATMAPS).exists()
     assert outcome(tmp_path)["notes"] == ["flat has no feature maps behind its scores: there is nothing to explain"]
+
+
+def test_what_goes_wrong_is_told_without_saying_where_the_cache_lies(job: Callable[..., Path]) -> None:
+    folder = job("broken")
+    (folder / worker.IMAGES).unlink()
+    told = worker.train(folder)
+    assert told["state"] == "failed"
+    assert told["message"].endswith("No such file or directory: 'images.npy'")
+    assert worker.without_paths("weights in /srv/a/vgg.h5, see https://keras.io/api (and/or ~/b)") == (
+        "weights in .../vgg.h5, see https://keras.io/api (and/or .../b)"
+    )

@@ -19,6 +19,7 @@ from tasks.datasets import DatasetError
 from tasks.splits import split_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from tasks.data_facts import Facts
@@ -41,13 +42,13 @@ def half(*, dark_left: bool, side: int = 40) -> bytes:
     return encode(picture if dark_left else picture[:, ::-1], "png-grey-8")
 
 
-def write(folder: Path, rows: list[tuple[str, str, str]], files: dict[str, bytes]) -> Path:
-    """A folder with a sheet: rows of file, label and patient."""
+def write(folder: Path, rows: Sequence[tuple[str, ...]], files: dict[str, bytes]) -> Path:
+    """A folder with a sheet: rows of file, label and patient, and view and sex where they are given."""
     for name, data in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
     with (folder / "labels.csv").open("w", newline="") as sheet:
-        csv.writer(sheet).writerows([("file", "label", "patient_id"), *rows])
+        csv.writer(sheet).writerows([("file", "label", "patient_id", "view", "sex")[: len(rows[0])], *rows])
     return folder
 
 
@@ -212,6 +213,18 @@ def test_folders_without_two_classes_are_refused_in_words(tmp_path: Path) -> Non
     with pytest.raises(DatasetError, match=r"1 of 2 images can be read.*it is not an image") as refused:
         data_survey.take(found, Limits())
     assert SECRET not in str(refused.value) + repr(found)
+
+
+def test_views_of_a_folder_are_written_in_one_way_and_the_report_counts_those_from_the_side(tmp_path: Path) -> None:
+    told = [("pa", "female"), ("PA", "F"), ("unknown", "n/a"), ("LL", "m"), ("nan", "")]
+    rows = [(f"{n}.png", "AB"[n % 2], f"p{n}", *given) for n, given in enumerate(told)]
+    found = labelled_images.of_folder(write(tmp_path, rows, {}), SHARES).images
+    assert [(one.view, one.sex) for one in found] == [
+        ("PA", "F"), ("PA", "F"), (None, None), ("lateral", "M"), (None, None)
+    ]  # fmt: skip
+    counted = people.of_images(found)
+    assert counted is not None
+    assert counted.views["B"] == {"PA": 1, "lateral": 1, "not given": 0}
 
 
 def test_a_sheet_is_counted_by_patient_and_words_for_ages_are_not_guessed(known: People) -> None:

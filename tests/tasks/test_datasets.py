@@ -6,21 +6,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 from nights import Nights, quarantined, scored, sha256
 
-from models.phantom import draw, encode, write_phantoms
-from models.preprocessing import PreprocessingSpec
-from tasks import datasets, folders, splits
+from tasks import datasets, splits
 from tasks.datasets import DatasetError, Item
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from conftest import Database
-
-SPEC = PreprocessingSpec(height=32, width=32)
 
 
 def label(db: Database, content: str, name: str, patient: str, source: str = "dr-a", view: str | None = None) -> None:
@@ -165,51 +158,6 @@ def test_subgroups_are_named_where_they_are_known() -> None:
     assert [datasets.age_band(years) for years in (0, 40, 59, 60, 79.9, 130, None)] == [
         "0-39", "40-59", "40-59", "60-79", "60-79", "80+", None,
     ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("labelled")
-    write_phantoms(folder, 8, seed=2, size=100)
-    return folder
-
-
-def test_a_folder_with_a_sheet_keeps_a_patients_images_together(folder: Path) -> None:
-    data = folders.from_folder(folder, SPEC)
-    assert data.images.shape == (8, *SPEC.shape)
-    assert data.images.dtype == np.uint8
-    assert data.made
-    assert len(set(data.patients)) < 8
-    assert {data.classes[label] for label in data.labels} == set(data.classes)
-    assert data.fingerprint == folders.from_folder(folder, SPEC).fingerprint
-
-
-def test_a_folder_without_a_sheet_takes_its_sub_folders_as_classes(tmp_path: Path) -> None:
-    for number, name in enumerate(("NORMAL", "PNEUMONIA")):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / f"{number}.png").write_bytes(encode(draw(name, number, 0, 1, (80, 80)), "png-grey-8"))
-    (tmp_path / "NORMAL" / "notes.txt").write_text("not an image")
-    data = folders.from_folder(tmp_path, SPEC)
-    assert (data.classes, data.patients, data.unreadable) == (
-        ("NORMAL", "PNEUMONIA"), ["NORMAL/0", "PNEUMONIA/1"], 1,
-    )  # fmt: skip
-
-
-def test_a_file_that_the_sheet_names_and_nobody_has_is_left_out_and_counted(tmp_path: Path) -> None:
-    write_phantoms(tmp_path, 6, seed=2, size=80)
-    with (tmp_path / "labels.csv").open("a") as file:
-        file.write("NORMAL/lost.png,NORMAL,p9\n")
-    assert folders.from_folder(tmp_path, SPEC).unreadable == 1
-
-
-def test_one_class_is_nothing_to_learn_from(tmp_path: Path) -> None:
-    (tmp_path / "NORMAL").mkdir()
-    (tmp_path / "NORMAL" / "1.png").write_bytes(b"")
-    with pytest.raises(DatasetError, match="at least 2"):
-        folders.from_folder(tmp_path, SPEC)
-    (tmp_path / "labels.csv").write_text("name,label\n")
-    with pytest.raises(DatasetError, match="patient_id"):
-        folders.from_folder(tmp_path, SPEC)
 
 
 def test_a_stray_label_does_not_become_a_class_of_the_next_model() -> None:

@@ -46,6 +46,17 @@ def test_what_a_person_undid_is_not_promoted_again_by_itself(models: Nights) -> 
     assert decisions.undone(models.pool, "model-2") is None, "a person's later word counts"
 
 
+def test_a_champion_that_a_person_replaced_is_not_promoted_again_by_itself(models: Nights) -> None:
+    promotion.record(models.pool, retraining(models.pool), RULING, outcome="promoted")
+    promotion.promote(models.pool, "model-4", "model-2 misses effusions")
+    assert str(decisions.undone(models.pool, "model-2")).startswith("model-2 was replaced by hand on 20")
+    assert str(decisions.undone(models.pool, "model-2")).endswith(": model-2 misses effusions")
+    assert decisions.undone(models.pool, "model-4") is None
+    promotion.promote(models.pool, "model-2", "it was the scanner")
+    assert decisions.undone(models.pool, "model-2") is None
+    assert str(decisions.undone(models.pool, "model-4")).startswith("model-4 was replaced by hand on 20")
+
+
 def test_what_a_person_declined_is_not_promoted_by_itself_and_what_nobody_answered_may_be(models: Nights) -> None:
     promotion.record(models.pool, retraining(models.pool), RULING, outcome="declined")
     assert decisions.undone(models.pool, "model-2") is None

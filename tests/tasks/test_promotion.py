@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,7 +13,7 @@ import pytest
 from nights import MODEL
 from rulings import RULING, retraining
 
-from tasks import champions, promotion
+from tasks import champions, overview, promotion, retrainings
 from tasks.promotion import PromotionError, Recorded, StaleError
 
 if TYPE_CHECKING:
@@ -76,6 +77,20 @@ def test_any_other_decision_is_kept_too_and_the_champion_stays(db: Database, mod
     assert promotion.record(models.pool, one, ruling, outcome=outcome).promotion_id is None
     assert (champion(db), db.value("select outcome from cxr.decisions")) == (MODEL, outcome)
     assert db.value("select state from cxr.retrainings") == "completed"
+
+
+def test_a_page_that_was_stored_while_a_person_was_asked_is_no_report_of_the_decision(
+    db: Database, models: Nights
+) -> None:
+    one = retraining(models.pool)
+    retrainings.report(models.pool, one, "reports/waiting.html")
+    promotion.record(models.pool, one, RULING, outcome="promoted", approved_by="Dr Ito")
+    assert db.value("select report_key from cxr.retrainings") is None
+    for run_id in (one, None):
+        with pytest.raises(overview.NoSuchRunError, match=f"Its decision stands.*: {re.escape(RULING.sentence)}"):
+            overview.report_key(models.pool, run_id, retraining=True)
+    retrainings.report(models.pool, one, "reports/decided.html")
+    assert overview.report_key(models.pool, None, retraining=True) == "reports/decided.html"
 
 
 def test_without_a_champion_the_winner_is_the_bootstrap(db: Database, nights: Nights) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from nights import MODEL
 
+from infra.storage import StorageError, Store
 from models import artifact
 from models.artifact import ArtifactError
 from models.preprocessing import PreprocessingSpec
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from conftest import Database
     from nights import Nights
 
-    from infra.storage import Store
+    from infra.settings import Settings
     from models.artifact import ArtifactMetadata
 
 SPEC = PreprocessingSpec(height=8, width=8)
@@ -129,6 +130,17 @@ def test_a_changed_object_is_refused_and_not_kept(
             registry.fetch(store, champion, tmp_path)
     store.write(key, data)
     assert registry.fetch(store, champion, tmp_path).is_dir(), "mended in the store, it is fetched again"
+
+
+def test_an_artifact_that_is_lost_is_told_from_a_store_that_is_away(
+    store: Store, settings: Settings, champion: ModelVersion, tmp_path: Path
+) -> None:
+    store.client.delete_object(Bucket=store.bucket, Key=f"{champion.artifact_key}/{artifact.MODEL_FILE}")
+    with pytest.raises(ArtifactError, match=f"{champion.model_version}: model.keras of its artifact cannot be had"):
+        registry.fetch(store, champion, tmp_path)
+    away = Store(settings.model_copy(update={"s3_bucket": "no-such-bucket"}))
+    with pytest.raises(StorageError, match="does not exist"):
+        registry.fetch(away, champion, tmp_path)
 
 
 def test_an_artifact_that_contradicts_its_row_is_refused(store: Store, champion: ModelVersion, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ import psycopg2
 import pytest
 from nights import OWNER, WRITER, sha256
 
-from tasks import splits
+from tasks import datasets, splits
 from tasks.splits import split_of
 
 if TYPE_CHECKING:
@@ -80,7 +81,9 @@ def test_a_split_is_assigned_once_and_a_patients_later_images_follow(db: Databas
 
 
 @pytest.mark.parametrize("user", [OWNER, WRITER])
-@pytest.mark.parametrize("statement", ["update cxr.splits set split = 'train'", "delete from cxr.splits"])
+@pytest.mark.parametrize(
+    "statement", ["update cxr.splits set split = 'train'", "delete from cxr.splits", "truncate cxr.splits"]
+)
 def test_nobody_changes_a_split(db: Database, pool: sa.Engine, user: str, statement: str) -> None:
     say(db, ("a", patient_in("test")))
     splits.assign(pool, 0.15, 0.15)
@@ -102,6 +105,23 @@ def test_patients_that_turn_out_to_be_one_take_the_training_images_out_of_traini
     assert usable(db) == {"train": set(), "validation": set(), "test": {"a"}}
     say(db, ("b", trainee), source="adjudication")
     assert usable(db)["train"] == set(), "what was once said is not forgotten"
+
+
+def test_a_person_has_one_name_whatever_the_order_of_the_rows_and_another_fingerprint_when_joined() -> None:
+    words, near = [("b", "p"), ("c", "p"), ("a", "q"), ("d", "r")], [("c", "d")]
+    expected = {"a": "a", "b": "b", "c": "b", "d": "b"}
+    for order in itertools.permutations(words):
+        assert splits.named(splits.people(order, near)) == expected
+    apart, joined = (
+        datasets.Dataset(
+            tuple(
+                datasets.Item(one, "k", "e", "NORMAL", name, "train", made=False, size_bytes=1)
+                for one, name in splits.named(splits.people(words, pairs)).items()
+            )
+        )
+        for pairs in ([], near)
+    )
+    assert apart.fingerprint != joined.fingerprint
 
 
 def test_near_duplicates_of_test_images_are_not_trained_on(db: Database, pool: sa.Engine) -> None:

@@ -22,13 +22,13 @@ CLASSES = ("COVID-19", "NORMAL", "PNEUMONIA")
 LABELS = np.arange(N) % 3
 
 
-def entries(name: str = "ward") -> Entries:
+def entries(name: str = "ward", **known: Any) -> Entries:
     images = tuple(
         LabelledImage(CLASSES[label], f"secret-patient-{row // 2}", "train", lambda: b"")
         for row, label in enumerate(LABELS)
     )
     measured = tuple(Measurement(n_bytes=1, sha256=f"{row:064x}") for row in range(N))
-    return Entries(name, images, measured, CLASSES, 0, Limits())
+    return Entries(name, images, measured, CLASSES, Limits(), **known)
 
 
 def fold(name: str, share: float, rows: NDArray[Any] | None = None, seed: int = 0) -> Fold:
@@ -90,6 +90,15 @@ def test_volatility_is_how_far_a_recipe_falls_from_one_set_to_another() -> None:
     page = tournament_report.render(tables, [steady, moody])
     assert "From one set to another" in page
     assert "moody" in standings.volatility_markdown([steady, moody])
+
+
+def test_table_and_page_say_what_was_left_out_and_that_nobody_knows_whose_the_images_are() -> None:
+    of = entries(patients_known=False, left_out={"lateral view": 2, "unreadable": 1})
+    found = standings.stand(of, {"good": [fold("good", 0.9)]}, {}, folds=0, seed=0)
+    for text in (standings.markdown(found), tournament_report.render([found])):
+        assert "each file counts as a patient" in text
+        assert "3 images left out: lateral view (2); unreadable (1)." in text
+    assert "counts as a patient" not in standings.markdown(table(good=0.9))
 
 
 def test_the_page_needs_nothing_else_and_names_nobody() -> None:

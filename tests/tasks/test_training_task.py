@@ -213,8 +213,17 @@ def test_a_training_that_begins_with_learned_weights_is_another_one_than_one_tha
     assert keys[2] == keys[3], "its recipe does not"
 
 
-def test_jobs_that_nobody_wants_any_more_are_removed(prepared: Callable[..., Path], cache: Path) -> None:
-    one, two = prepared(), prepared(seed=1)
-    training.prune(cache, [training.job_key("f" * 64, SMALL, 1, None)])
-    assert not one.exists()
-    assert two.exists()
+def test_jobs_of_other_data_are_removed_and_of_the_same_those_that_nobody_goes_on_with(
+    prepared: Callable[..., Path], cache: Path
+) -> None:
+    wanted, interrupted, failed, old = (prepared(seed=seed) for seed in range(4))
+    worker.write_json(failed / worker.OUTCOME, {"state": "diverged", "message": "the loss is not a number"})
+    os.utime(old / worker.JOB, (0, time.time() - 1.1 * training.INTERRUPTED_S))
+    answering = cache / training.FOLDER / "answer-0"
+    answering.mkdir()
+    training.prune(cache, [training.job_key("f" * 64, SMALL, 0, None)], "f" * 64)
+    left = set((cache / training.FOLDER).iterdir())
+    assert left == {wanted, interrupted}
+    assert [(one / worker.IMAGES).exists() for one in (wanted, interrupted)] == [True, False], "pixels are made anew"
+    training.prune(cache, [training.job_key("f" * 64, SMALL, 0, None)], "e" * 64)
+    assert set((cache / training.FOLDER).iterdir()) == {wanted}

@@ -1,0 +1,139 @@
+"""Steps of a retraining by themselves: what is lost, refused or cancelled costs neither the others nor the truth."""
+
+from __future__ import annotations
+
+import traceback
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import numpy as np
+import pytest
+from compared import evidence
+from nights import MODEL, sha256
+from prefect.logging import disable_run_logger
+
+from flows import challengers, comparing, retraining
+from flows.challengers import Plan, Trained
+from flows.run import RunCancelledError
+from infra.database import DatabaseError
+from infra.storage import StorageError, Store
+from models import artifact
+from models.preprocessing import PreprocessingSpec
+from models.recipes import RECIPES
+from models.rules import DEFAULT
+from tasks import arrays, registry, retrainings
+from tasks.contest import FOLDER
+from tasks.datasets import Dataset, Item
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import Database
+    from nights import Nights
+
+    from flows.retraining import Retraining
+    from infra.settings import Settings
+
+PLAN = Plan(RECIPES["compact-cnn"], 0, None)
+DATA = Dataset(
+    tuple(
+        Item(sha256(str(number)), f"key-{number}", "e", ("NORMAL", "PNEUMONIA")[number % 2], f"p{number}",
+             "test" if number > 5 else "train", made=True, size_bytes=7)
+        for number in range(12)
+    )
+)  # fmt: skip
+
+
+@pytest.fixture
+def this(settings: Settings) -> Iterator[Retraining]:
+    """A retraining at work, outside of Prefect."""
+    with disable_run_logger():
+        made = retraining.Retraining(settings, uuid4(), "by hand", dry_run=False)
+        retrainings.start(made.pool, made.run_id, None, settings.bucket, "by hand", False, "1.0")
+        yield made
+        made.pool.dispose()
+
+
+@pytest.fixture
+def known(db: Database, nights: Nights) -> registry.ModelVersion:
+    """A model version that came of the plan, and whose artifact nobody has stored."""
+    db.rows("update cxr.model_versions set training_key = %s", PLAN.key(DATA))
+    return registry.require(nights.pool, MODEL)
+
+
+@pytest.mark.parametrize("damaged", [False, True], ids=["lost", "damaged"])
+def test_a_challenger_whose_artifact_is_lost_or_damaged_does_not_stop_the_others_and_a_lost_store_does(
+    this: Retraining, known: registry.ModelVersion, *, damaged: bool
+) -> None:
+    for name in artifact.FILES if damaged else ():
+        this.store.write(f"{known.artifact_key}/{name}", b"something else")
+    assert challengers.train.fn(this, "compact-cnn", (DATA, PLAN)) is None
+    assert f"{MODEL} was trained before, and its artifact is lost or damaged: " in this.failures["compact-cnn"]
+    assert str(this.settings.cache) not in this.failures["compact-cnn"]
+    this.store = Store(this.settings.model_copy(update={"s3_bucket": "no-such-bucket"}))
+    with pytest.raises(StorageError, match="no-such-bucket does not exist"):
+        challengers.train.fn(this, "compact-cnn", (DATA, PLAN))
+
+
+def test_a_challenger_that_does_not_answer_is_said_to_have_been_trained(
+    this: Retraining, known: registry.ModelVersion
+) -> None:
+    spec = PreprocessingSpec()
+    for item in DATA.items:
+        arrays.put(
+            item.content_sha256, np.full(spec.shape, item.label == "NORMAL", np.uint8), spec, this.settings.cache
+        )
+    with pytest.raises(retrainings.RetrainingError, match="there is no challenger to judge, so nothing was decided"):
+        comparing.compare.fn(this, (DATA, None, [Trained(known, None)], DEFAULT))
+    assert this.failures[MODEL].startswith("it was trained and does not answer: ")
+
+
+def test_what_postgres_refuses_of_a_label_that_waited_is_said_without_the_patient(
+    db: Database, this: Retraining
+) -> None:
+    db.rows("alter table cxr.labels add constraint refused check (patient_id <> 'DOE^JANE')")
+    db.rows(
+        "insert into cxr.waiting_labels (bucket, content_sha256, class, patient_id, source, why) "
+        "values (%s, %s, 'NORMAL', 'DOE^JANE', 's', 'unknown class')",
+        this.settings.bucket, sha256("a"),
+    )  # fmt: skip
+    db.rows(
+        "insert into cxr.labelled_objects (content_sha256, bucket, object_key, etag, size_bytes, made)"
+        " values (%s, %s, 'labelled/a', 'e', 7, false)",
+        sha256("a"), this.settings.bucket,
+    )  # fmt: skip
+    with pytest.raises(DatabaseError, match="violates check constraint") as refused:
+        challengers.gather.fn(this)
+    assert "DOE" not in "".join(traceback.format_exception(refused.value))
+
+
+def test_while_a_person_is_asked_and_in_a_dry_run_no_card_is_written(this: Retraining) -> None:
+    found = evidence(outcome="waiting")
+    asked = comparing.question(this, found)
+    ((page,),) = this.store.list("reports/")
+    assert f"cxr report {this.run_id}" in asked
+    assert "stored while the retraining waited" in this.store.read(page.key).decode()
+    this.dry_run = True
+    assert comparing.cards(this, found) == []
+    this.dry_run = False
+    assert not [one for one in this.store.list("reports/models/") if one]
+    assert len(comparing.cards(this, found)) == 2
+    assert sum(len(one) for one in this.store.list("reports/models/")) == 2
+
+
+def test_a_retraining_that_is_cancelled_is_cancelled_and_its_row_says_so(db: Database, this: Retraining) -> None:
+    def steps() -> None:
+        raise RunCancelledError("it was cancelled while it waited")
+
+    assert this.alone(steps, "elsewhere").is_cancelled()  # type: ignore[arg-type]
+    assert db.rows("select state, message from cxr.retrainings") == [
+        ("failed", f"it was cancelled while it waited; {this.after_a_stop}")
+    ]
+
+
+def test_pixels_that_a_killed_tournament_left_are_removed(this: Retraining) -> None:
+    left = this.settings.cache / FOLDER / "left.npy"
+    arrays.private(left.parent)
+    left.write_bytes(b"pixels of a patient")
+    retraining.clean(this, DATA, [])
+    assert not left.exists()
