@@ -4,8 +4,11 @@ BIN := .venv/bin
 RUN := $(BIN)/python
 # The lock is complete, so pip has nothing to resolve; left to resolve, it would ask for the newest version of a package
 # that another one wants with extras, and stop because that one is not in the lock.
-# Modules are compiled when they are first imported: to compile all of TensorFlow's takes longer than to unpack it.
+# Modules are compiled when they are first imported: to compile all of TensorFlow's takes longer than to unpack it. They
+# must be kept then, whatever the user's environment says, or each process would take three times as long to start.
 LOCKED := --quiet --disable-pip-version-check --no-deps --require-hashes --no-compile
+
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo down test check format lock bench clean
 
@@ -16,7 +19,7 @@ down: .venv/runtime
 	$(BIN)/cxr down
 
 test: .venv/dev
-	$(RUN) -m pytest -n 2 --dist loadfile $(ARGS)
+	$(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: .venv/dev
 	$(BIN)/ruff format --check .

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 IMAGES = 24
 SHARDS = {"CXR_SHARD_SIZE": "4"}
+FIRST_SHARD = "exists (select from cxr.predictions)"
 MOMENTS = {
     "as discovery begins": "exists (select from cxr.runs)",
     "after the claim": f"(select count(*) from cxr.images where run_id is not null) = {IMAGES}",
-    "after the first shard": "exists (select from cxr.predictions)",
     "before the conclusion": f"(select count(*) from cxr.predictions) = {IMAGES}",
 }
 
@@ -92,7 +92,7 @@ def test_a_run_told_to_stop_says_so_and_is_taken_up_later(
     site.environment |= SHARDS
     site.upload(phantoms)
     process = site.start("score")
-    site.until(MOMENTS["after the first shard"], process)
+    site.until(FIRST_SHARD, process)
     process.send_signal(signal.SIGTERM)
     output = site.finish(process)
     assert process.returncode != 0, output
@@ -147,7 +147,7 @@ def test_a_run_that_lost_its_place_to_another_stops_and_writes_nothing_more(
     site.upload(phantoms)
     name = f"cxr.scoring:{site.settings.bucket}"
     process = site.start("score")
-    site.until(MOMENTS["after the first shard"], process)
+    site.until(FIRST_SHARD, process)
     with closing(psycopg2.connect(site.db.url())) as other, other.cursor() as cursor:
         take = threading.Thread(
             target=cursor.execute, args=("select pg_advisory_lock(hashtextextended(%s, 0))", (name,))
