@@ -35,6 +35,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for w
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take long: at the end all processes should have something to do."""
+    long = ("models/test_reports.py", "flows/")
+    items.sort(key=lambda item: next((place for place, name in enumerate(long) if name in item.nodeid), len(long)))
+
+
 @pytest.fixture
 def show(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """Shows a figure below the tests' results, whichever process the test ran in."""

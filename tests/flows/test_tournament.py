@@ -33,7 +33,7 @@ def test_a_killed_tournament_goes_on_and_what_was_trained_is_not_trained_again(
     study: Site, labelled: Path, tmp_path: Path
 ) -> None:
     study.environment["CXR_HOME"] = str(tmp_path / "home")
-    typed = ("tournament", str(labelled), "--recipe", RECIPE, "--recipe", "compact-cnn", "--epochs", "1")
+    typed = ("tournament", str(labelled), "--recipe", RECIPE, "--recipe", "karcevski-complex", "--epochs", "1")
     answers = tmp_path / "home" / "cache" / entries.FOLDER / contest.ANSWERS
     page = tmp_path / "page.html"
     process = study.start(*typed, "--save", str(page))
@@ -48,7 +48,7 @@ def test_a_killed_tournament_goes_on_and_what_was_trained_is_not_trained_again(
     assert first.stat().st_mtime_ns == written
     assert len(list(answers.glob("*.npz"))) == 2
     assert f"| {RECIPE} |" in output
-    assert "| compact-cnn |" in output
+    assert "| karcevski-complex |" in output
     assert "| *sees only the file's size and format* |" in output
     assert "secret-patient" not in output + page.read_text()
     left = [path for path in answers.parent.iterdir() if path != answers and path.name != ".lock"]
