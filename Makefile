@@ -24,7 +24,7 @@ test: .venv/dev
 check: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers 2
 	$(RUN) -m pytest tests/test_house.py
 	UV=$(BIN)/uv infra/lock.sh --check
 
@@ -39,10 +39,11 @@ bench: .venv/dev
 	$(RUN) -m tests.bench $(ARGS)
 
 # The stamps say which lock the environment was made from.
-.venv/runtime: requirements.lock
+.venv/runtime: requirements-pip.lock requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 	  { echo "Python 3.11 to 3.13 is needed; $(PYTHON) is $$($(PYTHON) --version). Set PYTHON=python3.11" >&2; exit 1; }
 	test -x $(RUN) || $(PYTHON) -m venv .venv
+	$(RUN) -m pip install $(LOCKED) -r requirements-pip.lock
 	$(RUN) -m pip install $(LOCKED) -r requirements.lock
 	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@

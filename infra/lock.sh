@@ -5,22 +5,26 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 uv=${UV:-.venv/bin/uv}
+locks=(requirements-pip.lock requirements.lock requirements-dev.lock)
 lock() { # output, then uv's arguments
   local out=$1; shift
-  "$uv" pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+  "$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
     --no-emit-find-links --no-annotate --no-header "$@" --output-file "$out" 2>"$work/errors" || { cat "$work/errors" >&2; exit 1; }
+}
+lock_all() { # folder, then uv's arguments
+  local folder=$1; shift
+  lock "$folder/requirements-pip.lock" --group installer "$@"
+  lock "$folder/requirements.lock" pyproject.toml "$@"
+  lock "$folder/requirements-dev.lock" pyproject.toml --extra dev --constraint "$folder/requirements.lock" "$@"
 }
 case ${1:-} in
   --check)
-    cp requirements.lock requirements-dev.lock "$work"
-    lock "$work/requirements.lock"
-    lock "$work/requirements-dev.lock" --extra dev --constraint requirements.lock
-    for name in requirements.lock requirements-dev.lock; do
+    cp "${locks[@]}" "$work"
+    lock_all "$work"
+    for name in "${locks[@]}"; do
       cmp -s "$name" "$work/$name" || { echo "$name is not what pyproject.toml asks for: run make lock" >&2; exit 1; }
     done
-    ! grep -nE '(index-url|find-links|https?://)' requirements.lock requirements-dev.lock || {
-      echo "a lock names a registry" >&2; exit 1; } ;;
+    ! grep -nE '(index-url|find-links|https?://)' "${locks[@]}" || { echo "a lock names a registry" >&2; exit 1; } ;;
   *)
-    lock requirements.lock "$@"
-    lock requirements-dev.lock --extra dev --constraint requirements.lock "$@" ;;
+    lock_all . "$@" ;;
 esac

@@ -107,7 +107,7 @@ def preprocess(pixels: Pixels, spec: PreprocessingSpec) -> NDArray[np.uint8]:
         from skimage.filters import rank
         from skimage.morphology import disk
 
-        stretched = rank.equalize(stretched, disk(RADIUS))  # type: ignore[no-untyped-call] # scikit-image has no types
+        stretched = rank.equalize(stretched, disk(RADIUS))
     grey = stretched[:, :, None]
     return grey if spec.channels == 1 else np.repeat(grey, spec.channels, axis=2)
 

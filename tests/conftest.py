@@ -1,15 +1,19 @@
-"""Real parts for the tests: one Postgres with a migrated template database, one S3 server, one Prefect server."""
+"""Real parts for the tests: a Postgres with a migrated template database, an S3 server, a Prefect server for all."""
 
 from __future__ import annotations
 
 import os
 import signal
+import tempfile
+import urllib.request
 import uuid
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
 import pytest
+from tenacity import Retrying, stop_after_delay, wait_fixed
 
 from infra import database, servers
 from infra.postgres import EmbeddedPostgres
@@ -205,14 +209,47 @@ def store(settings: Settings) -> Store:
     return Store(settings)
 
 
-@pytest.fixture(scope="session")
-def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Prefect server on a database cluster of its own, so that the tests may stop the other one."""
-    folder = tmp_path_factory.mktemp("prefect")
+@contextmanager
+def prefect_server(folder: Path) -> Iterator[servers.PrefectServer]:
+    """A Prefect server, which may not be ready, on a database cluster of its own: the tests may stop the other one."""
     with EmbeddedPostgres(folder / "postgres", durable=False) as server:
-        url = server.ensure_database("prefect", PASSWORD)
-        with servers.PrefectServer(folder / "home", url) as prefect:
-            yield prefect.api_url
+        prefect = servers.PrefectServer(folder / "home", server.ensure_database("prefect", PASSWORD))
+        try:
+            yield prefect.start()
+        finally:
+            prefect.stop()
+
+
+SHARED = pytest.StashKey[tuple[ExitStack, servers.PrefectServer]]()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Give all processes of tests one Prefect server, the part that costs most to start and to keep.
+
+    A hook of pytest-xdist, called in the process that hands out the tests.
+    """
+    stash = node.config.stash
+    if SHARED not in stash:
+        stack = ExitStack()
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cxr-prefect-")))
+        stash[SHARED] = stack, stack.enter_context(prefect_server(folder))
+        node.config.add_cleanup(stack.close)
+    node.workerinput["prefect_api"] = stash[SHARED][1].api_url
+
+
+@pytest.fixture(scope="session")
+def prefect_api(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Prefect server."""
+    given = getattr(request.config, "workerinput", {}).get("prefect_api")
+    if given:
+        for attempt in Retrying(stop=stop_after_delay(180), wait=wait_fixed(0.2), reraise=True):
+            with attempt:
+                urllib.request.urlopen(f"{given}/health", timeout=5).close()  # noqa: S310 - our own http address
+        yield given
+        return
+    with prefect_server(tmp_path_factory.mktemp("prefect")) as server:
+        yield server.wait_ready().api_url
 
 
 @pytest.fixture(scope="session")
