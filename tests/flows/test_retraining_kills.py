@@ -5,48 +5,31 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
-import pytest
 from studies import TYPED, champions, decisions, leave_no_pixels, retrain
 
 if TYPE_CHECKING:
     from conftest import Site
 
-DECIDED = "exists (select from cxr.decisions)"
 MOMENTS = {
     "while it trains": "exists (select from cxr.retrainings where data_fingerprint is not null)",
     "after the challenger was registered": "exists (select from cxr.model_versions where training_key is not null)",
 }
 
 
-@pytest.mark.usefixtures("workers_inside")  # of the next one; the killed one has its own process and workers
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_a_retraining_killed_before_it_decides_leaves_the_champion_and_the_next_one_finishes(
-    moment: str, study: Site
+def test_killed_at_each_step_the_next_one_goes_on_and_two_at_once_leave_one_decision_and_one_champion(
+    study: Site,
 ) -> None:
     before = champions(study)
+    for moment in MOMENTS.values():
+        killed = study.start("retrain", *TYPED)
+        study.until(moment, killed)
+        study.kill(killed)
+        assert (champions(study), decisions(study)) == (before, [])
     killed = study.start("retrain", *TYPED)
-    study.until(MOMENTS[moment], killed)
-    study.kill(killed)
-    assert (champions(study), decisions(study)) == (before, [])
-
-    state = retrain(study)
-
-    assert state.is_completed(), state.message
-    assert len(decisions(study)) == 1
-    assert len(champions(study)) == len(before) + 1
-    assert study.db.value("select count(*) from cxr.model_versions where training_key is not null") == 1
-    ends = study.db.rows("select state from cxr.retrainings order by started_at")
-    assert ends == [("crashed",), ("completed",)]
-    leave_no_pixels(study)
-
-
-def test_of_two_retrainings_at_once_one_decides_and_killed_after_that_it_leaves_one_champion(study: Site) -> None:
-    before = champions(study)
-    at_work = study.start("retrain", *TYPED)
-    study.until("exists (select from cxr.retrainings)", at_work)
+    study.until(f"(select count(*) from cxr.retrainings) = {len(MOMENTS) + 1}", killed)
     assert "Skipped: " in study.finish(study.start("retrain", *TYPED))
-    study.until(DECIDED, at_work)
-    study.kill(at_work)
+    study.until("exists (select from cxr.decisions)", killed)
+    study.kill(killed)
     after = champions(study)
     assert (len(decisions(study)), len(after)) == (1, len(before) + 1), "a decision and its promotion come together"
 
@@ -54,7 +37,9 @@ def test_of_two_retrainings_at_once_one_decides_and_killed_after_that_it_leaves_
 
     assert state.is_completed(), state.message
     assert (len(decisions(study)), champions(study)) == (1, after)
-    assert study.db.value("select state from cxr.retrainings order by started_at limit 1") == "completed"
+    assert study.db.value("select count(*) from cxr.model_versions where training_key is not null") == 1
+    ends = study.db.rows("select state from cxr.retrainings order by started_at")
+    assert ends == [("crashed",)] * len(MOMENTS) + [("completed",)] * 2
     leave_no_pixels(study)
 
 
