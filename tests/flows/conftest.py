@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
 import time
 import uuid
 from contextlib import contextmanager
@@ -17,6 +14,7 @@ from uuid import UUID
 
 import numpy as np
 import pytest
+from warm import Process, seen_by_prefect
 
 from infra import database
 from infra.settings import Settings
@@ -51,7 +49,7 @@ class Site:
 
     def __init__(self, db: Database, environment: dict[str, str], folder: Path) -> None:
         self.db, self.environment, self.folder = db, environment, folder
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._processes: list[Process] = []
 
     @contextmanager
     def surroundings(self) -> Iterator[None]:
@@ -93,33 +91,29 @@ class Site:
 
         return CliRunner().invoke(app, list(arguments), env=self.environment)
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+    def start(self, *arguments: str) -> Process:
         """Run a command as a process of its own; it is killed at the end of the test at the latest."""
-        with (self.folder / f"process-{len(self._processes)}.log").open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "flows.cli", *arguments],
-                env=os.environ | self.environment, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )  # fmt: skip
+        log = self.folder / f"process-{len(self._processes)}.log"
+        process = Process(arguments, os.environ | self.environment, ROOT, log)
         self._processes.append(process)
         return process
 
-    def output(self, process: subprocess.Popen[bytes]) -> str:
+    def output(self, process: Process) -> str:
         """All that a process of `start` wrote, to stdout and stderr."""
         return (self.folder / f"process-{self._processes.index(process)}.log").read_text(errors="replace")
 
-    def finish(self, process: subprocess.Popen[bytes]) -> str:
+    def finish(self, process: Process) -> str:
         """Wait for a process of `start`; returns its output."""
         process.wait(PATIENCE_S)
         return self.output(process)
 
-    def kill(self, process: subprocess.Popen[bytes]) -> None:
+    def kill(self, process: Process) -> None:
         """SIGKILL, which must still find it running."""
         assert process.poll() is None, f"it ended before it could be killed:\n{self.output(process)}"
-        os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
         process.wait(PATIENCE_S)
 
-    def until(self, condition: str, process: subprocess.Popen[bytes]) -> None:
+    def until(self, condition: str, process: Process) -> None:
         """Wait until a condition in SQL holds while the process runs."""
         deadline = time.monotonic() + PATIENCE_S
         pool = database.engine(self.db.owner)
@@ -138,8 +132,8 @@ class Site:
     def end_all(self) -> None:
         for process in self._processes:
             if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+                process.kill()
+                process.wait(PATIENCE_S)
 
     def states(self) -> dict[str, int]:
         """Number of images by state."""
@@ -235,12 +229,9 @@ def prefect(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
     with pytest.MonkeyPatch.context() as patch:
         for name, value in variables.items():
             patch.setenv(name, value)
-        # Prefect read its settings when it was imported, which another test may have done before.
         from prefect import context
-        from prefect.settings import Settings as PrefectSettings
 
-        seen = context.SettingsContext(profile=context.get_settings_context().profile, settings=PrefectSettings())
-        patch.setattr(context, "GLOBAL_SETTINGS_CONTEXT", seen)
+        patch.setattr(context, "GLOBAL_SETTINGS_CONTEXT", seen_by_prefect())  # another test may have imported it before
         yield variables
         # Else they would try to reach the server when Python exits, and it is gone by then.
         from prefect.events.worker import EventsWorker
