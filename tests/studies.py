@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tempfile
@@ -35,9 +36,8 @@ LENIENT = {
 }  # fmt: skip
 """Rules for a few dozen phantoms on a busy machine; what each rule does is shown in tests/models/test_gate.py."""
 EPOCHS = 5
-TRAINED: dict[str, Path] = {}
-"""Folders of finished trainings, by their jobs."""
-TRAINED_IN = tempfile.TemporaryDirectory(prefix="cxr-trained-")
+TRAINED = tempfile.TemporaryDirectory(prefix="cxr-trained-")
+"""Finished trainings, by their jobs."""
 TYPED = ("--recipe", RECIPE, "--epochs", str(EPOCHS))
 
 
@@ -101,22 +101,25 @@ def working_inside() -> Iterator[None]:
 
     def run(work: str, folder: Path, tell: Callable[[], None], timeout_s: float | None) -> Outcome:
         assert timeout_s is None or timeout_s > 0
-        job = (folder / worker.JOB).read_text()
-        if work == "train" and job in TRAINED:
-            shutil.copytree(TRAINED[job], folder, dirs_exist_ok=True)
-            outcome = worker.read_outcome(folder)
-            assert outcome is not None
-        else:
-            outcome = (worker.train if work == "train" else worker.answer)(folder)
-        if work == "train" and job not in TRAINED:
-            TRAINED[job] = Path(tempfile.mkdtemp(dir=TRAINED_IN.name))
-            shutil.copytree(folder, TRAINED[job], ignore=lambda *_: [worker.IMAGES], dirs_exist_ok=True)
+        outcome = trained(folder) if work == "train" else worker.answer(folder)
         tell()
         return outcome_of(outcome)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "run", run)
         yield
+
+
+def trained(folder: Path) -> dict[str, Any]:
+    """Train, or take what came of the same job before."""
+    job = hashlib.sha256((folder / worker.JOB).read_bytes() + (folder / worker.ROWS).read_bytes())
+    finished = Path(TRAINED.name) / job.hexdigest()
+    if finished.exists():
+        shutil.copytree(finished, folder, dirs_exist_ok=True)
+    outcome = worker.train(folder)
+    if outcome["state"] == "trained" and not finished.exists():
+        shutil.copytree(folder, finished, ignore=shutil.ignore_patterns(worker.IMAGES))
+    return outcome
 
 
 def decisions(site: Site) -> list[dict[str, Any]]:
