@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 INNER_FOLDS: Final = 7
-"""One in so many of the patients that are left beside the held-out fold validates."""
+"""One in so many of the patients that are left beside the held-out fold validates; one in fewer where a class has fewer
+images."""
 HOG_CELL: Final = 16
 HOG_SIDE: Final = 128
 
@@ -35,7 +36,8 @@ def folds(
     groups = np.asarray(patients)
     outer = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
     for rest, test in outer.split(labels, labels, groups):
-        inner = StratifiedGroupKFold(INNER_FOLDS, shuffle=True, random_state=seed)
+        fewest = int(np.bincount(labels[rest])[np.unique(labels)].min())
+        inner = StratifiedGroupKFold(min(INNER_FOLDS, max(2, fewest)), shuffle=True, random_state=seed)
         with warnings.catch_warnings():  # of classes with fewer patients than folds: only one fold is taken
             warnings.simplefilter("ignore", UserWarning)
             train, validation = next(iter(inner.split(rest, labels[rest], groups[rest])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +35,8 @@ ORDER: Final = 2
 """Raised when the same images would stand in another order or in other folds than before: nothing kept fits them."""
 FOLDS_OF_ONE_SPLIT: Final = 5
 """Where there is one split and no folds, the first of so many folds is held out."""
+BESIDE: Final = 2
+"""Patients of each class at least beside the held-out ones."""
 AT_ONCE: Final = 64
 """Decoded radiographs that are in memory."""
 UNREADABLE: Final = "unreadable"
@@ -101,10 +104,11 @@ class Entries:
         check_folds(count)
         wanted = count or FOLDS_OF_ONE_SPLIT
         people = min(len({image.patient for image in self.images if image.label == name}) for name in self.classes)
-        if people < wanted:
+        if people < wanted or people - math.ceil(people / wanted) < BESIDE:
             raise DatasetError(
-                f"{self.name} has a class with images of {counted(people, 'patient')} only, and {wanted} folds by "
-                "patient need as many at least: ask for fewer folds, or bring more labels in"
+                f"{self.name} has a class with images of {counted(people, 'patient')} only: {wanted} folds by patient "
+                f"need one of each class to hold out and {BESIDE} more to learn from and to validate. Ask for other "
+                "--folds, or bring more labels in"
             )
         every = list(folds(self.labels, self.patients, wanted, seed))
         return every if count else every[:1]

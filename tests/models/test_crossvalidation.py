@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from models.crossvalidation import folds, gradient_histograms, linear_baseline, pooled
 
@@ -26,6 +27,15 @@ def test_the_same_seed_gives_the_same_folds_and_another_one_others() -> None:
     one, same, other = (np.stack(list(folds(LABELS, PATIENTS, 5, seed))) for seed in (3, 3, 4))
     assert (one == same).all()
     assert (one != other).any()
+
+
+@pytest.mark.parametrize(("people", "count"), [(3, 3), (4, 2), (5, 5), (8, 5)])
+def test_few_patients_of_each_class_are_enough_to_learn_from_and_to_validate(people: int, count: int) -> None:
+    labels = np.arange(3).repeat(people)
+    for seed in range(10):
+        for split in folds(labels, [str(row) for row in range(len(labels))], count, seed):
+            assert set(split) == {"train", "validation", "test"}
+            assert set(labels[split == "train"]) == {0, 1, 2}
 
 
 def test_a_baseline_is_asked_about_rows_that_it_did_not_learn_from() -> None:

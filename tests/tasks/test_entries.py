@@ -111,3 +111,10 @@ def test_views_from_the_side_take_no_part_and_are_counted(tmp_path: Path) -> Non
 def test_folds_that_cannot_be_are_refused_in_words(tmp_path: Path, count: int) -> None:
     with pytest.raises(DatasetError, match="at least 2, or for 0"):
         entered(write(tmp_path, ROWS)).folds(count, 0)
+
+
+@pytest.mark.parametrize(("patients", "count"), [(4, 5), (3, 2), (2, 2)])
+def test_too_few_patients_for_so_many_folds_are_refused_in_words(tmp_path: Path, patients: int, count: int) -> None:
+    rows = [(f"{place}.png", CLASSES[place % 2], f"p{place}", "") for place in range(2 * patients)]
+    with pytest.raises(DatasetError, match=f"{patients} patients only: {count} folds by patient need"):
+        entered(write(tmp_path, rows)).folds(count, 0)
