@@ -45,7 +45,7 @@ bench: .venv/dev
 	test -x $(RUN) || $(PYTHON) -m venv .venv
 	$(RUN) -m pip install $(LOCKED) -r requirements-pip.lock
 	$(RUN) -m pip install $(LOCKED) -r requirements.lock
-	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(RUN) -m pip install --quiet --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
 .venv/dev: requirements-dev.lock .venv/runtime
