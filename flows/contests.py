@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.files import require_writable
 from flows.session import prepare_prefect, require_services
 from infra.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PAGE = "tournament.html"
 
@@ -65,10 +69,11 @@ def tournament(
         require_services(settings)
     from flows.tournament import tournament as run
 
-    state = run(
-        recipes=recipe or None, folders=[str(one.resolve()) for one in folders] if folders else None, folds=folds,
-        epochs=epochs, minutes=minutes, seed=seed, hand_over=hand_over, save=save, return_state=True,
-    )  # fmt: skip
+    with _resumable():
+        state = run(
+            recipes=recipe or None, folders=[str(one.resolve()) for one in folders] if folders else None, folds=folds,
+            epochs=epochs, minutes=minutes, seed=seed, hand_over=hand_over, save=save, return_state=True,
+        )  # fmt: skip
     typer.echo(f"{state.name}: {state.message}")
     if not state.is_completed():
         raise typer.Exit(1)
@@ -101,12 +106,23 @@ def crossvalidate(
     from tasks import crossvalidation
 
     settings = Settings.load()
-    outcome = crossvalidation.measure(
-        folder, recipe_named(recipe or DEFAULT, settings.pretrained), Limits(settings.max_bytes, settings.max_pixels),
-        settings.cache, folds=folds, epochs=epochs, seed=seed, pretrained_dir=settings.pretrained_dir,
-        baselines=baselines, say=typer.echo,
-    )  # fmt: skip
+    with _resumable():
+        outcome = crossvalidation.measure(
+            folder, recipe_named(recipe or DEFAULT, settings.pretrained),
+            Limits(settings.max_bytes, settings.max_pixels), settings.cache, folds=folds, epochs=epochs, seed=seed,
+            pretrained_dir=settings.pretrained_dir, baselines=baselines, say=typer.echo,
+        )  # fmt: skip
     typer.echo(outcome)
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """Say to who interrupts that nothing is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("Interrupted: what was trained is kept, and the same command goes on from there.", err=True)
+        raise
 
 
 def _require_known(names: list[str] | tuple[str, ...]) -> None:

@@ -11,7 +11,7 @@ import typer
 
 from flows.session import prepare_prefect
 from infra import database
-from infra.settings import Settings, SettingsError, unknown_variables
+from infra.settings import Settings, SettingsError, home, unknown_variables
 from infra.storage import StorageError, Store
 
 if TYPE_CHECKING:
@@ -153,7 +153,8 @@ def look_at_prefect(settings: Settings) -> Iterator[Finding]:
     """Reachable, the server's version beside the client's, and whether somebody is there to run the nights."""
     url = settings.prefect_api_url
     if not url:
-        yield False, "PREFECT_API_URL is not set and no local stack is running: set it, or start one with `cxr up`"
+        where = f"no local stack is running in {home()}"
+        yield False, f"PREFECT_API_URL is not set and {where}: set it, or start one with `cxr up`"
         return
     prepare_prefect(settings)
     import prefect

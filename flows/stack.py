@@ -80,7 +80,7 @@ def psql(
     """
     if not statefolder.ready(home()):
         raise SettingsError(
-            "no local stack is running: start one with `cxr up`; for another database use your own psql"
+            f"no local stack is running in {home()}: start one with `cxr up`; for another database use your own psql"
         )
     if os.environ.get("CXR_DATABASE_URL"):
         typer.echo("(the local stack's database; for the one in CXR_DATABASE_URL use your own psql)", err=True)

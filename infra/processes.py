@@ -71,7 +71,7 @@ class Child:
 
     def start(self) -> Self:
         """Start the process without waiting for it to be ready; raises `StackError` where it cannot be run."""
-        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self.log.exists() and self.log.stat().st_size > LOG_BYTES:
             self.log.replace(self.log.with_name(f"{self.log.name}.1"))
         who = self.identity

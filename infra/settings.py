@@ -315,5 +315,5 @@ def _variable(field: str) -> str:
     return field.upper() if field.isupper() else f"CXR_{field.upper()}"
 
 
-def _missing(variable: str) -> str:
-    return f"{variable} is not set and no local stack is running: start one with `cxr up`, or set {variable}."
+def _missing(name: str) -> str:
+    return f"{name} is not set and no local stack is running in {home()}: start one with `cxr up`, or set {name}."

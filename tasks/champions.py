@@ -63,14 +63,14 @@ def doubts(pool: sa.Engine, model_version: str) -> list[str]:
         cursor.execute(query("judgement"), {"model_version": model_version})
         judged = cursor.fetchone()
         cursor.execute(
-            "select m.made_data, c.made_data, c.model_version from cxr.model_versions m "
+            "select m.made_data, c.model_version from cxr.model_versions m "
             "left join cxr.champion c on true where m.model_version = %s",
             (model_version,),
         )
         about = cursor.fetchone()
     if about is None:
         return []
-    made, champions_made, champion = about
+    made, champion = about
     found = []
     if champion and judged is None:
         found.append(f"the gate has never compared {model_version} with the present champion, {champion}")
@@ -81,6 +81,6 @@ def doubts(pool: sa.Engine, model_version: str) -> list[str]:
         found.append(f"the gate decided against it on {judged[2]:%Y-%m-%d}: {judged[3]}")
     elif judged and judged[0] == "declined":
         found.append(f"it was declined on {judged[2]:%Y-%m-%d}: {judged[3]}")
-    if made and champions_made is False:
-        found.append(f"{model_version} was trained on made data, the champion on radiographs")
+    if made:
+        found.append(f"{model_version} was trained on made data: its word on a radiograph means nothing")
     return found

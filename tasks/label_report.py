@@ -29,6 +29,8 @@ ALIKE: Final = 0.86
 
 def tell(done: Imported) -> list[str]:
     """Say in lines what came of a sheet; what did not happen is not spoken of."""
+    if not done.rows:
+        return ["no rows: there is nothing in it but a head, or a folder without images"]
     lines = [f"{counted(done.rows, 'row')}: {counted(done.new, 'new label')}"]
     if done.changed:
         lines[0] += f", {done.changed:,} changed"

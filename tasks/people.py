@@ -34,6 +34,7 @@ NAMES: Final = frozenset({"patient", "key", "sha256", "file", "source"})
 """Columns, by the names of `tasks.sheets.SYNONYMS`, that say who or which, and are neither compared nor shown."""
 IDENTIFIER: Final = re.compile(r"(^|_)u?id$")
 CANONICAL: Final = ("label", "patient", "sex", "age", "view")
+WANTED: Final = "a CSV file with columns such as finding (or label), patient_id, sex, age and view"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ def of_sheet(sheet: Path, classes: Sequence[str] = ()) -> People:
     """
     import pandas as pd
 
-    rows = [given for _, given in sheets.table(sheet, ())]
+    rows = [given for _, given in sheets.table(sheet, (), WANTED)]
     if not rows:
         raise DatasetError(f"{sheet} has a head and no rows")
     own = sheets.columns(sheet)

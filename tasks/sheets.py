@@ -134,12 +134,13 @@ def columns(sheet: Path) -> frozenset[str]:
     return frozenset(_bare(name) for name in _reader(sheet).fieldnames or ())
 
 
-def table(sheet: Path, needed: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+def table(sheet: Path, needed: Sequence[str], wanted: str = WANTED) -> list[tuple[int, dict[str, str]]]:
     """Read a CSV file in UTF-8, with or without a byte order mark.
 
     Args:
         sheet: the file.
         needed: names of `SYNONYMS` that must have a column; empty fields are for the expectations to find.
+        wanted: what to say where something else was given.
 
     Returns:
         For each row its line and its values: under the names of `SYNONYMS`, and under the columns' own. Empty lines,
@@ -148,7 +149,7 @@ def table(sheet: Path, needed: Sequence[str]) -> list[tuple[int, dict[str, str]]
     Raises:
         LabelError: it is empty, not UTF-8, no CSV, or lacks a column.
     """
-    reader = _reader(sheet)
+    reader = _reader(sheet, wanted)
     head = [_bare(name) for name in reader.fieldnames or ()]
     twice = [name for name, count in Counter(head).items() if count > 1 and name]
     if twice:
@@ -156,7 +157,7 @@ def table(sheet: Path, needed: Sequence[str]) -> list[tuple[int, dict[str, str]]
     found = {name: next((one for one in known if one in head), None) for name, known in SYNONYMS.items()}
     missing = [SYNONYMS[name][0] for name in needed if not found[name]]
     if missing:
-        raise LabelError(f"{sheet} has no column {', '.join(missing)}: {WANTED}, separated by commas, is wanted")
+        raise LabelError(f"{sheet} has no column {', '.join(missing)}: {wanted}, separated by commas, is wanted")
     rows = []
     try:
         for values in reader:
@@ -165,26 +166,26 @@ def table(sheet: Path, needed: Sequence[str]) -> list[tuple[int, dict[str, str]]
             if any(given.values()):
                 rows.append((line, given | {name: given[one] for name, one in found.items() if one}))
     except csv.Error as error:
-        raise LabelError(f"{sheet} is no CSV ({error}): {WANTED} is wanted") from None
+        raise LabelError(f"{sheet} is no CSV ({error}): {wanted} is wanted") from None
     return rows
 
 
-def _reader(sheet: Path) -> csv.DictReader[str]:
+def _reader(sheet: Path, wanted: str = WANTED) -> csv.DictReader[str]:
     try:
         text = sheet.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:  # UTF-16 without its mark is full of them
         raise LabelError(
-            f"{sheet} is no text in UTF-8: {WANTED} is wanted; save it as 'CSV UTF-8' (not as 'Unicode text')"
+            f"{sheet} is no text in UTF-8: {wanted} is wanted; save it as 'CSV UTF-8' (not as 'Unicode text')"
         )
     if not text.strip():
-        raise LabelError(f"{sheet} is empty: {WANTED} is wanted")
+        raise LabelError(f"{sheet} is empty: {wanted} is wanted")
     reader = csv.DictReader(io.StringIO(text, newline=""))
     try:
         _ = reader.fieldnames
     except csv.Error as error:
-        raise LabelError(f"{sheet} is no CSV ({error}): {WANTED} is wanted") from None
+        raise LabelError(f"{sheet} is no CSV ({error}): {wanted} is wanted") from None
     return reader
 
 

@@ -64,7 +64,7 @@ def test_a_promotion_by_hand_warns_and_obeys(models: Nights) -> None:
     assert "model-2 is champion instead of model-1; the next night scores with it" in answer.output
     assert "cxr champion rollback --reason" in answer.output
     assert registry.champion(models.pool).model_version == "model-2"
-    assert "trained on made data, the champion on radiographs" in cxr("promote", "model-3", "--reason", "x").output
+    assert "trained on made data: its word on a radiograph" in cxr("promote", "model-3", "--reason", "x").output
 
 
 def test_a_promotion_against_the_gates_decision_shows_its_sentence(models: Nights) -> None:

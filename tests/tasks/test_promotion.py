@@ -284,5 +284,6 @@ def test_the_gates_doubts_about_a_version_are_told(db: Database, models: Nights)
     promotion.promote(models.pool, MODEL, "for the rest of this test")
     db.rows("update cxr.model_versions set made_data = true where model_version = 'model-4'")
     assert (
-        champions.doubts(models.pool, "model-4")[1] == "model-4 was trained on made data, the champion on radiographs"
+        champions.doubts(models.pool, "model-4")[1]
+        == "model-4 was trained on made data: its word on a radiograph means nothing"
     )
