@@ -49,7 +49,7 @@ class Plan:
 
     def key(self, data: Dataset) -> str:
         """Name the training on a whole data set: the same one is not done twice."""
-        return training.job_key(self.data(data).fingerprint, self.recipe, self.seed, self.epochs)
+        return training.job_key(self.data(data).learning_fingerprint, self.recipe, self.seed, self.epochs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,8 +96,8 @@ def decided_before(
     known = this.patiently(lambda: [registry.by_training_key(this.pool, key) for key in keys])
     if champion and set(known) == {champion.model_version}:
         return (
-            f"{champion.model_version} is the champion and came of these very images, recipe and seed: there is "
-            "nothing new to learn, and it is not compared with itself"
+            f"{champion.model_version} is the champion and learned from these very images, by this recipe and seed: "
+            "there is nothing new to learn, and it is not compared with itself"
         )
     if this.dry_run or None in known:
         return None

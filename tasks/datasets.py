@@ -81,6 +81,12 @@ class Dataset:
         return fingerprint(f"{item.content_sha256} {item.label} {item.split} {item.patient}" for item in self.items)
 
     @property
+    def learning_fingerprint(self) -> str:
+        """Sha256 over what a training sees: without the test set, so that a new test label makes no new model."""
+        seen = (f"{item.content_sha256} {item.label} {item.split}" for item in self.items if item.split != "test")
+        return fingerprint([*seen, *(f"class {name}" for name in self.classes)])
+
+    @property
     def test_fingerprint(self) -> str:
         """Sha256 over the test set's contents and labels: two decisions with the same one had the same test."""
         return fingerprint(f"{item.content_sha256} {item.label}" for item in self.items if item.split == "test")

@@ -51,12 +51,12 @@ class AnswersMissing(RuntimeError):  # noqa: N818 - reads as what it says
     """An artifact did not answer; the message says why in words."""
 
 
-def job_key(data_fingerprint: str, recipe: Recipe, seed: int, epochs: int | None) -> str:
-    """Name a training: the same data, recipe and seed have the same one, and are not trained twice.
+def job_key(learning_fingerprint: str, recipe: Recipe, seed: int, epochs: int | None) -> str:
+    """Name a training: what learns from the same data by the same recipe and seed is not trained twice.
 
     The recipe says which weights its backbone begins with: see `models.recipes.recipe_named`.
     """
-    about = [FORM, data_fingerprint, recipe.to_dict(), seed, epochs or recipe.epochs]
+    about = [FORM, learning_fingerprint, recipe.to_dict(), seed, epochs or recipe.epochs]
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 

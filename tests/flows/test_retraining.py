@@ -183,11 +183,25 @@ def test_rules_are_asked_anew_when_they_change_and_the_training_is_not_repeated(
     pool = database.engine(study.db.url())
     promotion.rollback(pool, "it misses effusions")
     pool.dispose()
+    correct_a_test_label(study, tmp_path)
     rules(study, tmp_path, version=3)
     study.environment["CXR_APPROVAL_HOURS"] = "0.0003"
     undone = retrain(study)  # by these rules it would be promoted, had nobody taken it back; and nobody answers
     assert str(undone.message).startswith("Not promoted, though it passed the gate: ")
     assert champions(study)[-1] == before[0]
+    assert study.db.value("select count(*) from cxr.model_versions where training_key is not null") == 1, (
+        "a test label teaches nothing: it is the same model, which a person took back"
+    )
+
+
+def correct_a_test_label(site: Site, folder: Path) -> None:
+    content, patient = site.db.rows(
+        "select content_sha256, l.patient_id from cxr.current_labels l join cxr.splits using (content_sha256) "
+        "where split = 'test' and class = 'PNEUMONIA' limit 1"
+    )[0]
+    (folder / "corrections.csv").write_text(f"sha256,label,patient_id\n{content},NORMAL,{patient}\n")
+    answer = site.cxr("labels", "import", str(folder / "corrections.csv"), "--source", "adjudication")
+    assert answer.exit_code == 0, answer.output
 
 
 def approve(site: Site) -> None:

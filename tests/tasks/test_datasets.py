@@ -122,6 +122,10 @@ def test_the_fingerprints_depend_on_contents_labels_and_splits_and_not_on_order(
     assert data.test_fingerprint == moved.test_fingerprint
     relabelled = datasets.Dataset((*items()[:2], replace(items()[2], label="Y"), items()[3]))
     assert data.test_fingerprint != relabelled.test_fingerprint
+    assert data.learning_fingerprint == turned.learning_fingerprint == relabelled.learning_fingerprint
+    assert data.learning_fingerprint != moved.learning_fingerprint
+    another_class = datasets.Dataset((*items(), replace(items()[1], content_sha256="e", label="Z")))
+    assert data.learning_fingerprint != another_class.learning_fingerprint, "a network answers it, too"
 
 
 def test_what_cannot_be_decoded_is_taken_out_and_counted() -> None:
