@@ -19,7 +19,7 @@ down: .venv/runtime
 	$(BIN)/cxr down
 
 test: .venv/dev
-	$(RUN) -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: .venv/dev
 	$(BIN)/ruff format --check .

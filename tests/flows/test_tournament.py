@@ -89,7 +89,7 @@ def test_a_tournament_that_cannot_be_held_says_why(study: Site, labelled: Path, 
     assert "name no folders" in str(compete(study, folders=[str(labelled)], hand_over=True).message)
     assert "carson-final" in str(compete(study, recipes=["resnet-9000"]).message)
     assert "sub-folder for each class" in str(compete(study, folders=[str(tmp_path)]).message)
-    assert "ask for fewer folds" in str(compete(study, folders=[str(labelled)], folds=50).message)
+    assert "50 folds by patient need" in str(compete(study, folders=[str(labelled)], folds=50).message)
     for folds in (1, -2):
         assert "at least 2, or for 0" in str(compete(study, folders=[str(labelled)], folds=folds).message)
     unwritable = compete(study, folders=[str(labelled)], save=str(tmp_path / "no" / "page.html"))
