@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from flows.person import By
 from flows.session import connected
 
 app = typer.Typer(
@@ -46,7 +47,7 @@ def history() -> None:
 
 
 @app.command()
-def promote(model_version: Version, reason: Reason) -> None:
+def promote(model_version: Version, reason: Reason, by: By) -> None:
     """Make a model version the champion, on your word.
 
     The gate is not asked. Where it has never compared this version with the present champion, or decided against it,
@@ -58,7 +59,7 @@ def promote(model_version: Version, reason: Reason) -> None:
 
     with connected() as (_, pool):
         doubts = champions.doubts(pool, model_version)
-        before = promotion.promote(pool, model_version, reason)
+        before = promotion.promote(pool, model_version, reason, by=by)
     for words in doubts:
         typer.echo(f"WARNING: {words}", err=True)
     typer.echo(f"{model_version} is champion{f' instead of {before}' if before else ''}; the next night scores with it")
@@ -67,7 +68,7 @@ def promote(model_version: Version, reason: Reason) -> None:
 
 
 @app.command()
-def rollback(reason: Reason) -> None:
+def rollback(reason: Reason, by: By) -> None:
     """Go back to the champion before this one.
 
     One step, once: where the last change was a rollback itself, say which version shall score with `cxr champion
@@ -78,7 +79,7 @@ def rollback(reason: Reason) -> None:
     from tasks import promotion, registry
 
     with connected() as (_, pool):
-        before, after = promotion.rollback(pool, reason)
+        before, after = promotion.rollback(pool, reason, by=by)
         shadow, made = registry.shadow(pool), registry.require(pool, after).made_data
     if made:
         typer.echo(f"WARNING: {after} was trained on made data: its word on a radiograph means nothing", err=True)
@@ -92,6 +93,7 @@ def rollback(reason: Reason) -> None:
 @app.command()
 def shadow(
     reason: Reason,
+    by: By,
     model_version: Annotated[str | None, typer.Argument(help="Who shall score beside the champion.")] = None,
     *,
     off: Annotated[bool, typer.Option("--off", help="End the trial.")] = False,
@@ -111,7 +113,7 @@ def shadow(
         raise typer.BadParameter("name a model version, or say --off", param_hint="MODEL_VERSION")
     with connected() as (_, pool):
         if model_version is None:
-            typer.echo(f"{trial.end(pool, reason)} scores beside the champion no more, from the next night on")
+            typer.echo(f"{trial.end(pool, reason, by=by)} scores beside the champion no more, from the next night on")
             return
-        trial.choose(pool, model_version, reason)
+        trial.choose(pool, model_version, reason, by=by)
     typer.echo(f"{model_version} scores beside the champion from the next night on: see analysis.shadow_summary")

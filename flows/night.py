@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
+from flows.person import By
 from flows.session import connected, require_services
 from infra.settings import Settings
 from tasks.wording import counted
@@ -121,6 +122,7 @@ def replay(
 def release(
     run: Annotated[UUID, typer.Argument(help="The held run, as `cxr status` shows it.")],
     reason: Annotated[str, typer.Option(help="Why its predictions may be seen; kept on the run's row.")],
+    by: By,
 ) -> None:
     """Publish a held night after a person has looked at it.
 
@@ -134,7 +136,7 @@ def release(
 
     with connected() as (_, pool):
         require_run(pool, run)
-        visible = publish(pool, run, reason)
+        visible = publish(pool, run, reason, by=by)
     typer.echo(f"run {run} released: {counted(visible, 'prediction')} {'is' if visible == 1 else 'are'} visible now")
 
 

@@ -96,8 +96,14 @@ def record(
         return _write(cursor, retraining_id, ruling, outcome, approved_by)
 
 
-def promote(pool: sa.Engine, model_version: str, reason: str) -> str | None:
+def promote(pool: sa.Engine, model_version: str, reason: str, *, by: str | None = None) -> str | None:
     """Make a model version champion on a person's word; the very first one is the bootstrap.
+
+    Args:
+        pool: connections to the database.
+        model_version: who shall be champion.
+        reason: why, for ever.
+        by: who says so, kept beside the name of the database user, whom several people may share.
 
     Returns:
         The champion before, None where there was none.
@@ -113,12 +119,12 @@ def promote(pool: sa.Engine, model_version: str, reason: str) -> str | None:
         champion = _champion(cursor)
         if champion == model_version:
             raise PromotionError(f"{model_version} is champion already")
-        _change(cursor, model_version, champion, "manual", reason)
+        _change(cursor, model_version, champion, "manual", reason, by=by)
         return champion
 
 
-def rollback(pool: sa.Engine, reason: str) -> tuple[str, str]:
-    """Go back to the champion before this one: one step, once.
+def rollback(pool: sa.Engine, reason: str, *, by: str | None = None) -> tuple[str, str]:
+    """Go back to the champion before this one: one step, once. `reason` and `by` as for `promote`.
 
     Returns:
         The champion before and after.
@@ -144,7 +150,7 @@ def rollback(pool: sa.Engine, reason: str) -> tuple[str, str]:
             raise PromotionError(
                 f"{champion} is the first champion: there is none before it. Choose another: {BY_HAND}"
             )
-        _change(cursor, previous, champion, "rollback", reason)
+        _change(cursor, previous, champion, "rollback", reason, by=by)
         return champion, previous
 
 
@@ -225,7 +231,9 @@ def _write(
     decision_id = int(cursor.fetchall()[0][0])
     promotion_id = None
     if outcome == "promoted" and ruling.winner is not None:
-        promotion_id = _change(cursor, ruling.winner, ruling.champion_version, "gate", ruling.sentence, decision_id)
+        promotion_id = _change(
+            cursor, ruling.winner, ruling.champion_version, "gate", ruling.sentence, decision_id=decision_id
+        )
     ended = {
         "retraining_id": str(retraining_id),
         "state": "completed",
@@ -249,7 +257,14 @@ def _champion(cursor: RawCursor) -> str | None:
 
 
 def _change(
-    cursor: RawCursor, model_version: str, previous: str | None, kind: str, reason: str, decision_id: int | None = None
+    cursor: RawCursor,
+    model_version: str,
+    previous: str | None,
+    kind: str,
+    reason: str,
+    *,
+    decision_id: int | None = None,
+    by: str | None = None,
 ) -> int:
     """Write a promotion; the first one ever is the bootstrap, whoever made it."""
     change = {
@@ -258,6 +273,7 @@ def _change(
         "kind": kind if previous else "bootstrap",
         "reason": reason,
         "decision_id": decision_id,
+        "by": by,
     }
     cursor.execute(query("promote"), change)
     return int(cursor.fetchall()[0][0])

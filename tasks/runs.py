@@ -146,8 +146,14 @@ def finish(
             cursor.execute(query("publish_taken_over"), {"run_id": str(run_id)})
 
 
-def release(pool: sa.Engine, run_id: UUID, reason: str) -> int:
+def release(pool: sa.Engine, run_id: UUID, reason: str, *, by: str | None = None) -> int:
     """Publish a held run on a person's word, with the runs that it took over.
+
+    Args:
+        pool: connections to the database.
+        run_id: the held run.
+        reason: why its predictions may be seen.
+        by: who says so, kept beside the name of the database user, whom several people may share.
 
     Returns:
         The number of predictions that became visible.
@@ -156,7 +162,7 @@ def release(pool: sa.Engine, run_id: UUID, reason: str) -> int:
         RunError: there is no such run, or it is not held.
     """
     with database.transaction(pool) as cursor:
-        cursor.execute(query("release_run"), {"run_id": str(run_id), "reason": reason})
+        cursor.execute(query("release_run"), {"run_id": str(run_id), "reason": reason, "by": by})
         released = [row[0] for row in cursor.fetchall()]
         if not released:
             raise RunError(f"run {run_id} is not held; `cxr status` lists the runs and their states")

@@ -44,8 +44,14 @@ class ShadowError(RuntimeError):
     """This model version cannot be the shadow."""
 
 
-def choose(pool: sa.Engine, model_version: str, reason: str) -> None:
+def choose(pool: sa.Engine, model_version: str, reason: str, *, by: str | None = None) -> None:
     """Let a model version score beside the champion from the next night on.
+
+    Args:
+        pool: connections to the database.
+        model_version: who shall be on trial.
+        reason: why, for ever.
+        by: who says so, kept beside the name of the database user, whom several people may share.
 
     Raises:
         ShadowError: no reason is given, or it is the champion or the shadow already.
@@ -57,17 +63,13 @@ def choose(pool: sa.Engine, model_version: str, reason: str) -> None:
     if present and present.model_version == wanted:
         raise ShadowError(f"{wanted} is the shadow already")
     with database.transaction(pool) as cursor:
-        cursor.execute(
-            "insert into cxr.shadows (model_version, reason) select %(wanted)s, %(reason)s "
-            "where not exists (select from cxr.champion where model_version = %(wanted)s)",
-            {"wanted": wanted, "reason": reason},
-        )
+        cursor.execute(query("set_shadow"), {"wanted": wanted, "reason": reason, "by": by})
         if cursor.rowcount != 1:
             raise ShadowError(f"{wanted} is the champion: it cannot be its own shadow")
 
 
-def end(pool: sa.Engine, reason: str) -> str:
-    """Let no model version score beside the champion any more; returns which one did.
+def end(pool: sa.Engine, reason: str, *, by: str | None = None) -> str:
+    """Let no model version score beside the champion any more; returns which one did. `by` as for `choose`.
 
     Raises:
         ShadowError: no reason is given, or there is no shadow.
@@ -77,7 +79,7 @@ def end(pool: sa.Engine, reason: str) -> str:
     if present is None:
         raise ShadowError("no model version scores beside the champion")
     with database.transaction(pool) as cursor:
-        cursor.execute("insert into cxr.shadows (model_version, reason) values (null, %s)", (reason,))
+        cursor.execute(query("set_shadow"), {"wanted": None, "reason": reason, "by": by})
     return present.model_version
 
 

@@ -11,7 +11,7 @@ comment on view analysis.shadows is
 comment on column analysis.shadows.shadow_id is 'Number of the trial; the highest is the newest.';
 comment on column analysis.shadows.model_version is 'The model version on trial.';
 comment on column analysis.shadows.reason is 'Why it was put on trial, in the words of the person who did it.';
-comment on column analysis.shadows.set_by is 'Database user who did it.';
+comment on column analysis.shadows.set_by is 'Database user who did it, and in brackets the person.';
 comment on column analysis.shadows.set_at is 'When; the next night after that was the first one.';
 comment on column analysis.shadows.ended_at is 'When it was taken off, or another one put in its place; null: nobody did.';
 comment on column analysis.shadows.end_reason is 'Why, in the words of that person.';

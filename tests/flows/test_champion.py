@@ -41,7 +41,7 @@ def models(settings: Settings, nights: Nights) -> Nights:
 
 def test_history_tells_who_is_champion_since_when_and_why(models: Nights) -> None:
     assert promotion.promote(models.pool, "model-2", "it reads the new detector") == MODEL
-    assert cxr("shadow", "model-3", "--reason", "curious").exit_code == 0
+    assert cxr("shadow", "model-3", "--reason", "curious", "--by", "Dr Ito").exit_code == 0
     answer = cxr("history")
     assert answer.exit_code == 0, answer.output
     newest, why, first, _, _, trial = answer.output.splitlines()
@@ -49,6 +49,17 @@ def test_history_tells_who_is_champion_since_when_and_why(models: Nights) -> Non
     assert why == "    manual after model-1, by test_writer: it reads the new detector"
     assert first.endswith(f"  {MODEL}")
     assert trial.startswith("Shadow: model-3 scores beside it, on trial since 20")
+    assert trial.endswith(", by test_writer (Dr Ito): curious")
+
+
+def test_who_changes_the_champion_is_named_by_login_or_by_name_beside_the_database_user(
+    models: Nights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOGNAME", "ito")
+    assert cxr("promote", "model-2", "--reason", "the March review").exit_code == 0
+    assert cxr("rollback", "--reason", "it misses effusions", "--by", "Dr Ito").exit_code == 0
+    by = models.db.rows("select promoted_by from cxr.promotions order by promotion_id")
+    assert by == [("test_writer",), ("test_writer (ito)",), ("test_writer (Dr Ito)",)]
 
 
 def test_before_the_first_champion_history_says_how_to_get_one(settings: Settings, nights: Nights) -> None:

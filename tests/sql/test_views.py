@@ -120,10 +120,10 @@ def test_views_show_nothing_of_a_run_that_is_not_published(db: Database, nights:
 def test_a_released_run_becomes_visible_whole(db: Database, nights: Nights) -> None:
     one, two, three = nights.listed("a", "b", "c")
     run_id = nights.night(scored(one, "x"), scored(two, "x"), scored(three, "y"), state="held")
-    assert runs.release(nights.pool, run_id, "looked at the quarantine: a test pattern") == 2
+    assert runs.release(nights.pool, run_id, "looked at the quarantine: a test pattern", by="ito") == 2
     assert visible(db) == {"latest_prediction": 3, "prediction_history": 2, "class_probabilities": 6}
     ((state, by, why),) = db.rows("select state, released_by, release_reason from analysis.runs", user=ANALYST)
-    assert (state, by, why) == ("completed", "test_writer", "looked at the quarantine: a test pattern")
+    assert (state, by, why) == ("completed", "test_writer (ito)", "looked at the quarantine: a test pattern")
 
 
 def test_a_held_runs_duplicate_of_a_published_image_stays_hidden_too(nights: Nights, latest: Latest) -> None:
