@@ -111,7 +111,7 @@ def table(sets: int = 2000, sets_for_power: int = 400) -> Iterable[str]:
         "| true gain found in 80 % | without that rule |"
     )
     yield "| --- | --- | --- | --- | --- |"
-    for n in (200, 1000, 5000):
+    for n in (100, 200, 1000, 5000):
         equal = simulate(n, 0.0, sets if n < 5000 else sets // 2, seed=1)
         alone, whole = gains_found(n, sets_for_power, seed=2)
         yield f"| {n:,} | {equal.whole} | {equal.gain_alone} | {whole:.3f} | {alone:.3f} |"
