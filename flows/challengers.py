@@ -13,6 +13,7 @@ from flows.artifacts import Progress
 from infra.version import code_version
 from models import artifact, worker
 from models.radiograph import Limits
+from models.recipes import SPLITS
 from tasks import arrays, datasets, labels, near_duplicates, registry, retrainings, splits, training
 from tasks.wording import counted
 
@@ -150,7 +151,7 @@ def describe(this: Retraining, data: Dataset, plans: Sequence[Plan]) -> list[str
     Raises:
         DatasetError: nothing is in the test set.
     """
-    counts = {name: sum(item.split == name for item in data.items) for name in splits.SPLITS}
+    counts = {name: sum(item.split == name for item in data.items) for name in SPLITS}
     this.log.info(
         "retraining %s: %s; %s; left out: %s",
         this.run_id, ", ".join(f"{images:,} {name}" for name, images in counts.items()), ", ".join(data.classes),

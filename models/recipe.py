@@ -9,7 +9,8 @@ from models.preprocessing import PreprocessingSpec
 
 FORM: Final = 1
 """Raised when the same recipe, data and seed would learn otherwise than before."""
-SPLITS: Final = ("train", "validation", "test")
+Split = Literal["train", "validation", "test"]
+SPLITS: Final[tuple[Split, ...]] = get_args(Split)
 """What each image is for; their positions are the codes in arrays."""
 
 Optimizer = Literal["adamw", "adam", "adamax", "sgd"]

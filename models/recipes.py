@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from models.preprocessing import PreprocessingSpec
-from models.recipe import FORM, SPLITS, Augmentation, Plateau, Recipe, Stage
+from models.recipe import FORM, SPLITS, Augmentation, Plateau, Recipe, Split, Stage
 from models.reports import REPORTS
 
 __all__ = [
-    "DEFAULT", "FORM", "PARAMETERS", "RECIPES", "SPLITS", "Augmentation", "Plateau", "Recipe", "RecipeError", "Stage",
-    "recipe_named",
+    "DEFAULT", "FORM", "PARAMETERS", "RECIPES", "SPLITS", "Augmentation", "Plateau", "Recipe", "RecipeError", "Split",
+    "Stage", "recipe_named",
 ]  # fmt: skip
 
 

@@ -81,10 +81,9 @@ def keep(
     decoded = 0
 
     def one(item: Item) -> tuple[str | None, bool]:
-        path = _path(folder, item.content_sha256)
-        if _read(path, spec) is not None:
+        if _read(_path(folder, item.content_sha256), spec) is not None:
             return None, False
-        return _decode(item, store, spec, limits, path), True
+        return _decode(item, store, spec, limits, cache), True
 
     executor = ThreadPoolExecutor(threads(workers), thread_name_prefix="arrays")
     try:
@@ -100,8 +99,20 @@ def keep(
 
 
 def put(content: str, pixels: NDArray[np.uint8], spec: PreprocessingSpec, cache: Path) -> None:
-    """Keep one array: `pixels` is what `models.preprocessing.preprocess` made of that content."""
-    _write(_path(_folder(cache, spec), content), pixels)
+    """Keep one array: `pixels` is what `models.preprocessing.preprocess` made of that content.
+
+    Written beside and renamed; NumPy's zip holds a checksum, which a bare .npy does not.
+    """
+    path = _path(_folder(cache, spec), content)
+    private(path.parents[2], path.parents[1], path.parent)
+    handle, beside = tempfile.mkstemp(prefix=WRITING, suffix=SUFFIX, dir=path.parent)  # the owner's only, too
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, pixels=pixels)
+        Path(beside).replace(path)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise
 
 
 def assemble(target: Path, contents: Sequence[str], spec: PreprocessingSpec, cache: Path) -> NDArray[np.uint8]:
@@ -178,7 +189,7 @@ def _path(folder: Path, content: str) -> Path:
     return folder / content[:2] / f"{content}{SUFFIX}"
 
 
-def _decode(item: Item, store: Store, spec: PreprocessingSpec, limits: Limits, path: Path) -> str | None:
+def _decode(item: Item, store: Store, spec: PreprocessingSpec, limits: Limits, cache: Path) -> str | None:
     """Put one image into the cache; what stands against it, in words that name neither object nor patient."""
     if item.size_bytes > limits.max_bytes:
         return "larger than CXR_MAX_BYTES"
@@ -191,21 +202,8 @@ def _decode(item: Item, store: Store, spec: PreprocessingSpec, limits: Limits, p
         return "the object holds another content than the one that was labelled"
     if pixels is None:
         return measurement.problem or "not decodable"
-    _write(path, preprocess(pixels, spec))
+    put(item.content_sha256, preprocess(pixels, spec), spec, cache)
     return None
-
-
-def _write(path: Path, pixels: NDArray[np.uint8]) -> None:
-    """Write beside and rename; NumPy's zip holds a checksum, which a bare .npy does not."""
-    private(path.parents[2], path.parents[1], path.parent)
-    handle, beside = tempfile.mkstemp(prefix=WRITING, suffix=SUFFIX, dir=path.parent)  # the owner's only, too
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, pixels=pixels)
-        Path(beside).replace(path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
 
 
 def _read(path: Path, spec: PreprocessingSpec) -> NDArray[np.uint8] | None:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from models.recipes import SPLITS
 from models.survey import overlap
 from tasks import near_duplicates
 from tasks.data_baselines import Answered, ask
 from tasks.evidence import SplitFacts
-from tasks.splits import SPLITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
+from models.recipes import SPLITS
 from models.rules import DEFAULT, Gate
-from tasks import splits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,7 +65,7 @@ class DataFacts:
     def of(cls, data: Dataset, *, conflicts: int | None = None, sources: Mapping[str, int] | None = None) -> Self:
         """Return what is to be said of a data set."""
         return cls(
-            splits={name: _split([item for item in data.items if item.split == name]) for name in splits.SPLITS},
+            splits={name: _split([item for item in data.items if item.split == name]) for name in SPLITS},
             left_out=data.left_out,
             near_duplicates=data.near_duplicates,
             conflicts=conflicts,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from infra import database
 from sql.library import query
@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    Split = Literal["train", "validation", "test"]
+    from models.recipes import Split
 
-SPLITS: Final[tuple[Split, ...]] = ("train", "validation", "test")
 STRICTNESS: Final[Mapping[str, int]] = {"test": 2, "validation": 1, "train": 0}
 """What an image in a stricter split shows must not be learned from in a laxer one."""
 OF_A_PATIENT: Final = "patient has images in the {} set"

@@ -11,6 +11,7 @@ import psycopg2
 import pytest
 from nights import OWNER, WRITER, sha256
 
+from models.recipes import SPLITS
 from tasks import datasets, splits
 from tasks.splits import split_of
 
@@ -47,7 +48,7 @@ def usable(db: Database, near: tuple[tuple[str, str], ...] = ()) -> dict[str, se
         "select content_sha256, patient_id from cxr.labels union select content_sha256, patient_id from cxr.splits"
     )
     gone = splits.left_out(known, words, near)
-    return {name: {one for one, split in known.items() if split == name and one not in gone} for name in splits.SPLITS}
+    return {name: {one for one, split in known.items() if split == name and one not in gone} for name in SPLITS}
 
 
 def patient_in(split: str, start: int = 0, shares: tuple[float, float] = (0.15, 0.15)) -> str:
