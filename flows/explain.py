@@ -46,7 +46,6 @@ def explain(
         raise typer.BadParameter("give a name that ends in .html or .png", param_hint="--save")
     if save:
         require_writable(save)
-    typer.echo("reading and checking the image, then asking the model: this takes some ten seconds", err=True)
     with connected() as (settings, pool):
         found = explained(settings, pool, key, version, classes or [])
     for line in explanation.lines(found):
@@ -71,7 +70,9 @@ def explained(settings: Settings, pool: sa.Engine, key: str, version: str | None
             raise typer.BadParameter(f"{name}: choose from {', '.join(model.classes)}", param_hint="--class")
     store = Store(settings)
     limits = Limits(settings.max_bytes, settings.max_pixels)
-    subject = explaining.admit(explaining.find(pool, store, settings, key), model.preprocessing, limits)
+    image = explaining.find(pool, store, settings, key)
+    typer.echo("checking the image, then asking the model: half a minute on a slow machine", err=True)
+    subject = explaining.admit(image, model.preprocessing, limits)
     asked = [model.classes.index(name) for name in dict.fromkeys(classes)]
     answers = explaining.answers(
         store, settings.cache, model, subject.pixels[None], [(0, None), *((0, place) for place in asked)], LONGEST_S
