@@ -30,11 +30,9 @@ def up(
     CXR_POSTGRES_PORT, CXR_S3_PORT, CXR_PREFECT_PORT and CXR_REPORTS_PORT.
     """
     if detach:
-        log = home() / "logs" / "up.log"
-        earlier = log.stat().st_size if log.exists() else 0
-        pid = local.start_detached([*CXR, "up"], home())
-        typer.echo(log.read_bytes()[earlier:].decode(errors="replace").strip())
-        typer.echo(f"Running in the background (process {pid}).")
+        started = local.start_detached([*CXR, "up"], home())
+        typer.echo(started.told)
+        typer.echo(f"Running in the background (process {started.pid}).")
         return
     for name, value in PREFECT_DEFAULTS.items():
         os.environ.setdefault(name, value)

@@ -82,8 +82,17 @@ def run_stack(
                 say("The local stack is down.")
 
 
-def start_detached(argv: list[str], home: Path, *, timeout_s: float = 300.0) -> int:
-    """Start the command, which runs the stack, in the background; return the stack's process id once it is up.
+@dataclass(frozen=True, slots=True)
+class Detached:
+    """A stack in the background."""
+
+    pid: int
+    told: str
+    """What it wrote while it came up."""
+
+
+def start_detached(argv: list[str], home: Path, *, timeout_s: float = 300.0) -> Detached:
+    """Start the command, which runs the stack, in the background; return once it is up.
 
     Args:
         argv: the command; it runs in a session of its own and writes to `logs/up.log`.
@@ -106,7 +115,7 @@ def start_detached(argv: list[str], home: Path, *, timeout_s: float = 300.0) -> 
     pid = running(home)
     if pid is None:
         raise StackError(f"The local stack came up and went down again; see {child.log}.")
-    return pid
+    return Detached(pid, child.output(lines=100))
 
 
 def stop(home: Path, *, timeout_s: float = 120.0) -> bool:

@@ -64,7 +64,8 @@ def test_a_night_starts_on_its_schedule_and_the_stack_comes_up_again_with_its_ro
     assert "cxr retrain" in ended[0]["state"]["message"]
     assert " ERROR " not in (home / "logs" / "prefect.log").read_text()
     cxr("down")
-    cxr("up", "--detach")
+    again = cxr("up", "--detach")
+    assert again.count("The local stack is up after") == 1, "it tells of this start only"
     told = cxr("psql", "--", "-tAc", "select count(*), current_user from analysis.runs")
     nights, user = told.strip().split("|")
     assert int(nights) >= 1

@@ -276,7 +276,7 @@ def local_env(home: Path) -> dict[str, str]:
 
 
 def test_a_stack_that_is_up_names_its_addresses_serves_and_stops_without_a_trace(home: Path) -> None:
-    pid = start_detached(up(sys.executable, "-c", SERVE), home)
+    pid = start_detached(up(sys.executable, "-c", SERVE), home).pid
     assert running(home) == pid
     env = local_env(home)
     assert query(env["CXR_DATABASE_URL"].replace("+psycopg2", ""), "SELECT current_database()") == [("cxr",)]
@@ -286,6 +286,7 @@ def test_a_stack_that_is_up_names_its_addresses_serves_and_stops_without_a_trace
     assert get(env["CXR_REPORTS_URL"])[0].startswith("text/html")
     for name in (LOCAL_FILE, "credentials.json"):
         assert stat.S_IMODE((home / name).stat().st_mode) == 0o600
+    assert stat.S_IMODE((home / "logs").stat().st_mode) == 0o700
     told = (home / "logs" / "up.log").read_text()
     assert "migrating cxr" in told
     assert env["AWS_SECRET_ACCESS_KEY"] not in told
@@ -303,12 +304,12 @@ def test_a_stack_that_is_up_names_its_addresses_serves_and_stops_without_a_trace
 
 
 def test_a_killed_stack_leaves_nothing_in_the_way_of_the_next_which_goes_down_when_a_part_dies(home: Path) -> None:
-    first = psutil.Process(start_detached(up(sys.executable, "-c", SERVE), home))
+    first = psutil.Process(start_detached(up(sys.executable, "-c", SERVE), home).pid)
     url = local_env(home)["CXR_DATABASE_URL"].replace("+psycopg2", "")
     query(url, "CREATE TABLE IF NOT EXISTS kept AS SELECT 1 AS n")
     first.kill()
     first.wait(10)
-    second = psutil.Process(start_detached(up(sys.executable, "-c", SERVE), home))
+    second = psutil.Process(start_detached(up(sys.executable, "-c", SERVE), home).pid)
     assert query(url, "SELECT n FROM kept") == [(1,)]
     (home / "die").touch()
     second.wait(30)

@@ -76,7 +76,7 @@ def test_thresholds_may_be_set_beside_the_local_stack(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("attribute", ["bucket", "database"])
 def test_a_missing_service_says_which_variable_and_what_to_do(home: Path, attribute: str) -> None:
     (home / LOCAL_FILE).unlink()
-    with pytest.raises(SettingsError, match=r"CXR_\w+ is not set.*cxr up"):
+    with pytest.raises(SettingsError, match=rf"CXR_\w+ is not set.* in {home}: .*cxr up"):
         getattr(Settings.load(), attribute)
 
 
