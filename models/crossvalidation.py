@@ -36,7 +36,7 @@ def folds(
     groups = np.asarray(patients)
     outer = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
     for rest, test in outer.split(labels, labels, groups):
-        fewest = int(np.bincount(labels[rest])[np.unique(labels)].min())
+        fewest = int(np.unique(labels[rest], return_counts=True)[1].min())
         inner = StratifiedGroupKFold(min(INNER_FOLDS, max(2, fewest)), shuffle=True, random_state=seed)
         with warnings.catch_warnings():  # of classes with fewer patients than folds: only one fold is taken
             warnings.simplefilter("ignore", UserWarning)
