@@ -20,6 +20,7 @@ def test_an_equal_challenger_is_promoted_in_at_most_one_case_in_twenty(
     assert found.whole.value <= 0.05
     assert found.gain_alone.value <= 0.05
     assert 0.09 < found.discordant < 0.15
+    assert found.enough.value > 0.8, "the figure is about sets that the gate decides on"
 
 
 def test_a_challenger_that_gains_enough_is_found_and_one_that_loses_the_first_class_is_not() -> None:
