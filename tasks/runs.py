@@ -159,8 +159,10 @@ def release(pool: sa.Engine, run_id: UUID, reason: str, *, by: str | None = None
         The number of predictions that became visible.
 
     Raises:
-        RunError: there is no such run, or it is not held.
+        RunError: no reason is given, there is no such run, or it is not held.
     """
+    if not reason.strip():
+        raise RunError("say why: the reason is kept on the run's row for those who come after")
     with database.transaction(pool) as cursor:
         cursor.execute(query("release_run"), {"run_id": str(run_id), "reason": reason, "by": by})
         released = [row[0] for row in cursor.fetchall()]

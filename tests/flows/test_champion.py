@@ -58,8 +58,9 @@ def test_who_changes_the_champion_is_named_by_login_or_by_name_beside_the_databa
     monkeypatch.setenv("LOGNAME", "ito")
     assert cxr("promote", "model-2", "--reason", "the March review").exit_code == 0
     assert cxr("rollback", "--reason", "it misses effusions", "--by", "Dr Ito").exit_code == 0
+    assert cxr("promote", "model-2", "--reason", "the April review", "--by", " ").exit_code == 0
     by = models.db.rows("select promoted_by from cxr.promotions order by promotion_id")
-    assert by == [("test_writer",), ("test_writer (ito)",), ("test_writer (Dr Ito)",)]
+    assert by == [("test_writer",), ("test_writer (ito)",), ("test_writer (Dr Ito)",), ("test_writer",)]
 
 
 def test_before_the_first_champion_history_says_how_to_get_one(settings: Settings, nights: Nights) -> None:

@@ -88,6 +88,8 @@ def test_what_cannot_be_reported_ends_in_words(folder: Path, tmp_path: Path, mon
     answer = cxr("--metadata", sheet, "--save", folder / "no" / "such" / "place.html")
     assert answer.exit_code == 2
     assert "cannot be written" in answer.output
+    sheet.write_bytes(SHEET.encode("utf-16"))
+    assert "columns such as finding (or label), patient_id" in str(cxr("--metadata", sheet).exception)
     monkeypatch.delattr("tasks.data_survey.take")
     for target in (tmp_path / "no" / "place.html", Path("/dev/null")):
         answer = cxr(folder, "--save", target)

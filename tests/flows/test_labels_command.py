@@ -65,6 +65,8 @@ def test_a_sheet_of_which_no_row_can_be_used_ends_with_1(settings: Settings, tmp
     assert "row 2, a: no label" in answer.output
     unreadable = cxr("import", sheet)
     assert isinstance(unreadable.exception, LabelError)  # which `main` prints in one line
+    sheet.write_text("key,label,patient_id\n")
+    assert "no rows: there is nothing in it but a head" in cxr("import", sheet, "--source", "x").output
 
 
 @pytest.mark.parametrize(("command", "words"), [("import", "--new-class"), ("status", "cxr labels status")])

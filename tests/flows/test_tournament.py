@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,10 @@ def test_a_killed_tournament_goes_on_and_what_was_trained_is_not_trained_again(
     study.kill(process)
     (first,) = answers.glob("*.npz")
     written = first.stat().st_mtime_ns
+    interrupted = study.start(*typed)
+    time.sleep(2)
+    interrupted.send_signal(signal.SIGINT)
+    assert "what was trained is kept, and the same command goes on from there" in study.finish(interrupted)
     output = study.finish(study.start(*typed, "--save", str(page)))
     assert "Completed: " in output, output
     assert first.stat().st_mtime_ns == written

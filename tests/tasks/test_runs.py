@@ -72,6 +72,8 @@ def test_only_a_held_run_can_be_released_and_only_once(nights: Nights) -> None:
         with pytest.raises(RunError, match="not held"):
             runs.release(nights.pool, run_id, "please")
     nights.finish(running, "held")
+    with pytest.raises(RunError, match="say why"):
+        runs.release(nights.pool, running, " ")
     runs.release(nights.pool, running, "please")
     with pytest.raises(RunError, match="not held"):
         runs.release(nights.pool, running, "again")
