@@ -38,6 +38,13 @@ def test_few_patients_of_each_class_are_enough_to_learn_from_and_to_validate(peo
             assert set(labels[split == "train"]) == {0, 1, 2}
 
 
+@pytest.mark.filterwarnings("ignore:The least populated class")
+def test_a_class_that_is_wholly_held_out_does_not_stop_the_fold() -> None:
+    labels = np.array([0] * 6 + [1] * 6 + [2])
+    split = next(one for one in folds(labels, [str(row) for row in range(13)], 2, 0) if one[12] == "test")
+    assert {0, 1} == set(labels[split == "train"]) == set(labels[split == "validation"])
+
+
 def test_a_baseline_is_asked_about_rows_that_it_did_not_learn_from() -> None:
     def answer(train: np.ndarray, test: np.ndarray) -> np.ndarray:
         assert {PATIENTS[row] for row in train}.isdisjoint({PATIENTS[row] for row in test})
