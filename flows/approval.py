@@ -18,7 +18,7 @@ from prefect.input import RunInput
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from flows.run import RunCancelledError
+from flows.work import RunCancelledError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

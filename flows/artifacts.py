@@ -16,8 +16,10 @@ from prefect.artifacts import (
 )
 from prefect.context import SettingsContext, get_settings_context
 
-from models.radiograph import Limits
-from tasks import figures, reporting, thumbnails
+from models.radiographs.radiograph import Limits
+from tasks.nights import figures
+from tasks.nights import report as reporting
+from tasks.radiographs import thumbnails
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,9 +29,9 @@ if TYPE_CHECKING:
 
     from infra.settings import Settings
     from infra.storage import Store
-    from tasks.figures import ContactSheets, RunFigures
-    from tasks.thumbnails import Heat, Thumbnail
-    from tasks.validation import ShardVerdicts
+    from tasks.nights.figures import ContactSheets, RunFigures
+    from tasks.radiographs.thumbnails import Heat, Thumbnail
+    from tasks.validation.verdicts import ShardVerdicts
 
     Pictures = dict[int, Thumbnail]
 
@@ -79,7 +81,7 @@ def write_data_docs(
     store: Store, found: RunFigures, run_id: UUID, shards: Sequence[ShardVerdicts], shards_in_run: int
 ) -> str:
     """Build the Data Docs of the run's validation and store them; returns the key of their first page."""
-    from tasks.data_docs import build_data_docs
+    from tasks.validation.data_docs import build_data_docs
 
     prefix = f"{reporting.folder(found.night, run_id)}data-docs/"
     with tempfile.TemporaryDirectory() as folder:

@@ -11,11 +11,17 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.artifacts import Progress
 from infra.version import code_version
-from models import artifact, worker
-from models.radiograph import Limits
-from models.recipes import SPLITS
-from tasks import arrays, datasets, labels, near_duplicates, registry, retrainings, splits, training
-from tasks.wording import counted
+from models.data import near_duplicates
+from models.radiographs.radiograph import Limits
+from models.recipes.catalogue import SPLITS
+from models.serving import artifact
+from models.training import worker
+from tasks.datasets import dataset, splits
+from tasks.labels import importing
+from tasks.pages.wording import counted
+from tasks.registry import model_versions
+from tasks.retraining import record
+from tasks.training import arrays, jobs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,10 +29,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from flows.retraining import Retraining
-    from models.preprocessing import PreprocessingSpec
-    from models.recipes import Recipe
-    from tasks.datasets import Dataset
-    from tasks.registry import ModelVersion
+    from models.radiographs.preprocessing import PreprocessingSpec
+    from models.recipes.catalogue import Recipe
+    from tasks.datasets.dataset import Dataset
+    from tasks.registry.model_versions import ModelVersion
 
 UNREADABLE = "not readable"
 HANGS_AFTER = 3
@@ -46,11 +52,11 @@ class Plan:
 
     def data(self, whole: Dataset) -> Dataset:
         """What it learns from, and is tested on: the test set is always whole."""
-        return datasets.of_views(whole, self.recipe.views)
+        return dataset.of_views(whole, self.recipe.views)
 
     def key(self, data: Dataset) -> str:
         """Name the training on a whole data set: the same one is not done twice."""
-        return training.job_key(self.data(data).learning_fingerprint, self.recipe, self.seed, self.epochs)
+        return jobs.job_key(self.data(data).learning_fingerprint, self.recipe, self.seed, self.epochs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +71,7 @@ class Trained:
 @task(name="gather labels", cache_policy=NO_CACHE, persist_result=False)
 def gather(this: Retraining) -> Dataset:
     """Take up labels that waited, give new images their split, and read what there is to learn from."""
-    resolved = this.patiently(lambda: labels.resolve_waiting(this.pool, this.store, this.settings))
+    resolved = this.patiently(lambda: importing.resolve_waiting(this.pool, this.store, this.settings))
     if resolved.labels:
         this.log.info(
             "retraining %s: %s that waited found their images", this.run_id, counted(resolved.labels, "label")
@@ -79,11 +85,11 @@ def gather(this: Retraining) -> Dataset:
 
 def load(this: Retraining) -> Dataset:
     """Read the labelled images that may be used: what is not in the bucket any more is not learned from."""
-    data = this.patiently(lambda: datasets.load(this.pool, this.settings.bucket))
+    data = this.patiently(lambda: dataset.load(this.pool, this.settings.bucket))
     wanted = {(item.bucket_key, item.etag) for item in data.items}
     there = {(one.key, one.etag) for page in this.store.list("") for one in page if (one.key, one.etag) in wanted}
     gone = [place for place, item in enumerate(data.items) if (item.bucket_key, item.etag) not in there]
-    return datasets.without_rare_classes(datasets.without(data, gone, datasets.GONE) if gone else data)
+    return dataset.without_rare_classes(dataset.without(data, gone, dataset.GONE) if gone else data)
 
 
 @task(name="decode images", cache_policy=NO_CACHE, persist_result=False)
@@ -103,7 +109,7 @@ def decode(this: Retraining, work: tuple[Dataset, Sequence[Plan]]) -> Dataset:
     while not data.made and find_near_duplicates(this, data, first):
         data = load(this)
         gone = [place for place, item in enumerate(data.items) if item.content_sha256 not in readable]
-        data = datasets.without(data, gone, UNREADABLE) if gone else data
+        data = dataset.without(data, gone, UNREADABLE) if gone else data
     if data.near_duplicates:
         words = f"{counted(data.near_duplicates, 'pair')} of images in different splits show the same picture"
         this.note([f"{words}: what would have let a model learn test images by heart is left out"])
@@ -113,7 +119,7 @@ def decode(this: Retraining, work: tuple[Dataset, Sequence[Plan]]) -> Dataset:
 def find_near_duplicates(this: Retraining, data: Dataset, spec: PreprocessingSpec) -> int:
     """Look for images in different splits that show the same picture; returns how many pairs are new."""
     cache, contents = this.settings.cache, [item.content_sha256 for item in data.items]
-    images = arrays.assemble(training.job_folder(cache, WORKBENCH) / worker.IMAGES, contents, spec, cache)
+    images = arrays.assemble(jobs.job_folder(cache, WORKBENCH) / worker.IMAGES, contents, spec, cache)
     pairs = near_duplicates.find(images, [item.split for item in data.items])
     return this.patiently(lambda: near_duplicates.remember(this.pool, contents, pairs))
 
@@ -142,7 +148,7 @@ def keep(this: Retraining, data: Dataset, spec: PreprocessingSpec) -> Dataset:
         return data
     this.note([f"{counted(images, 'labelled image')} left out: {reason}" for reason, images in kept.unreadable.items()])
     readable = set(kept.places.tolist())
-    return datasets.without(data, [place for place in range(len(data.items)) if place not in readable], UNREADABLE)
+    return dataset.without(data, [place for place in range(len(data.items)) if place not in readable], UNREADABLE)
 
 
 def describe(this: Retraining, data: Dataset, plans: Sequence[Plan]) -> list[str]:
@@ -158,13 +164,13 @@ def describe(this: Retraining, data: Dataset, plans: Sequence[Plan]) -> list[str
         "; ".join(f"{images:,} {reason}" for reason, images in data.left_out.items()) or "none",
     )  # fmt: skip
     this.patiently(
-        lambda: retrainings.describe(
-            this.pool, this.run_id, labels=labels.images(this.pool),
+        lambda: record.describe(
+            this.pool, this.run_id, labels=importing.images(this.pool),
             data_fingerprint=data.fingerprint, test_fingerprint=data.test_fingerprint,
         )
     )  # fmt: skip
     if not counts["test"]:
-        raise datasets.DatasetError(
+        raise dataset.DatasetError(
             f"none of the {counted(len(data.items), 'labelled image')} is in the test set, to which the hash of the "
             "patient identifier assigns whole patients: more patients are needed"
         )
@@ -184,14 +190,14 @@ def train(this: Retraining, name: str, work: tuple[Dataset, Plan]) -> Trained | 
     """
     whole, plan = work
     key, data = plan.key(whole), plan.data(whole)
-    if known := this.patiently(lambda: registry.by_training_key(this.pool, key)):
+    if known := this.patiently(lambda: model_versions.by_training_key(this.pool, key)):
         this.log.info("retraining %s: %s was trained before, as %s", this.run_id, name, known)
         return trained_before(this, name, known)
     if others := len(whole.items) - len(data.items):
-        this.note([f"{name}: {counted(others, 'image')} not learned from: {datasets.OTHER_VIEW}"])
+        this.note([f"{name}: {counted(others, 'image')} not learned from: {dataset.OTHER_VIEW}"])
     settings, epochs = this.settings, plan.epochs or plan.recipe.epochs
-    folder = training.job_folder(settings.cache, key)
-    training.prepare_job(
+    folder = jobs.job_folder(settings.cache, key)
+    jobs.prepare_job(
         folder, plan.recipe, data.items, data.classes, settings.cache, data_fingerprint=whole.fingerprint,
         code_version=code_version(), made_data=data.made, seed=plan.seed, epochs=plan.epochs,
         budget_s=60 * settings.training_minutes if settings.training_minutes else None,
@@ -207,7 +213,7 @@ def train(this: Retraining, name: str, work: tuple[Dataset, Plan]) -> Trained | 
 
     # The budget ends it between two epochs; this, where it hangs within one.
     limit_s = 60 * settings.training_minutes * HANGS_AFTER if settings.training_minutes else None
-    outcome = training.train_apart(folder, tell, limit_s)
+    outcome = jobs.train_apart(folder, tell, limit_s)
     this.note([f"{name}: {words}" for words in outcome.notes])
     if outcome.state != "trained":
         this.failures[name] = f"{outcome.state}: {outcome.message}"
@@ -218,9 +224,9 @@ def train(this: Retraining, name: str, work: tuple[Dataset, Plan]) -> Trained | 
 
 def trained_before(this: Retraining, name: str, known: str) -> Trained | None:
     """Return the challenger that an earlier run trained; None where its artifact is not what it was."""
-    version = this.patiently(lambda: registry.require(this.pool, known))
+    version = this.patiently(lambda: model_versions.require(this.pool, known))
     try:
-        registry.fetch(this.store, version, this.settings.cache)
+        model_versions.fetch(this.store, version, this.settings.cache)
         return Trained(version, None)
     except artifact.ArtifactError as error:
         why = worker.without_paths(str(error))
@@ -235,15 +241,15 @@ def trained_before(this: Retraining, name: str, known: str) -> Trained | None:
 def enrol(this: Retraining, whole: Dataset, plan: Plan, message: str) -> Trained:
     """Register a trained model under its training's key."""
     key, data = plan.key(whole), plan.data(whole)
-    folder = training.job_folder(this.settings.cache, key)
+    folder = jobs.job_folder(this.settings.cache, key)
     metadata = artifact.read_metadata(folder / worker.ARTIFACT)
     with np.load(folder / worker.ANSWERS, allow_pickle=False) as found:
         answered = dict(zip(found["rows"].tolist(), found["probabilities"], strict=True))
     test = [place for place, item in enumerate(data.items) if item.split == "test"]
     name = this.patiently(
-        lambda: registry.register(this.pool, this.store, folder / worker.ARTIFACT, metadata, training_key=key)
+        lambda: model_versions.register(this.pool, this.store, folder / worker.ARTIFACT, metadata, training_key=key)
     )
     this.log.info("retraining %s: %s is registered: %s", this.run_id, name, message)
-    training.discard(folder)
+    jobs.discard(folder)
     answers = np.stack([answered[place] for place in test]) if test else None
-    return Trained(this.patiently(lambda: registry.require(this.pool, name)), answers)
+    return Trained(this.patiently(lambda: model_versions.require(this.pool, name)), answers)

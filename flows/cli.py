@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from flows import champion, contests, data, demo, doctor, explain, labels, model, night, recipes, stack
+from flows.commands import champion, data, demo, doctor, explain, labels, model, night, recipes, stack, tournament
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ LAST_WORDS_S = 10
 COMMANDS: dict[str, list[Callable[..., None]]] = {
     "Nights": [night.score, night.status, night.replay, night.release, night.report],
     "Models": [model.retrain, model.card, explain.explain],
-    "Recipes": [recipes.recipes, contests.tournament, contests.crossvalidate],
+    "Recipes": [recipes.recipes, tournament.tournament, tournament.crossvalidate],
     "Services": [stack.up, stack.down, stack.migrate, doctor.doctor, stack.psql, stack.serve],
     "Trying it out": [demo.demo, demo.phantoms, demo.upload],
 }

@@ -11,26 +11,18 @@ from prefect.cache_policies import NO_CACHE
 
 from flows import challengers, comparison_artifacts
 from infra.version import code_version
-from models import artifact, worker
-from models.artifact import ArtifactError
-from models.gate import decide
-from models.radiograph import Limits
-from tasks import (
-    arrays,
-    datasets,
-    decisions,
-    evaluation,
-    evidence,
-    labels,
-    model_card,
-    promotion,
-    registry,
-    reporting,
-    retrainings,
-    training,
-    verdict,
-)  # fmt: skip
-from tasks.wording import counted
+from models.gate.decision import decide
+from models.radiographs.radiograph import Limits
+from models.serving import artifact
+from models.serving.artifact import ArtifactError
+from models.training import worker
+from tasks.datasets import dataset
+from tasks.labels import importing
+from tasks.nights import report as reporting  # fmt: skip
+from tasks.pages.wording import counted
+from tasks.registry import model_versions, promotion
+from tasks.retraining import decisions, evaluation, evidence, model_card, record, verdict
+from tasks.training import arrays, jobs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,11 +30,11 @@ if TYPE_CHECKING:
     from flows.approval import Approval
     from flows.challengers import Trained
     from flows.retraining import Retraining
-    from models.evaluation import TestSet
-    from models.gate import Contender, Decision, Gate
-    from tasks.datasets import Dataset, Item
-    from tasks.evidence import ComparisonEvidence, ModelEvidence
-    from tasks.registry import ModelVersion
+    from models.evaluation.test_set import TestSet
+    from models.gate.decision import Contender, Decision, Gate
+    from tasks.datasets.dataset import Dataset, Item
+    from tasks.registry.model_versions import ModelVersion
+    from tasks.retraining.evidence import ComparisonEvidence, ModelEvidence
 
 ANSWER_LIMIT_S = 2 * 3600.0
 """A process that hangs, in a driver for instance, must not hold the retraining's lock for ever."""
@@ -73,10 +65,10 @@ def reigning(this: Retraining) -> ModelVersion | None:
         ArtifactError: the artifact is not the one that was registered.
     """
     try:
-        found = this.patiently(lambda: registry.champion(this.pool))
-    except registry.NoChampionError:
+        found = this.patiently(lambda: model_versions.champion(this.pool))
+    except model_versions.NoChampionError:
         return None
-    registry.fetch(this.store, found, this.settings.cache)
+    model_versions.fetch(this.store, found, this.settings.cache)
     return found
 
 
@@ -89,11 +81,11 @@ def decided_before(
         DatasetError: the images are made data, and the champion learned from real ones.
     """
     if data.made and champion and not champion.made_data:
-        raise datasets.DatasetError(
+        raise dataset.DatasetError(
             f"all labels are of made data, and {champion.model_version} learned from radiographs: nothing that is "
             "learned from phantoms can take its place"
         )
-    known = this.patiently(lambda: [registry.by_training_key(this.pool, key) for key in keys])
+    known = this.patiently(lambda: [model_versions.by_training_key(this.pool, key) for key in keys])
     if champion and set(known) == {champion.model_version}:
         return (
             f"{champion.model_version} is the champion and learned from these very images, by this recipe and seed: "
@@ -117,7 +109,7 @@ def compare(this: Retraining, work: tuple[Dataset, ModelVersion | None, Sequence
     contents = [item.content_sha256 for item in data.items]
     baselines = {}
     if spec:
-        place = training.job_folder(cache, challengers.WORKBENCH) / worker.IMAGES
+        place = jobs.job_folder(cache, challengers.WORKBENCH) / worker.IMAGES
         baselines = evaluation.baselines(data, arrays.assemble(place, contents, spec, cache))
     rows = to_explain(test, trained)
     asked = champion if champion and champion.made_data <= data.made else None
@@ -127,14 +119,14 @@ def compare(this: Retraining, work: tuple[Dataset, ModelVersion | None, Sequence
         name = version.model_version
         try:
             contenders[name], models[name] = answer(this, version, items, test, rows)
-        except (training.AnswersMissing, ArtifactError) as error:
+        except (jobs.AnswersMissing, ArtifactError) as error:
             if version is asked:
                 raise
             this.failures[name] = f"it was trained and does not answer: {worker.without_paths(str(error))}"
             this.note([f"{name}: {this.failures[name]}"])
     if not any(version in contenders for version in (one.version.model_version for one in trained)) and this.failures:
         why = "; ".join(f"{name}: {words}" for name, words in this.failures.items())
-        raise retrainings.RetrainingError(f"there is no challenger to judge, so nothing was decided: {why}")
+        raise record.RetrainingError(f"there is no challenger to judge, so nothing was decided: {why}")
     decision = decide(
         rules, test, contenders.get(asked.model_version) if asked else None,
         [contenders[one.version.model_version] for one in trained if one.version.model_version in contenders],
@@ -163,16 +155,16 @@ def answer(
         AnswersMissing: it does not answer.
     """
     cache = this.settings.cache
-    folder = registry.fetch(this.store, version, cache)
+    folder = model_versions.fetch(this.store, version, cache)
     metadata = artifact.read_metadata(folder)
     limits = Limits(this.settings.max_bytes, this.settings.max_pixels)
     kept = arrays.keep(items, this.store, metadata.preprocessing, cache, limits)  # of the champion's preprocessing too
     if kept.unreadable:
-        raise training.AnswersMissing(f"test images cannot be read any more: {'; '.join(kept.unreadable)}")
-    job = training.job_folder(cache, f"answer-{version.artifact_sha256}")
-    training.prepare_answers(job, folder, version.artifact_sha256, items, cache, explain=rows)
-    answers = training.answer_apart(job, ANSWER_LIMIT_S)
-    training.discard(job)
+        raise jobs.AnswersMissing(f"test images cannot be read any more: {'; '.join(kept.unreadable)}")
+    job = jobs.job_folder(cache, f"answer-{version.artifact_sha256}")
+    jobs.prepare_answers(job, folder, version.artifact_sha256, items, cache, explain=rows)
+    answers = jobs.answer_apart(job, ANSWER_LIMIT_S)
+    jobs.discard(job)
     this.log.info(
         "retraining %s: %s answered %s, %.1f ms each (%s)",
         this.run_id, version.model_version, counted(len(items), "test image"), answers.milliseconds, answers.runtime,
@@ -192,7 +184,7 @@ def answer(
 def gathered(this: Retraining, compared: Compared, outcome: str, approval: Approval | None) -> ComparisonEvidence:
     """Put together what report, cards, artifacts and the decision's row say."""
     asked, names = compared.asked, list(compared.models)
-    disputes = this.patiently(lambda: labels.disputes(this.pool))
+    disputes = this.patiently(lambda: importing.disputes(this.pool))
     return evidence.ComparisonEvidence(
         retraining_id=this.run_id,
         decided_at=datetime.now(UTC),
@@ -206,7 +198,7 @@ def gathered(this: Retraining, compared: Compared, outcome: str, approval: Appro
         challengers=[compared.models[name] for name in names if not asked or name != asked.model_version],
         failures=this.failures,
         data=evidence.DataFacts.of(
-            compared.data, conflicts=disputes.images, sources=this.patiently(lambda: labels.sources(this.pool))
+            compared.data, conflicts=disputes.images, sources=this.patiently(lambda: importing.sources(this.pool))
         ),
         gate=compared.gate,
         approved_by=approval.name.strip() or None if approval else None,
@@ -218,7 +210,7 @@ def report(this: Retraining, found: ComparisonEvidence) -> str | None:
     """Store the comparison report; returns its key."""
     with this.best_effort("the report could not be written"):
         key = comparison_artifacts.write_report(this.store, this.settings, this.date, found)
-        this.patiently(lambda: retrainings.report(this.pool, this.run_id, key))
+        this.patiently(lambda: record.report(this.pool, this.run_id, key))
         return key
     return None
 

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from flows.artifacts import at_once
-from tasks import comparison_report, comparison_summary, model_card, reporting
+from tasks.nights import report as reporting
+from tasks.retraining import model_card
+from tasks.retraining import report as comparison_report
+from tasks.retraining import summary as comparison_summary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
 
     from infra.settings import Settings
     from infra.storage import Store
-    from tasks.evidence import ComparisonEvidence
+    from tasks.retraining.evidence import ComparisonEvidence
 
 
 def write_report(store: Store, settings: Settings, day: date, evidence: ComparisonEvidence) -> str:

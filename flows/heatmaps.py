@@ -13,19 +13,22 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from flows import artifacts
-from flows.run import KNOWN_ERRORS
-from models.radiograph import Limits
-from tasks import explaining, intake, thumbnails, training
-from tasks.thumbnails import Heat
-from tasks.wording import counted
+from flows.work import KNOWN_ERRORS
+from models.radiographs.radiograph import Limits
+from tasks.explain import subject
+from tasks.pages.wording import counted
+from tasks.radiographs import thumbnails
+from tasks.radiographs.thumbnails import Heat
+from tasks.scoring import intake
+from tasks.training import jobs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flows.run import Run
-    from tasks.figures import ContactSheets, Exhibit, RunFigures
-    from tasks.registry import ModelVersion
-    from tasks.thumbnails import Thumbnail
+    from flows.work import Run
+    from tasks.nights.figures import ContactSheets, Exhibit, RunFigures
+    from tasks.radiographs.thumbnails import Thumbnail
+    from tasks.registry.model_versions import ModelVersion
 
 PATIENCE_S: Final = 120.0
 """For all of it; then the report stays without heat maps."""
@@ -79,7 +82,7 @@ def looked(this: Run, champion: ModelVersion, report: Report, shown: Sequence[Ex
 
 def _heat(this: Run, champion: ModelVersion, report: Report, shown: Sequence[Exhibit]) -> Heat:
     if find_spec("keras") is None:
-        raise training.AnswersMissing("Keras is not installed where this night ran")
+        raise jobs.AnswersMissing("Keras is not installed where this night ran")
     until = time.monotonic() + PATIENCE_S
     limits = Limits(this.settings.max_bytes, this.settings.max_pixels)
     executor = ThreadPoolExecutor(thumbnails.WORKERS, thread_name_prefix="heatmaps")
@@ -90,19 +93,19 @@ def _heat(this: Run, champion: ModelVersion, report: Report, shown: Sequence[Exh
         )  # fmt: skip
         at_hand = [(one, image.pixels) for one, image in zip(shown, taken, strict=True) if image.pixels is not None]
     except TimeoutError:
-        raise training.AnswersMissing(f"the images could not be fetched again within {PATIENCE_S:.0f} s") from None
+        raise jobs.AnswersMissing(f"the images could not be fetched again within {PATIENCE_S:.0f} s") from None
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
     if not at_hand:
-        raise training.AnswersMissing("none of the images could be fetched again")
-    answers = explaining.answers(
+        raise jobs.AnswersMissing("none of the images could be fetched again")
+    answers = subject.answers(
         this.store, this.settings.cache, champion, np.stack([pixels for _, pixels in at_hand]),
         [(row, champion.classes.index(one.caption)) for row, (one, _) in enumerate(at_hand)],
         max(until - time.monotonic(), 0),
     )  # fmt: skip
     if answers.notes:
-        raise training.AnswersMissing("; ".join(answers.notes))
-    from models.heat import over_thumbnail
+        raise jobs.AnswersMissing("; ".join(answers.notes))
+    from models.plots.pictures import over_thumbnail
 
     made = {}
     for (one, _), heat in zip(at_hand, answers.heatmaps, strict=True):

@@ -9,14 +9,14 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.deployments import run_deployment
 
 from flows.artifacts import at_once
-from tasks import drift, triggers
+from tasks.nights import drift, triggers
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from flows.run import Run
-    from tasks.drift import Watch
-    from tasks.triggers import Trigger
+    from flows.work import Run
+    from tasks.nights.drift import Watch
+    from tasks.nights.triggers import Trigger
 
 RETRAINING: Final = "retrain_and_compare/weekly"
 """The flow and its deployment, as Prefect names them together."""

@@ -17,13 +17,17 @@ from prefect.states import Completed
 
 from flows import challengers, comparing
 from flows.approval import Approval, ask
-from flows.run import Work, as_is
+from flows.work import Work, as_is
 from infra.settings import Settings
 from infra.version import code_version
-from models import gate
-from models.recipes import recipe_named
-from tasks import arrays, contest, datasets, promotion, retrainings, training, verdict
-from tasks.wording import counted
+from models.gate import decision as gate
+from models.recipes.catalogue import recipe_named
+from tasks.datasets import dataset
+from tasks.pages.wording import counted
+from tasks.registry import promotion
+from tasks.retraining import record, verdict
+from tasks.tournament import contest
+from tasks.training import arrays, jobs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,9 +36,9 @@ if TYPE_CHECKING:
 
     from flows.challengers import Plan
     from flows.comparing import Compared
-    from models.gate import Gate
-    from tasks.datasets import Dataset
-    from tasks.promotion import Outcome
+    from models.gate.decision import Gate
+    from tasks.datasets.dataset import Dataset
+    from tasks.registry.promotion import Outcome
 
 LOCK = "cxr.retraining"
 """One retraining at a time, whatever its bucket: there is one champion."""
@@ -56,7 +60,7 @@ class Retraining(Work):
 
     def fail(self, message: str) -> None:
         """Write on the retraining's row that it failed, and what failed before."""
-        retrainings.finish(self.pool, self.run_id, "failed", message + self.failed_recipes)
+        record.finish(self.pool, self.run_id, "failed", message + self.failed_recipes)
 
     @property
     def failed_recipes(self) -> str:
@@ -98,10 +102,10 @@ def retrain_and_compare(
             wanted = [recipe_named(name, settings.pretrained) for name in names]
             plans = [challengers.Plan(recipe, seed, epochs) for recipe in wanted]
             return retrain(this, plans, rules)
-        except datasets.DatasetError as error:
+        except dataset.DatasetError as error:
             return nothing_to_do(this, f"nothing was trained: {error}")
         finally:  # patients' pixels, also those that a killed run has left
-            training.discard(training.job_folder(settings.cache, challengers.WORKBENCH))
+            jobs.discard(jobs.job_folder(settings.cache, challengers.WORKBENCH))
 
     return this.alone(steps, "another retraining is at work; its decision counts")
 
@@ -129,8 +133,8 @@ def retrain(this: Retraining, plans: Sequence[Plan], rules: Gate) -> State[Any]:
     sentence = conclude(this, compared, outcome, approval)
     with this.best_effort("what failed trainings left could not be removed"):
         for key in keys:
-            training.discard(training.job_folder(this.settings.cache, key))
-        training.prune(this.settings.cache, [], data.fingerprint)
+            jobs.discard(jobs.job_folder(this.settings.cache, key))
+        jobs.prune(this.settings.cache, [], data.fingerprint)
     return Completed(message=sentence)
 
 
@@ -138,7 +142,7 @@ def clean(this: Retraining, data: Dataset, keys: Sequence[str]) -> None:
     """Remove pixels that are not needed any more, for they may be those of patients who have withdrawn."""
     cache = this.settings.cache
     arrays.prune(cache, {item.content_sha256 for item in data.items})
-    training.prune(cache, keys, data.fingerprint)
+    jobs.prune(cache, keys, data.fingerprint)
     with suppress(contest.ContestError), contest.alone(cache):  # one that is at work clears up itself
         contest.clear(cache)
 
@@ -146,7 +150,7 @@ def clean(this: Retraining, data: Dataset, keys: Sequence[str]) -> None:
 def begin(this: Retraining) -> None:
     """Write the row, and take up what asked for a retraining."""
     started = this.patiently(
-        lambda: retrainings.start(
+        lambda: record.start(
             this.pool, this.run_id, flow_run.id, this.settings.bucket, this.cause, this.dry_run, code_version()
         )
     )
@@ -194,6 +198,6 @@ def conclude(this: Retraining, compared: Compared, outcome: Outcome, approval: A
 
 def nothing_to_do(this: Retraining, message: str) -> State[Any]:
     """End a retraining that has nothing to decide."""
-    this.patiently(lambda: retrainings.finish(this.pool, this.run_id, "completed", message))
+    this.patiently(lambda: record.finish(this.pool, this.run_id, "completed", message))
     this.log.info("retraining %s: %s", this.run_id, message)
     return Completed(name="Skipped", message=message)

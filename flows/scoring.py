@@ -19,27 +19,30 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows import artifacts, heatmaps, monitoring
-from flows.run import SHOWN_SETTINGS, Run, as_is
 from flows.shadow import beside
+from flows.work import SHOWN_SETTINGS, Run, as_is
 from infra.settings import Settings
 from infra.version import code_version
-from models.radiograph import Limits
-from tasks import data_docs, discovery, inference, intake, predictions, registry, reporting, runs
-from tasks.expectations import checklist
-from tasks.figures import Outcome, gather
-from tasks.prefetch import prefetch
-from tasks.wording import counted
+from models.radiographs.radiograph import Limits
+from tasks.nights import report
+from tasks.nights.figures import Outcome, gather
+from tasks.pages.wording import counted
+from tasks.radiographs.prefetch import prefetch
+from tasks.registry import model_versions
+from tasks.scoring import discovery, inference, intake, predictions, runs
+from tasks.validation import data_docs
+from tasks.validation.checklist import checklist
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from prefect.client.schemas.objects import State
 
-    from models.runtime import Runtime
-    from tasks.discovery import Shard
-    from tasks.figures import RunFigures
-    from tasks.intake import Intake
-    from tasks.shadow import Shadow
+    from models.serving.runtime import Runtime
+    from tasks.nights.figures import RunFigures
+    from tasks.scoring.discovery import Shard
+    from tasks.scoring.intake import Intake
+    from tasks.scoring.shadow import Shadow
 
     ShardWork = tuple[list[Intake], predictions.Lineage, Runtime, Limits, Shadow | None]
 
@@ -79,7 +82,7 @@ def nightly_scoring(
 def score_night(this: Run, prefixes: Sequence[str], *, discover: bool) -> State[Any]:
     """Do the night's steps in order."""
     take_over(this)
-    champion = this.patiently(lambda: registry.champion(this.pool))
+    champion = this.patiently(lambda: model_versions.champion(this.pool))
     if discover:
         find_new_images(this, discovery.expand(prefixes, this.date, this.settings.look_back_days))
     shards = claim_shards(this, retry_failed=discover)
@@ -130,12 +133,12 @@ def claim_shards(this: Run, *, retry_failed: bool) -> list[Shard]:
 
 
 @task(name="load champion", cache_policy=NO_CACHE, persist_result=False)
-def load_champion(this: Run, wanted: registry.ModelVersion) -> Runtime:
+def load_champion(this: Run, wanted: model_versions.ModelVersion) -> Runtime:
     """Fetch, verify and smoke-test the champion."""
-    from models.runtime import load_runtime
+    from models.serving.runtime import load_runtime
 
     settings = this.settings
-    folder = registry.fetch(this.store, wanted, settings.cache)
+    folder = model_versions.fetch(this.store, wanted, settings.cache)
     loaded = load_runtime(folder, wanted.artifact_sha256, settings.cache, settings.runtime, settings.batch_size)
     this.patiently(lambda: runs.describe(this.pool, this.run_id, wanted.model_version, loaded.name))
     this.log.info("run %s: %s scores with %s", this.run_id, wanted.model_version, loaded.name)
@@ -143,9 +146,9 @@ def load_champion(this: Run, wanted: registry.ModelVersion) -> Runtime:
     return loaded
 
 
-def score_shards(this: Run, champion: registry.ModelVersion, shards: list[Shard]) -> None:
+def score_shards(this: Run, champion: model_versions.ModelVersion, shards: list[Shard]) -> None:
     """Score shard after shard; the next one is taken in while the last one is scored."""
-    from tasks import validation
+    from tasks.validation import verdicts as validation
 
     scorer = load_champion(this, as_is(champion))
     lineage = predictions.Lineage(
@@ -182,7 +185,7 @@ def score_shards(this: Run, champion: registry.ModelVersion, shards: list[Shard]
 @task(name="score shard", task_run_name="score shard {shard}", cache_policy=NO_CACHE, persist_result=False)
 def score_shard(this: Run, shard: int, work: ShardWork) -> None:
     """Validate, score and commit one shard."""
-    from tasks import validation
+    from tasks.validation import verdicts as validation
 
     taken, lineage, scorer, limits, shadow = work
     fetched = [one for one in taken if one.failure is None]
@@ -237,7 +240,7 @@ def conclude(this: Run) -> tuple[str, str]:
     outcome = Outcome("held" if held else "completed", held, this.skipped, tuple(this.notes))
     found = this.patiently(lambda: gather(this.pool, this.run_id, this.run_ids, outcome, wording))
     docs_key, report_key = write_reports(this, found) if whole.discovered else (None, None)
-    headline = reporting.headline(found)
+    headline = report.headline(found)
     if not whole.discovered:
         headline = "; ".join([headline, *this.notes])
     if held:

@@ -5,25 +5,25 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tasks import registry
-from tasks.shadow import Shadow
+from tasks.registry import model_versions
+from tasks.scoring.shadow import Shadow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flows.run import Run
-    from models.runtime import Runtime
+    from flows.work import Run
+    from models.serving.runtime import Runtime
 
 
 @contextmanager
-def beside(this: Run, champion: registry.ModelVersion) -> Iterator[Shadow | None]:
+def beside(this: Run, champion: model_versions.ModelVersion) -> Iterator[Shadow | None]:
     """Give the shadow while the shards are scored; None where there is none.
 
     A run that takes over from one that died does without: the shadow may be what that one died of.
     """
     wanted = None
     with this.best_effort("the shadow is not known, and does not score"):
-        wanted = registry.shadow(this.pool)
+        wanted = model_versions.shadow(this.pool)
     if wanted and len(this.run_ids) > 1:
         this.note([f"the shadow {wanted.model_version} does not score: this run takes over from one that stopped"])
         wanted = None
@@ -50,9 +50,9 @@ def beside(this: Run, champion: registry.ModelVersion) -> Iterator[Shadow | None
     this.note(shadow.finish())
 
 
-def _load(this: Run, wanted: registry.ModelVersion) -> Runtime:
-    from models.runtime import load_runtime
+def _load(this: Run, wanted: model_versions.ModelVersion) -> Runtime:
+    from models.serving.runtime import load_runtime
 
     settings = this.settings
-    folder = registry.fetch(this.store, wanted, settings.cache)
+    folder = model_versions.fetch(this.store, wanted, settings.cache)
     return load_runtime(folder, wanted.artifact_sha256, settings.cache, settings.runtime, settings.batch_size)

@@ -21,17 +21,19 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows.artifacts import Progress, at_once
-from flows.files import unwritable
-from flows.run import KNOWN_ERRORS, as_is
+from flows.commands.files import unwritable
+from flows.work import KNOWN_ERRORS, as_is
 from infra import database
 from infra.settings import Settings, SettingsError
 from infra.storage import StorageError, Store
 from infra.version import code_version
-from models.radiograph import Limits
-from models.recipes import RECIPES, recipe_named
-from tasks import contest, datasets, labelled_images, reporting, shortcut_answers, standings, tournament_report
-from tasks.entries import check_folds, enter
-from tasks.wording import counted
+from models.radiographs.radiograph import Limits
+from models.recipes.catalogue import RECIPES, recipe_named
+from tasks.datasets import dataset, labelled_images
+from tasks.nights import report as night_report
+from tasks.pages.wording import counted
+from tasks.tournament import baselines, contest, ranking, report
+from tasks.tournament.entries import check_folds, enter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,10 +42,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from prefect.client.schemas.objects import State
 
-    from models.recipe import Recipe
-    from tasks.contest import Fold, Terms
-    from tasks.entries import Entries
-    from tasks.standings import Standings
+    from models.recipes.recipe import Recipe
+    from tasks.tournament.contest import Fold, Terms
+    from tasks.tournament.entries import Entries
+    from tasks.tournament.ranking import Standings
 
 DATABASE = "labels in the database"
 
@@ -92,16 +94,16 @@ def tournament(
                 tables = run_sets(settings, read_sets(settings, folders or []), chosen, terms, notes)
             finally:  # patients' pixels, also those that a killed one has left
                 contest.clear(settings.cache)
-    except (*KNOWN_ERRORS, contest.ContestError, datasets.DatasetError) as error:
+    except (*KNOWN_ERRORS, contest.ContestError, dataset.DatasetError) as error:
         return Failed(message=str(error))
-    volatile = standings.volatility(tables) if len(tables) > 1 else []
-    text = "\n\n".join(map(standings.markdown, tables))
+    volatile = ranking.volatility(tables) if len(tables) > 1 else []
+    text = "\n\n".join(map(ranking.markdown, tables))
     if volatile:
-        text += f"\n\n{standings.volatility_markdown(volatile)}"
+        text += f"\n\n{ranking.volatility_markdown(volatile)}"
     print(text)  # noqa: T201 - the table is what was asked for
     with best_effort(notes, "the table is not in Prefect's UI"), at_once():
         create_markdown_artifact(text, key="tournament", description="Recipes on the same images, ranked")
-    message = " ".join([standings.sentence(tables[0]), *(f"Note: {words}." for words in notes)])
+    message = " ".join([ranking.sentence(tables[0]), *(f"Note: {words}." for words in notes)])
     try:
         message += f" Report: {publish(settings, tables, volatile, save)}"
     except (StorageError, OSError) as error:
@@ -128,7 +130,7 @@ def best_effort(notes: list[str], otherwise: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost hours of training
-        why = str(error) if isinstance(error, (*KNOWN_ERRORS, datasets.DatasetError)) else type(error).__name__
+        why = str(error) if isinstance(error, (*KNOWN_ERRORS, dataset.DatasetError)) else type(error).__name__
         get_run_logger().warning("tournament: %s (%s)", otherwise, why)
         notes.append(f"{otherwise} ({why})")
 
@@ -216,7 +218,7 @@ def run_set(
     shortcuts: dict[str, NDArray[np.float32]] = {}
     with best_effort(notes, f"{entries.name} has no simple models beside the recipes"):
         shortcuts = look_beside(as_is((settings, entries, splits)))
-    return standings.stand(entries, results, failures, folds=terms.folds, seed=terms.seed, shortcuts=shortcuts)
+    return ranking.stand(entries, results, failures, folds=terms.folds, seed=terms.seed, shortcuts=shortcuts)
 
 
 @task(name="train recipe", task_run_name="train {name}", cache_policy=NO_CACHE, persist_result=False)
@@ -251,20 +253,20 @@ def look_beside(
 ) -> dict[str, NDArray[np.float32]]:
     """Let simple models answer the same images: a recipe that is no better has learned a shortcut."""
     settings, entries, splits = work
-    return shortcut_answers.baselines(settings.cache, entries, splits)
+    return baselines.baselines(settings.cache, entries, splits)
 
 
 def publish(
-    settings: Settings, tables: Sequence[Standings], volatile: Sequence[standings.Volatility], save: str | None
+    settings: Settings, tables: Sequence[Standings], volatile: Sequence[ranking.Volatility], save: str | None
 ) -> str:
     """Write the report to a file or into the bucket; returns where it lies."""
-    page = tournament_report.render(tables, volatile, settings.timezone)
+    page = report.render(tables, volatile, settings.timezone)
     if save:
         Path(save).write_text(page, encoding="utf-8")
         return save
     day = datetime.now(ZoneInfo(settings.timezone)).date()
     run_id = UUID(str(flow_run.id)) if flow_run.id else uuid4()
-    return reporting.link(settings, tournament_report.publish(Store(settings), day, run_id, page))
+    return night_report.link(settings, report.publish(Store(settings), day, run_id, page))
 
 
 def challenge(winner: str, epochs: int | None, seed: int, message: str) -> State[Any]:

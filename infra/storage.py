@@ -29,7 +29,7 @@ from botocore.exceptions import (
 )
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from infra.fastlane import FastLane
+from infra.fast_reads import FastLane
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

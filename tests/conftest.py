@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import sqlalchemy as sa
-    from nights import Nights
+
+    from tests.support.nights import Nights
 
 ROOT = Path(__file__).resolve().parent.parent
 XRAYS = ROOT.parent / "shared" / "xrays"
@@ -41,7 +42,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for w
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take long: at the end all processes should have something to do."""
-    long = ("models/test_reports.py", "flows/")
+    long = ("test_student_reports.py", "flows/")
     items.sort(key=lambda item: next((place for place, name in enumerate(long) if name in item.nodeid), len(long)))
 
 
@@ -165,7 +166,7 @@ def pool(db: Database) -> Iterator[sa.Engine]:
 @pytest.fixture
 def nights(db: Database, pool: sa.Engine) -> Nights:
     """Runs of that database, with results made up."""
-    from nights import Nights
+    from tests.support.nights import Nights
 
     return Nights(db, pool)
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 from infra import database
-from models.radiograph import Measurement
-from tasks import discovery, predictions, runs
+from models.radiographs.radiograph import Measurement
+from tasks.scoring import discovery, predictions, runs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

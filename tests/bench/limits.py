@@ -20,7 +20,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from models.runtime import Runtime
+    from models.serving.runtime import Runtime
 
 PREDICTED_AT_ONCE = 256  # images, as many as a shard has
 
@@ -60,7 +60,7 @@ def combined(decode: float, forward: float) -> float:
 def main(folder: str, artifact: str, sha256: str) -> None:
     """Print images/s of either limit for the files of a folder and a model version."""
     from infra.settings import Settings
-    from models.runtime import load_runtime
+    from models.serving.runtime import load_runtime
 
     settings = Settings.load()
     runtime = load_runtime(Path(artifact), sha256, settings.cache, settings.runtime, settings.batch_size)

@@ -59,7 +59,7 @@ def watch(command: list[str], environment: dict[str, str]) -> Watched:
 
 def main(prefixes: list[str]) -> None:
     """Run the nights in this process and print what Prefect says of them."""
-    from flows.session import prepare_prefect
+    from flows.commands.session import prepare_prefect
     from infra.settings import Settings
 
     prepare_prefect(Settings.load())
@@ -94,7 +94,7 @@ def _peak_mib() -> float:
 
 def _scored() -> int:
     """Images that the newest run scored."""
-    from flows.session import connected
+    from flows.commands.session import connected
     from infra import database
 
     with connected() as (_, pool), database.transaction(pool) as cursor:

@@ -8,7 +8,7 @@ import zlib
 from itertools import cycle, islice
 from pathlib import Path
 
-from models.phantom import PLAIN_FORMATS, write_phantoms
+from models.phantoms.phantom import PLAIN_FORMATS, write_phantoms
 
 SIZE = 1024
 PNG_END = 12  # bytes of the IEND chunk

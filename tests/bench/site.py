@@ -14,7 +14,7 @@ from infra import database, servers
 from infra.postgres import EmbeddedPostgres
 from infra.settings import Settings
 from infra.storage import Store
-from models.phantom import CLASSES
+from models.phantoms.phantom import CLASSES
 from tests.bench import cores
 
 if TYPE_CHECKING:
@@ -74,11 +74,11 @@ class Site:
 
     def prepare_champion(self) -> None:
         """Make the template database: migrated, with a champion of the compact CNN that has seen noise for a moment."""
-        from models import artifact
-        from models.recipes import RECIPES
-        from models.training import train
+        from models.recipes.catalogue import RECIPES
+        from models.serving import artifact
+        from models.training.train import train
         from sql import schema
-        from tasks import promotion, registry
+        from tasks.registry import model_versions, promotion
 
         random = np.random.default_rng(0)
         recipe = RECIPES["compact-cnn"]
@@ -94,7 +94,7 @@ class Site:
         pool = database.engine(self.url(TEMPLATE))
         with pool.begin() as connection:
             schema.migrate(connection)
-        promotion.promote(pool, registry.register(pool, self.store(), folder, metadata), "the benchmark's")
+        promotion.promote(pool, model_versions.register(pool, self.store(), folder, metadata), "the benchmark's")
         with database.transaction(pool) as cursor:
             cursor.execute("select cxr.ensure_partitions(2)")
         pool.dispose()

@@ -51,7 +51,7 @@ def rows(rounds: int, images: int, epochs: int) -> Iterable[Row]:
 
 def main(rounds: int, count: int, epochs: int) -> None:
     """Measure in this process and print JSON."""
-    from models.recipes import DEFAULT, RECIPES
+    from models.recipes.catalogue import DEFAULT, RECIPES
 
     recipe = RECIPES[DEFAULT]
     random = np.random.default_rng(0)
@@ -72,8 +72,8 @@ def main(rounds: int, count: int, epochs: int) -> None:
 def _ours(
     folder: Path, labels: Labels, validates: NDArray[np.bool_], epochs: int, seed: int
 ) -> tuple[float, dict[str, Any]]:
-    from models.recipes import DEFAULT, RECIPES
-    from models.training import train
+    from models.recipes.catalogue import DEFAULT, RECIPES
+    from models.training.train import train
 
     ended: list[float] = []
     trained = train(
@@ -95,9 +95,10 @@ def _bare(
 ) -> float:
     import keras
 
-    from models import architectures, engines
-    from models.augmentation import with_augmentation
-    from models.recipes import DEFAULT, RECIPES
+    from models.networks import architectures
+    from models.recipes.catalogue import DEFAULT, RECIPES
+    from models.serving import engines
+    from models.training.augmentation import with_augmentation
 
     recipe = RECIPES[DEFAULT]
     model = architectures.build(recipe.architecture, recipe.preprocessing.shape, 3, seed)

@@ -14,21 +14,21 @@ from uuid import UUID
 
 import numpy as np
 import pytest
-from warm import Process, seen_by_prefect
 
 from infra import database
 from infra.settings import Settings
 from infra.storage import Store
+from tests.support.warm import Process, seen_by_prefect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from click.testing import Result
-    from conftest import Database
     from prefect.client.schemas.objects import State
 
     from infra.servers import ObjectStore
-    from models.artifact import ArtifactMetadata
+    from models.serving.artifact import ArtifactMetadata
+    from tests.conftest import Database
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = ("COVID-19", "NORMAL", "PNEUMONIA")
@@ -69,7 +69,7 @@ class Site:
         return Store(self.settings)
 
     def upload(self, folder: Path, prefix: str = "incoming/") -> int:
-        from tasks.reporting import publish_folder
+        from tasks.nights.report import publish_folder
 
         return publish_folder(self.store, folder, prefix)
 
@@ -165,7 +165,7 @@ class Site:
 
     def put_back(self, champion: Artifact) -> None:
         """Store the champion's artifact, register it and make it champion."""
-        from tasks import promotion
+        from tasks.registry import promotion
 
         pool = database.engine(self.settings.database)
         promotion.promote(pool, self.register(champion), "the first one")
@@ -173,10 +173,10 @@ class Site:
 
     def register(self, model: Artifact) -> str:
         """Store an artifact and register it; returns the model version."""
-        from tasks import registry
+        from tasks.registry import model_versions
 
         pool = database.engine(self.settings.database)
-        version = registry.register(pool, self.store, model.folder, model.metadata)
+        version = model_versions.register(pool, self.store, model.folder, model.metadata)
         pool.dispose()
         return version
 
@@ -190,8 +190,9 @@ def champion(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 
 def untrained(folder: Path, home: Path, seed: int, size: int = 64) -> Artifact:
     """A model that never learned anything, converted in the cache of a state folder."""
-    from models import architectures, artifact, conversion
-    from models.preprocessing import PreprocessingSpec
+    from models.networks import architectures
+    from models.radiographs.preprocessing import PreprocessingSpec
+    from models.serving import artifact, conversion
 
     spec = PreprocessingSpec(height=size, width=size)
     model = architectures.build("compact_cnn", spec.shape, len(CLASSES), seed=seed)
@@ -210,7 +211,7 @@ def untrained(folder: Path, home: Path, seed: int, size: int = 64) -> Artifact:
 @pytest.fixture(scope="session")
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of 24 small phantoms."""
-    from models.phantom import write_phantoms
+    from models.phantoms.phantom import write_phantoms
 
     folder = tmp_path_factory.mktemp("phantoms")
     write_phantoms(folder, 24, seed=3, size=320)
@@ -220,7 +221,7 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def prefect(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The variables that point Prefect at its server, set for this process too."""
-    from flows.session import PREFECT_DEFAULTS
+    from flows.commands.session import PREFECT_DEFAULTS
 
     variables = PREFECT_DEFAULTS | {
         "PREFECT_API_URL": prefect_api,
@@ -295,7 +296,7 @@ def flow_run_state(prefect: dict[str, str]) -> Callable[[str | UUID], State[Any]
 @pytest.fixture(scope="session")
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of labelled images that are quick to learn."""
-    from studies import write_labelled
+    from tests.support.studies import write_labelled
 
     folder = tmp_path_factory.mktemp("labelled")
     write_labelled(folder)
@@ -305,7 +306,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def workers_inside() -> Iterator[None]:
     """See `studies.working_inside`."""
-    from studies import working_inside
+    from tests.support.studies import working_inside
 
     with working_inside():
         yield
@@ -314,6 +315,6 @@ def workers_inside() -> Iterator[None]:
 @pytest.fixture
 def study(site: Site, labelled: Path, tmp_path: Path) -> Site:
     """A site with labels, and a champion that never learned anything."""
-    from studies import prepared
+    from tests.support.studies import prepared
 
     return prepared(site, labelled, tmp_path)

@@ -15,7 +15,7 @@ from prefect.states import Cancelled, Cancelling
 
 from flows import approval
 from flows.approval import Approval, ask
-from flows.run import RunCancelledError
+from flows.work import RunCancelledError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

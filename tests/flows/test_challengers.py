@@ -8,31 +8,32 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
-from compared import evidence
-from nights import MODEL, sha256
 from prefect.logging import disable_run_logger
 
 from flows import challengers, comparing, retraining
 from flows.challengers import Plan, Trained
-from flows.run import RunCancelledError
+from flows.work import RunCancelledError
 from infra.database import DatabaseError
 from infra.storage import StorageError, Store
-from models import artifact
-from models.preprocessing import PreprocessingSpec
-from models.recipes import RECIPES
-from models.rules import DEFAULT
-from tasks import arrays, registry, retrainings
-from tasks.contest import FOLDER
-from tasks.datasets import Dataset, Item
+from models.gate.rules import DEFAULT
+from models.radiographs.preprocessing import PreprocessingSpec
+from models.recipes.catalogue import RECIPES
+from models.serving import artifact
+from tasks.datasets.dataset import Dataset, Item
+from tasks.registry import model_versions
+from tasks.retraining import record
+from tasks.tournament.contest import FOLDER
+from tasks.training import arrays
+from tests.support.compared import evidence
+from tests.support.nights import MODEL, sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import Database
-    from nights import Nights
-
     from flows.retraining import Retraining
     from infra.settings import Settings
+    from tests.conftest import Database
+    from tests.support.nights import Nights
 
 PLAN = Plan(RECIPES["compact-cnn"], 0, None)
 DATA = Dataset(
@@ -49,21 +50,21 @@ def this(settings: Settings) -> Iterator[Retraining]:
     """A retraining at work, outside of Prefect."""
     with disable_run_logger():
         made = retraining.Retraining(settings, uuid4(), "by hand", dry_run=False)
-        retrainings.start(made.pool, made.run_id, None, settings.bucket, "by hand", False, "1.0")
+        record.start(made.pool, made.run_id, None, settings.bucket, "by hand", False, "1.0")
         yield made
         made.pool.dispose()
 
 
 @pytest.fixture
-def known(db: Database, nights: Nights) -> registry.ModelVersion:
+def known(db: Database, nights: Nights) -> model_versions.ModelVersion:
     """A model version that came of the plan, and whose artifact nobody has stored."""
     db.rows("update cxr.model_versions set training_key = %s", PLAN.key(DATA))
-    return registry.require(nights.pool, MODEL)
+    return model_versions.require(nights.pool, MODEL)
 
 
 @pytest.mark.parametrize("damaged", [False, True], ids=["lost", "damaged"])
 def test_a_challenger_whose_artifact_is_lost_or_damaged_does_not_stop_the_others_and_a_lost_store_does(
-    this: Retraining, known: registry.ModelVersion, *, damaged: bool
+    this: Retraining, known: model_versions.ModelVersion, *, damaged: bool
 ) -> None:
     for name in artifact.FILES if damaged else ():
         this.store.write(f"{known.artifact_key}/{name}", b"something else")
@@ -76,14 +77,14 @@ def test_a_challenger_whose_artifact_is_lost_or_damaged_does_not_stop_the_others
 
 
 def test_a_challenger_that_does_not_answer_is_said_to_have_been_trained(
-    this: Retraining, known: registry.ModelVersion
+    this: Retraining, known: model_versions.ModelVersion
 ) -> None:
     spec = PreprocessingSpec()
     for item in DATA.items:
         arrays.put(
             item.content_sha256, np.full(spec.shape, item.label == "NORMAL", np.uint8), spec, this.settings.cache
         )
-    with pytest.raises(retrainings.RetrainingError, match="there is no challenger to judge, so nothing was decided"):
+    with pytest.raises(record.RetrainingError, match="there is no challenger to judge, so nothing was decided"):
         comparing.compare.fn(this, (DATA, None, [Trained(known, None)], DEFAULT))
     assert this.failures[MODEL].startswith("it was trained and does not answer: ")
 

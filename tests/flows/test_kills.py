@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from conftest import Database, Site
     from prefect.client.schemas.objects import State
+
+    from tests.conftest import Database
+    from tests.flows.conftest import Site
 
 IMAGES = 24
 SHARDS = {"CXR_SHARD_SIZE": "4"}

@@ -14,7 +14,7 @@ from infra.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import Site
+    from tests.flows.conftest import Site
 
 ROOT = Path(__file__).resolve().parents[2]
 NEW_LABELS = """insert into cxr.labels (content_sha256, class, patient_id, source)

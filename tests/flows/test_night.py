@@ -15,10 +15,11 @@ from infra.version import code_version
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Artifact, Database, Site
     from prefect.client.schemas.objects import State
 
-    from models.spoiled import Spoiled
+    from models.phantoms.spoiled import Spoiled
+    from tests.conftest import Database
+    from tests.flows.conftest import Artifact, Site
 
 ALL_FINE = {"CXR_MAX_BAD_SHARE_RUN": "1", "CXR_MAX_BAD_SHARE_SHARD": "1"}
 EXPLAINED = 4
@@ -38,8 +39,8 @@ class MixedNight:
 
 @pytest.fixture(scope="module")
 def mixed(module_db: Database, new_site: Callable[..., Site], tmp_path_factory: pytest.TempPathFactory) -> MixedNight:
-    from models.phantom import FORMATS, write_phantoms
-    from models.spoiled import write_spoiled
+    from models.phantoms.phantom import FORMATS, write_phantoms
+    from models.phantoms.spoiled import write_spoiled
 
     site = new_site(module_db)
     site.environment |= ALL_FINE | {"CXR_SHARD_SIZE": "16", "CXR_EXPLAIN_HIGHEST": str(EXPLAINED)}

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from conftest import Artifact, Database, Site
     from prefect.client.schemas.objects import State
 
     from infra.postgres import EmbeddedPostgres
+    from tests.conftest import Database
+    from tests.flows.conftest import Artifact, Site
 
 IMAGES = 24
 
@@ -125,7 +126,7 @@ def test_a_night_whose_prefect_server_dies_is_scored_and_published_and_its_proce
 def test_objects_deleted_or_replaced_after_the_listing_fail_with_a_reason_and_cost_no_other(
     site: Site, phantoms: Path
 ) -> None:
-    from tasks import discovery
+    from tasks.scoring import discovery
 
     site.upload(phantoms)
     store, settings = site.store, site.settings
@@ -155,7 +156,7 @@ def test_objects_deleted_or_replaced_after_the_listing_fail_with_a_reason_and_co
 
 
 def test_an_object_that_comes_back_is_scored_the_next_night(site: Site, phantoms: Path) -> None:
-    from tasks import discovery
+    from tasks.scoring import discovery
 
     site.upload(phantoms / "NORMAL")
     store, settings = site.store, site.settings

@@ -9,7 +9,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from studies import (
+
+from infra import database
+from models.recipes import catalogue
+from tasks.registry import promotion
+from tests.support.studies import (  # fmt: skip
     EPOCHS,
     RECIPE,
     cache,
@@ -20,18 +24,16 @@ from studies import (
     retrain,
     rules,
     working_inside,
-)  # fmt: skip
-
-from infra import database
-from models import recipes
-from tasks import promotion
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from conftest import Database, Site
     from prefect.client.schemas.objects import State
+
+    from tests.conftest import Database
+    from tests.flows.conftest import Site
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +43,7 @@ def promoted(
     """A retraining in which one challenger failed and the other beat the champion, for tests that only look at it."""
     site = prepared(new_site(module_db), labelled, tmp_path_factory.mktemp("rules"))
     with working_inside(), pytest.MonkeyPatch.context() as patch:
-        patch.setitem(recipes.RECIPES, "steep", replace(recipes.RECIPES[RECIPE], name="steep", learning_rate=1e30))
+        patch.setitem(catalogue.RECIPES, "steep", replace(catalogue.RECIPES[RECIPE], name="steep", learning_rate=1e30))
         yield site, retrain(site, recipes=["steep", RECIPE])
     site.end_all()
 
@@ -132,7 +134,9 @@ def test_another_recipe_is_tried_on_the_same_images_though_one_of_them_gave_the_
     withdrawn = cache(site) / "arrays" / ("0" * 16) / "00" / f"{'0' * 64}.npz"
     withdrawn.parent.mkdir(parents=True, exist_ok=True)
     withdrawn.write_bytes(b"pixels of a patient who has withdrawn")
-    monkeypatch.setitem(recipes.RECIPES, "other", replace(recipes.RECIPES[RECIPE], name="other", learning_rate=1e-3))
+    monkeypatch.setitem(
+        catalogue.RECIPES, "other", replace(catalogue.RECIPES[RECIPE], name="other", learning_rate=1e-3)
+    )
     rules(site, tmp_path, minimum_gain=0.999)
     before = champions(site)
     state = retrain(site, recipes=[RECIPE, "other"], epochs=EPOCHS)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
-from studies import TYPED, champions, decisions, leave_no_pixels, retrain
+from tests.support.studies import TYPED, champions, decisions, leave_no_pixels, retrain
 
 if TYPE_CHECKING:
-    from conftest import Site
+    from tests.flows.conftest import Site
 
 MOMENTS = {
     "while it trains": "exists (select from cxr.retrainings where data_fingerprint is not null)",

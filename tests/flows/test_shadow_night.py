@@ -5,18 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import untrained
 
 from infra import database
-from models.artifact import MODEL_FILE
-from tasks import promotion, shadow
+from models.serving.artifact import MODEL_FILE
+from tasks.registry import promotion
+from tasks.scoring import shadow
+from tests.flows.conftest import untrained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import sqlalchemy as sa
-    from conftest import Artifact, Database, Site
+
+    from tests.conftest import Database
+    from tests.flows.conftest import Artifact, Site
 
 IMAGES = 24
 

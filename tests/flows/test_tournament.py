@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from prefect.states import Completed
-from studies import RECIPE, decisions
 
 from infra.storage import StorageError
-from models import recipes
-from tasks import contest, entries, shortcut_answers
+from models.recipes import catalogue
+from tasks.tournament import baselines, contest, entries
+from tests.support.studies import RECIPE, decisions
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Site
     from prefect.client.schemas.objects import State
+
+    from tests.flows.conftest import Site
 
 
 def compete(site: Site, **parameters: Any) -> State[Any]:
@@ -64,8 +65,8 @@ def test_a_killed_tournament_goes_on_and_what_was_trained_is_not_trained_again(
 def test_one_that_fails_does_not_cost_the_others_and_the_winner_must_pass_the_gate(
     study: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    steep = replace(recipes.RECIPES[RECIPE], name="steep", learning_rate=1e30)
-    monkeypatch.setitem(recipes.RECIPES, "steep", steep)
+    steep = replace(catalogue.RECIPES[RECIPE], name="steep", learning_rate=1e30)
+    monkeypatch.setitem(catalogue.RECIPES, "steep", steep)
     seen: list[set[str]] = []
     from flows import tournament
 
@@ -142,7 +143,7 @@ def test_what_fails_beside_the_table_does_not_cost_it(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("secret-patient")
 
-    monkeypatch.setattr(shortcut_answers, "baselines", fail)
+    monkeypatch.setattr(baselines, "baselines", fail)
     monkeypatch.setattr(tournament, "create_markdown_artifact", fail)
     of, page = copies(labelled, tmp_path), tmp_path / "page.html"
     state = compete(site, folders=[str(of["poor"]), str(of["good"])], save=str(page))
@@ -196,4 +197,4 @@ def test_the_winner_is_trained_no_longer_for_the_gate_than_its_recipe_says(monke
     monkeypatch.setattr(retraining, "retrain_and_compare", retrain)
     for epochs in (100, 2, None):
         assert tournament.challenge(RECIPE, epochs, 0, "it won").is_completed()
-    assert given == [recipes.RECIPES[RECIPE].epochs, 2, None]
+    assert given == [catalogue.RECIPES[RECIPE].epochs, 2, None]

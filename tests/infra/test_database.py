@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import sqlalchemy as sa
-    from conftest import Database
+
+    from tests.conftest import Database
 
 
 @pytest.fixture(scope="module")

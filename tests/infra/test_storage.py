@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import boto3
 import pytest
-from proxy import CuttingProxy, SilentServer
 
-from infra import fastlane, storage
+from infra import fast_reads, storage
 from infra.processes import free_port
 from infra.storage import ObjectError, StorageError, Store
+from tests.support.proxy import CuttingProxy, SilentServer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,13 +84,13 @@ def test_the_fast_lane_is_closed_where_it_fails_again_and_again(
     store.write(KEY, bytes(100_000))
     with CuttingProxy(object_store.url, cuts=10_000, after=0) as proxy:
         lane = other(settings, s3_endpoint_url=proxy.url)._fast_lane  # noqa: SLF001 - counted through its connections
-        for _ in range(fastlane.FAILURES + 3):
+        for _ in range(fast_reads.FAILURES + 3):
             assert lane.get(KEY) is None
-        assert proxy.connections == fastlane.FAILURES
+        assert proxy.connections == fast_reads.FAILURES
 
 
 def test_a_missing_object_does_not_close_the_fast_lane(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    for _ in range(fastlane.FAILURES + 1):
+    for _ in range(fast_reads.FAILURES + 1):
         with pytest.raises(ObjectError):
             store.read("incoming/gone.png")
     store.write(KEY, b"fast")

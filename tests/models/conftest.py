@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from models.preprocessing import PreprocessingSpec
-from models.recipes import Recipe
+from models.radiographs.preprocessing import PreprocessingSpec
+from models.recipes.catalogue import Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from models.artifact import ArtifactMetadata
-    from models.training import Trained
+    from models.serving.artifact import ArtifactMetadata
+    from models.training.train import Trained
 
 CLASSES = ("COVID-19", "NORMAL", "PNEUMONIA")
 SMALL = Recipe(
@@ -72,14 +72,14 @@ def data() -> Data:
 
 @pytest.fixture(scope="session")
 def trained(data: Data) -> Trained:
-    from models.training import train
+    from models.training.train import train
 
     return train(SMALL, data.images, data.labels, data.splits, CLASSES, seed=1)
 
 
 @pytest.fixture(scope="session")
 def saved(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Saved:
-    from models.artifact import save
+    from models.serving.artifact import save
 
     folder = tmp_path_factory.mktemp("artifact")
     metadata = trained.metadata(data_fingerprint="f" * 64, code_version="0.1.0", made_data=True)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import sqlalchemy as sa
-    from conftest import Database
+
+    from tests.conftest import Database
 
 SHAPE = """
     select c.table_schema, c.table_name, c.column_name, c.data_type, c.is_nullable, c.column_default

@@ -8,17 +8,20 @@ from uuid import uuid4
 import numpy as np
 import psycopg2
 import pytest
-from nights import ANALYST, MODEL, OWNER, WRITER, Nights, failed, quarantined, scored
 
 from infra import database
-from tasks import promotion, retrainings, shadow
+from tasks.registry import promotion
+from tasks.retraining import record
+from tasks.scoring import shadow
+from tests.support.nights import ANALYST, MODEL, OWNER, WRITER, Nights, failed, quarantined, scored
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from uuid import UUID
 
     import sqlalchemy as sa
-    from conftest import Database
+
+    from tests.conftest import Database
 
 REFUSED = psycopg2.errors.InsufficientPrivilege
 TABLES = (
@@ -56,7 +59,7 @@ def change_champions(nights: Nights, night: UUID, image_id: int) -> None:
     nights.register("model-2")
     promotion.promote(nights.pool, MODEL, "the first one")
     retraining = uuid4()
-    retrainings.start(nights.pool, retraining, None, "b", "schedule", dry_run=False, code_version="1")
+    record.start(nights.pool, retraining, None, "b", "schedule", dry_run=False, code_version="1")
     ruling = promotion.Ruling(
         sentence="model-1 stays.", champion_version=MODEL, challengers=("model-2",), winner=None, gate={}, evidence={},
         data_fingerprint="d", test_fingerprint="t", test_images=9, test_patients=9,

@@ -6,15 +6,15 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from nights import ANALYST, MODEL, NIGHT, Nights, failed, quarantined, scored, sha256
 
-from tasks import runs
-from tasks.predictions import Result
+from tasks.scoring import runs
+from tasks.scoring.predictions import Result
+from tests.support.nights import ANALYST, MODEL, NIGHT, Nights, failed, quarantined, scored, sha256
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from conftest import Database
+    from tests.conftest import Database
 
 EARLY = datetime(2026, 5, 7, tzinfo=UTC)
 LATE = EARLY + timedelta(hours=5)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from nights import MODEL
 
-from tasks import promotion
+from tasks.registry import promotion
+from tests.support.nights import MODEL
 
 if TYPE_CHECKING:
-    from nights import Nights
+    from tests.support.nights import Nights
 
 
 @pytest.fixture

@@ -1,0 +1,120 @@
+"""Commands about the champion: who it was and is, change it by hand, go back, and try another one beside it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from flows.commands.person import By
+from flows.commands.session import connected
+
+app = typer.Typer(
+    name="champion",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Who scores: history, a change by hand, one step back, and a shadow on trial.\n\n"
+    "A change counts from the next night on; a night that is at work ends with the champion that it began with.",
+)
+
+Version = Annotated[str, typer.Argument(help="As `cxr retrain` and `cxr champion history` print it.")]
+Reason = Annotated[str, typer.Option(help="Kept for ever, for those who come after.")]
+
+
+@app.command()
+def history() -> None:
+    """Show every change of champion, newest first: when, who and why.
+
+    The same is in the views analysis.champions and analysis.shadows, for SQL.
+
+    Example: `cxr champion history`
+    """
+    from tasks.registry import history as champions
+
+    with connected() as (_, pool):
+        changes, trial = champions.history(pool), champions.trial(pool)
+    for number, one in enumerate(changes):
+        now = "  champion now" if number == 0 else ""
+        made = "  trained on made data" if one.made_data else ""
+        by = f"{one.promoted_by}, approved by {one.approved_by}" if one.approved_by else one.promoted_by
+        before = f" after {one.previous_version}" if one.previous_version else ""
+        typer.echo(f"{one.promoted_at:%Y-%m-%d %H:%M}  {one.model_version}{now}{made}")
+        typer.echo(f"    {one.kind}{before}, by {by}: {one.reason}")
+    if not changes:
+        typer.echo("there has been no champion yet: cxr labels import, then cxr retrain")
+    if trial:
+        typer.echo(f"\n{trial}")
+
+
+@app.command()
+def promote(model_version: Version, reason: Reason, by: By) -> None:
+    """Make a model version the champion, on your word.
+
+    The gate is not asked. Where it has never compared this version with the present champion, or decided against it,
+    you are told, and obeyed.
+
+    Example: `cxr champion promote compact-cnn-20260131T021500Z-1f3a9c02 --reason 'better on the March review'`
+    """
+    from tasks.registry import history as champions
+    from tasks.registry import promotion
+
+    with connected() as (_, pool):
+        doubts = champions.doubts(pool, model_version)
+        before = promotion.promote(pool, model_version, reason, by=by)
+    for words in doubts:
+        typer.echo(f"WARNING: {words}", err=True)
+    typer.echo(f"{model_version} is champion{f' instead of {before}' if before else ''}; the next night scores with it")
+    if doubts and before:
+        typer.echo("To undo that: cxr champion rollback --reason '...'")
+
+
+@app.command()
+def rollback(reason: Reason, by: By) -> None:
+    """Go back to the champion before this one.
+
+    One step, once: where the last change was a rollback itself, say which version shall score with `cxr champion
+    promote`.
+
+    Example: `cxr champion rollback --reason 'misses effusions on the portable scanner'`
+    """
+    from tasks.registry import model_versions, promotion
+
+    with connected() as (_, pool):
+        before, after = promotion.rollback(pool, reason, by=by)
+        shadow, made = model_versions.shadow(pool), model_versions.require(pool, after).made_data
+    if made:
+        typer.echo(f"WARNING: {after} was trained on made data: its word on a radiograph means nothing", err=True)
+    typer.echo(f"{after} is champion again, instead of {before}; the next night scores with it")
+    if shadow:
+        typer.echo(
+            f"{shadow.model_version} scores beside it, on trial: `cxr champion shadow --off --reason '...'` ends that"
+        )
+
+
+@app.command()
+def shadow(
+    reason: Reason,
+    by: By,
+    model_version: Annotated[str | None, typer.Argument(help="Who shall score beside the champion.")] = None,
+    *,
+    off: Annotated[bool, typer.Option("--off", help="End the trial.")] = False,
+) -> None:
+    """Let a model version score the coming nights beside the champion, on trial.
+
+    Its answers are kept apart: analysts see them in analysis.shadow_comparison (image by image) and
+    analysis.shadow_summary (night by night), and in no other view. A shadow that fails or is slow does not hold up the
+    night.
+
+    Examples: `cxr champion shadow compact-cnn-20260131T021500Z-1f3a9c02 --reason 'two weeks before we promote it'`, and
+    `cxr champion shadow --off --reason 'the two weeks are over'`
+    """
+    from tasks.scoring import shadow as trial
+
+    if off == (model_version is not None):
+        raise typer.BadParameter("name a model version, or say --off", param_hint="MODEL_VERSION")
+    with connected() as (_, pool):
+        if model_version is None:
+            typer.echo(f"{trial.end(pool, reason, by=by)} scores beside the champion no more, from the next night on")
+            return
+        trial.choose(pool, model_version, reason, by=by)
+    typer.echo(f"{model_version} scores beside the champion from the next night on: see analysis.shadow_summary")

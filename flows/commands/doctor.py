@@ -1,0 +1,219 @@
+"""The command `cxr doctor`: looks at every service and says what to do."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+import typer
+
+from flows.commands.session import prepare_prefect
+from infra import database
+from infra.settings import Settings, SettingsError, home, unknown_variables
+from infra.storage import StorageError, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.responses import DeploymentResponse
+
+Finding = tuple[bool | None, str]
+"""Good, bad, or (None) worth knowing; and the words."""
+
+OLDEST_POSTGRES = 140000
+PATIENCE_S = 10
+PLANNING = timedelta(minutes=2)
+"""A deployment that was registered or resumed this short a time ago need not have its runs planned yet."""
+DEPLOYMENTS = {"nightly_scoring/nightly": "night", "retrain_and_compare/weekly": "retraining"}
+WRITER_NEEDS = {
+    "cxr.images": ("select", "insert", "update"),
+    "cxr.runs": ("select", "insert", "update"),
+    "cxr.labels": ("select", "insert", "update"),
+    "cxr.predictions": ("select", "insert"),
+    "cxr.prediction_keys": ("select", "insert"),
+    "cxr.model_versions": ("select", "insert"),
+    "cxr.promotions": ("select", "insert"),
+    "cxr.champion": ("select",),
+    "cxr.published_predictions": ("select",),
+}
+PARTITIONS = "cxr.ensure_partitions(integer)"
+MARKS = {True: ("ok  ", typer.colors.GREEN), False: ("BAD ", typer.colors.RED), None: ("note", typer.colors.YELLOW)}
+
+
+def doctor() -> None:
+    """Check Postgres, the object store, Prefect and the processor; say what is wrong and what to do.
+
+    Exits with 1 where something is wrong.
+    """
+    settings = Settings.load(warn=False)
+    parts: list[tuple[str, Callable[[Settings], Iterator[Finding]]]] = [
+        ("settings", look_at_settings),
+        ("Postgres", look_at_postgres),
+        ("object store", look_at_store),
+        ("Prefect", look_at_prefect),
+        ("compute", look_at_compute),
+    ]
+    sound = True
+    for part, look in parts:
+        for good, words in look(settings):
+            mark, colour = MARKS[good]
+            typer.secho(f"{mark} {part}: {words}", fg=colour)
+            sound &= good is not False
+    if not sound:
+        raise typer.Exit(1)
+
+
+def look_at_settings(settings: Settings) -> Iterator[Finding]:
+    """Variables that look like settings and are none, and what a retraining would only find out later."""
+    from models.gate.rules import GateError, read
+    from models.recipes.catalogue import RecipeError, recipe_named
+
+    yield from ((None, words) for words in unknown_variables())
+    try:
+        for name in settings.recipes:
+            recipe_named(name)
+        if settings.gate_file:
+            yield True, f"the gate's rules in {settings.gate_file}: {read(settings.gate_file).name}"
+    except (RecipeError, GateError) as error:
+        yield False, str(error)
+
+
+def look_at_postgres(settings: Settings) -> Iterator[Finding]:
+    """Reachable, version, schema revision, rights, champion."""
+    from sql import schema
+
+    try:
+        pool = database.engine(settings.database)
+        with database.explained(), pool.connect() as connection:
+            version = connection.scalar(sa.text("show server_version_num"))
+            user = connection.scalar(sa.text("select current_user"))
+            recent = int(version) >= OLDEST_POSTGRES
+            number = f"{int(version) // 10000}.{int(version) % 10000}"
+            yield recent, f"version {number} answers as {user}" + ("" if recent else "; 14 or newer is needed")
+            found, wanted = schema.current(connection), schema.head()
+            if found != wanted:
+                yield False, f"the schema is at revision {found or 'none'}, this code needs {wanted}: run `cxr migrate`"
+                return
+            yield True, f"schema at revision {found}"
+            lacking = [
+                f"{right} on {table}"
+                for table, rights in WRITER_NEEDS.items()
+                for right in rights
+                if not connection.scalar(
+                    sa.text("select has_table_privilege(:table, :right)"), {"table": table, "right": right}
+                )
+            ]
+            if not connection.scalar(sa.text("select has_function_privilege(:f, 'execute')"), {"f": PARTITIONS}):
+                lacking.append(f"execute on {PARTITIONS}")
+            yield (
+                not lacking,
+                (f"{user} lacks {', '.join(lacking)}: grant cxr_writer to {user}" if lacking else "rights to write"),
+            )
+            champion = connection.execute(sa.text("select model_version, made_data from cxr.champion")).first()
+            if champion is None:
+                yield None, "no champion yet: `cxr labels import`, then `cxr retrain`"
+            elif champion.made_data:
+                yield None, f"champion {champion.model_version} was trained on made data: no use on real radiographs"
+            else:
+                yield True, f"champion {champion.model_version}"
+    except (SettingsError, database.DatabaseError) as error:
+        yield False, str(error).replace(database.DOCTOR, "")
+
+
+def look_at_store(settings: Settings) -> Iterator[Finding]:
+    """Reachable, and the rights to list, write and read."""
+    from tasks.scoring.discovery import expand
+
+    probe = "reports/.doctor"
+    today = datetime.now(ZoneInfo(settings.timezone)).date()
+    try:
+        store = Store(settings)
+        prefixes = [*expand(settings.prefixes, today, 0), "models/"]
+        for prefix in prefixes:
+            try:
+                next(iter(store.list(prefix)), None)
+            except StorageError as error:
+                yield False, f"{prefix} cannot be listed: {error}"
+                return
+        place = settings.s3_endpoint_url or "AWS"
+        yield True, f"bucket {store.bucket} at {place}: {', '.join(prefixes)} can be listed"
+        store.write(probe, b"written by cxr doctor", "text/plain")
+        store.read(probe)
+        yield True, "rights to write and read below reports/"
+    except (SettingsError, StorageError) as error:
+        yield False, str(error)
+    except RuntimeError as error:
+        yield False, f"what was written to reports/ cannot be read: {error}"
+
+
+def look_at_prefect(settings: Settings) -> Iterator[Finding]:
+    """Reachable, the server's version beside the client's, and whether somebody is there to run the nights."""
+    url = settings.prefect_api_url
+    if not url:
+        where = f"no local stack is running in {home()}"
+        yield False, f"PREFECT_API_URL is not set and {where}: set it, or start one with `cxr up`"
+        return
+    prepare_prefect(settings)
+    import prefect
+    from prefect.client.orchestration import get_client
+
+    with get_client(httpx_settings={"timeout": PATIENCE_S}, sync_client=True) as client:
+        if error := client.api_healthcheck():
+            hint = "" if url.rstrip("/").endswith("/api") or "/accounts/" in url else "; it should end in /api"
+            why = next(iter(str(error).splitlines()), type(error).__name__)
+            yield False, f"{url} does not answer ({why}): check PREFECT_API_URL and that the server runs{hint}"
+            return
+        server = client.api_version()
+        same = server == prefect.__version__
+        yield True if same else None, f"server {server} at {url}" + ("" if same else f", client {prefect.__version__}")
+        for name, what in DEPLOYMENTS.items():
+            yield look_at_deployment(client, name, what)
+
+
+def look_at_deployment(client: SyncPrefectClient, name: str, what: str) -> Finding:
+    """Whether what a deployment starts will start by itself."""
+    from prefect.exceptions import ObjectNotFound
+
+    try:
+        found = client.read_deployment_by_name(name)
+    except ObjectNotFound:
+        return None, f"no deployment {name}, so no {what} starts by itself: `cxr serve`, or see prefect.yaml"
+    if found.paused or not any(schedule.active for schedule in found.schedules):
+        return None, f"deployment {name} is paused: no {what} starts until somebody resumes it in the UI"
+    if not runs_are_planned(client, found, datetime.now(UTC)):
+        return False, (
+            f"nobody plans the runs of deployment {name}: it has a schedule, and no run in line. "
+            "The Prefect server's scheduler is not working: look at that server's log, and start it again"
+        )
+    if found.status is None or found.status.value != "READY":
+        return None, f"nobody serves deployment {name}: start `cxr serve`, or a worker for its work pool"
+    return True, f"deployment {name} is served"
+
+
+def runs_are_planned(client: SyncPrefectClient, deployment: DeploymentResponse, now: datetime) -> bool:
+    """Tell whether Prefect's server has runs of this deployment in line, or has had no time yet to plan them."""
+    from prefect.client.schemas import filters
+
+    changed = [deployment.updated, *(schedule.updated for schedule in deployment.schedules)]
+    if any(moment and now - moment < PLANNING for moment in changed):
+        return True
+    ahead = filters.FlowRunFilter(
+        deployment_id=filters.FlowRunFilterDeploymentId(any_=[deployment.id]),
+        next_scheduled_start_time=filters.FlowRunFilterNextScheduledStartTime(after_=now),
+    )
+    return bool(client.read_flow_runs(flow_run_filter=ahead, limit=1))
+
+
+def look_at_compute(settings: Settings) -> Iterator[Finding]:
+    """Which processor would score."""
+    from models.serving.runtime import gpu_names, processor_precisions
+
+    names = gpu_names()
+    if names:
+        yield True, f"GPU: {', '.join(names)}; Keras scores on it"
+        return
+    precisions = ", ".join(processor_precisions())
+    yield None, f"no GPU seen; OpenVINO scores on the processor ({precisions}), CXR_RUNTIME={settings.runtime}"

@@ -1,0 +1,113 @@
+"""Commands about the services: the local stack, the schema, the deployments."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import sqlalchemy as sa
+import typer
+from dotenv import dotenv_values
+
+from flows.commands.session import PREFECT_DEFAULTS, connected, require_services
+from infra import database, local, statefolder
+from infra.postgres import programs
+from infra.settings import LOCAL_FILE, Settings, SettingsError, home
+
+CXR = [sys.executable, "-m", "flows.cli"]
+ANALYST = "analyst"
+
+
+def up(
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Start it in the background and return when it is ready.")
+    ] = False,
+) -> None:
+    """Start the local stack: Postgres, an S3 store, Prefect with its UI, and the scheduled deployments.
+
+    State lies in CXR_HOME (.cxr by default). Ctrl-C or `cxr down` stops everything. Ports are taken from
+    CXR_POSTGRES_PORT, CXR_S3_PORT, CXR_PREFECT_PORT and CXR_REPORTS_PORT.
+    """
+    if detach:
+        started = local.start_detached([*CXR, "up"], home())
+        typer.echo(started.told)
+        typer.echo(f"Running in the background (process {started.pid}).")
+        return
+    for name, value in PREFECT_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    local.run_stack(Settings.load(), [*CXR, "serve"], after_start=_prepare_database)
+
+
+def down() -> None:
+    """Stop the local stack that runs in CXR_HOME."""
+    typer.echo("stopped" if local.stop(home()) else f"no stack runs in {home()}")
+
+
+def _prepare_database(environment: dict[str, str]) -> None:
+    """Migrate the local database and give it a login that is an analyst's."""
+    from sql import schema
+
+    pool = database.engine(environment["CXR_DATABASE_URL"])
+    password = statefolder.credentials(home())[ANALYST]
+    with database.explained(), pool.begin() as connection:
+        revision = schema.migrate(connection)
+        exists = connection.execute(sa.text("select 1 from pg_roles where rolname = :name"), {"name": ANALYST}).first()
+        how = f"alter role {ANALYST}" if exists else f"create role {ANALYST} login in role cxr_analyst"
+        connection.exec_driver_sql(f"{how} password '{password}'")
+    pool.dispose()
+    typer.echo(f"Schema at revision {revision}.")
+
+
+def migrate() -> None:
+    """Bring the database's schema, views and roles to what this code needs; safe to run at any time.
+
+    Needs a login that owns the database (or may create schemas and roles); the flows need only a login that is in
+    the role cxr_writer, analysts one in cxr_analyst.
+    """
+    from sql import schema
+
+    with connected() as (_, pool), pool.begin() as connection:
+        typer.echo(f"schema at revision {schema.migrate(connection)}")
+
+
+def psql(
+    arguments: Annotated[list[str] | None, typer.Argument(help="Passed on to psql, such as -c 'select ...'.")] = None,
+) -> None:
+    """Open psql on the local stack as an analyst, who sees the views in schema analysis and nothing else.
+
+    Example: `cxr psql -- -c 'select * from analysis.night_summary'`
+    """
+    if not statefolder.ready(home()):
+        raise SettingsError(
+            f"no local stack is running in {home()}: start one with `cxr up`; for another database use your own psql"
+        )
+    if os.environ.get("CXR_DATABASE_URL"):
+        typer.echo("(the local stack's database; for the one in CXR_DATABASE_URL use your own psql)", err=True)
+    # Where the stack listens, not where the settings of this shell would start one.
+    address = sa.make_url(dotenv_values(home() / LOCAL_FILE)["CXR_DATABASE_URL"] or "")
+    environment = {
+        **os.environ,
+        "PGHOST": str(address.host),
+        "PGPORT": str(address.port),
+        "PGDATABASE": str(address.database),
+        "PGUSER": ANALYST,
+        "PGPASSWORD": statefolder.credentials(home())[ANALYST],
+        "PGOPTIONS": "-c search_path=analysis",
+        "PAGER": os.environ.get("PAGER", ""),
+    }
+    program = str(programs() / "psql")
+    os.execve(program, [program, *(arguments or [])], environment)  # noqa: S606 - no shell: psql takes over this process
+
+
+def serve() -> None:
+    """Serve the deployments: run nightly scoring on its schedule, from this process.
+
+    `cxr up` does this already; use it by itself with a Prefect server elsewhere. To run in a work pool instead, see
+    prefect.yaml.
+    """
+    settings = Settings.load()
+    require_services(settings)
+    from flows.deployments import serve_all
+
+    serve_all(settings)

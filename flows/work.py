@@ -1,0 +1,189 @@
+"""What the steps of a flow run share, and the errors that end it in words."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from prefect.exceptions import TerminationSignal
+from prefect.logging import get_run_logger
+from prefect.states import Cancelled, Completed, Failed
+from prefect.utilities.annotations import quote
+
+from infra import database
+from infra.storage import StorageError, Store
+from models.gate.rules import GateError
+from models.recipes.catalogue import RecipeError
+from models.serving.artifact import ArtifactError
+from models.serving.runtime import RuntimeUnfit
+from tasks.nights import report
+from tasks.registry import model_versions, promotion
+from tasks.retraining import record as retrainings
+from tasks.scoring import intake, runs
+from tasks.training import jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import date
+    from uuid import UUID
+
+    from prefect.client.schemas.objects import State
+
+    from flows.heatmaps import Report
+    from infra.settings import Settings
+    from tasks.validation.verdicts import ShardVerdicts
+
+Result = TypeVar("Result")
+
+SHOWN_SETTINGS = {
+    "look_back_days", "skip_suffixes", "max_attempts", "max_bytes", "max_pixels", "shard_size", "max_bad_share_shard",
+    "max_bad_share_run", "bad_share_min_images", "runtime", "batch_size",
+}  # fmt: skip
+"""Settings written on the run's row: thresholds, never addresses or secrets."""
+
+KNOWN_ERRORS = (
+    database.DatabaseError,
+    database.LockLostError,
+    StorageError,
+    ArtifactError,
+    RuntimeUnfit,
+    GateError,
+    RecipeError,
+    promotion.PromotionError,
+    model_versions.RegistryError,
+    retrainings.RetrainingError,
+    runs.RunError,
+    jobs.AnswersMissing,
+)
+"""Errors whose message is written for ops and names no object."""
+
+
+class RunCancelledError(RuntimeError):
+    """A person cancelled the run in Prefect; the message says when."""
+
+
+def _in_words(record: logging.LogRecord) -> bool:
+    """Let Prefect log such an error as its message: fifty lines of traceback around it help nobody at night."""
+    if record.exc_info and isinstance(record.exc_info[1], KNOWN_ERRORS):
+        record.msg, record.args, record.exc_info = "%s", (str(record.exc_info[1]),), None
+    return True
+
+
+for _logger in ("prefect.flow_runs", "prefect.task_runs"):
+    logging.getLogger(_logger).addFilter(_in_words)
+
+
+def as_is(value: Result) -> Result:
+    """Pass a value to a task without Prefect looking into it: it would visit every measurement of every image."""
+    return cast("Result", quote(value))
+
+
+class Work(ABC):
+    """What the steps of one flow run share: its settings, its clients, its lock, its log.
+
+    Lives in the flow's process only. A plain class: Prefect looks into dataclasses among a task's parameters, and would
+    find clients there.
+    """
+
+    what: str
+    """How its log calls it."""
+    after_a_stop: str
+    """What happens to what it leaves when a signal stops it."""
+
+    def __init__(self, settings: Settings, run_id: UUID, lock: str) -> None:
+        self.settings = settings
+        self.run_id = run_id
+        self.log = get_run_logger()
+        self.pool = database.engine(settings.database)
+        self.store = Store(settings, intake.threads(settings.intake_threads) + report.UPLOADS)
+        self.lock = database.Lock(self.pool, lock)
+        self.notes: list[str] = []
+
+    def note(self, notes: Sequence[str]) -> None:
+        """Keep what ops should know of this run, for its report, and log it once."""
+        for words in notes:
+            if words not in self.notes:
+                self.notes.append(words)
+                self.log.warning("%s %s: %s", self.what, self.run_id, words)
+
+    def patiently(self, step: Callable[[], Result]) -> Result:
+        """Run a repeatable database step, waiting while Postgres is away."""
+
+        def waiting(retry: Any) -> None:
+            self.log.warning(
+                "%s %s: Postgres is away, try %d; waiting up to %.0f s in all",
+                self.what, self.run_id, retry.attempt_number, self.settings.database_patience_s,
+            )  # fmt: skip
+
+        return database.patiently(step, self.settings.database_patience_s, waiting)
+
+    @contextmanager
+    def best_effort(self, otherwise: str) -> Iterator[None]:
+        """Go on after an error in what is inside: the rows stand without it. A warning says `otherwise`."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost the night
+            why = str(error) if isinstance(error, KNOWN_ERRORS) else type(error).__name__
+            self.log.warning("%s %s: %s (%s)", self.what, self.run_id, otherwise, why)
+
+    def alone(self, steps: Callable[[], State[Any]], elsewhere: str) -> State[Any]:
+        """Do all of the flow's work under its lock, and write on its row why it stopped if it fails.
+
+        Args:
+            steps: the work; its state is the flow's.
+            elsewhere: what to say where another run holds the lock.
+        """
+        try:
+            if not self.patiently(self.lock.acquire):
+                self.log.info("%s %s: %s", self.what, self.run_id, elsewhere)
+                return Completed(name="Skipped", message=elsewhere)
+            try:
+                return steps()
+            except RunCancelledError as error:
+                self._record_failure(f"{error}; {self.after_a_stop}")
+                return Cancelled(message=str(error))
+            except KNOWN_ERRORS as error:
+                self._record_failure(str(error))
+                return Failed(message=str(error))
+            except (KeyboardInterrupt, TerminationSignal):
+                self._record_failure(f"it was told to stop by a signal; {self.after_a_stop}")
+                raise
+            except BaseException as error:
+                self._record_failure(f"{type(error).__name__}: see the flow run's log")
+                raise
+        finally:
+            self.lock.release()
+            self.pool.dispose()
+
+    def _record_failure(self, message: str) -> None:
+        with self.best_effort("its end could not be recorded"):  # as far as Postgres can be reached
+            self.fail(message)
+
+    @abstractmethod
+    def fail(self, message: str) -> None:
+        """Write on its row that it failed."""
+
+
+class Run(Work):
+    """One run of the scoring flow, and what it found out so far."""
+
+    what = "run"
+    after_a_stop = "the next run takes up what is left"
+
+    def __init__(self, settings: Settings, night: date, run_id: UUID) -> None:
+        super().__init__(settings, run_id, f"cxr.scoring:{settings.bucket}")
+        self.date = night
+        self.run_ids = [run_id]
+        """This run, then the dead ones that it took over."""
+        self.skipped = 0
+        self.claimed = 0
+        self.shards = 0
+        self.kept_for_docs: list[ShardVerdicts] = []
+        self.report: Report | None = None
+        """What its report was made of, once it is stored."""
+
+    def fail(self, message: str) -> None:
+        """Write on the run's row that it failed, and how far it came."""
+        runs.finish(self.pool, self.run_id, "failed", message, runs.count(self.pool, [self.run_id]), self.skipped)

@@ -1,0 +1,1 @@
+"""What labelled images are like, and what gives their classes away."""

@@ -1,0 +1,1 @@
+"""The gate: the rules that a challenger must pass, and the decision."""

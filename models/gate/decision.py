@@ -1,0 +1,261 @@
+"""The gate: does a challenger take the champion's place? Pure: the same answers give the same decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from models.evaluation.comparison import between, metric_difference
+from models.evaluation.metrics import HEADLINES
+from models.evaluation.test_set import answers, describe, faulty
+from models.gate import checks
+from models.gate.checks import Check
+from models.gate.rules import DEFAULT, Gate, GateError, read
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from models.evaluation.test_set import Answers, TestSet
+
+__all__ = ["DEFAULT", "Check", "Contender", "Decision", "Gate", "GateError", "decide", "read"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """A model and its answers to the test set."""
+
+    model_version: str
+    model_sha256: str
+    probabilities: NDArray[np.float32]
+    """(n, classes), in the order of the test set's images and classes."""
+    milliseconds: float
+    """Per image, median over batches of 32, measured in the same run as the other contenders'."""
+    artifact_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What the gate decided, and everything that it looked at."""
+
+    outcome: Literal["promote", "keep", "ask"]
+    """ask: it would be promoted, but is too good to be true, so a person has to look."""
+    winner: str | None
+    """Model version; None where the champion stays."""
+    sentence: str
+    checks: dict[str, list[Check]]
+    """By model version of the challenger, the decisive ones first."""
+    figures: dict[str, dict[str, Any]]
+    """By model version, champion included: `models.evaluation.describe`."""
+    comparisons: dict[str, dict[str, Any]]
+    """By model version of the challenger: `models.comparison.between`; empty without a champion."""
+    baselines: dict[str, dict[str, Any]]
+    """By what the baseline sees: its figures."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The decision as JSON-ready values, without NaN."""
+        return {
+            "outcome": self.outcome,
+            "winner": self.winner,
+            "sentence": self.sentence,
+            "checks": {name: [check.to_dict() for check in found] for name, found in self.checks.items()},
+            "figures": self.figures,
+            "comparisons": self.comparisons,
+            "baselines": self.baselines,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A challenger held against the rules."""
+
+    contender: Contender
+    checks: list[Check]
+    alarms: list[Check]
+    rank: tuple[float, float]
+    """Lower bound and value in the primary metric, of the difference where there is a champion."""
+
+    @property
+    def failed(self) -> list[Check]:
+        return [check for check in self.checks if not check.passed]
+
+    @property
+    def alarmed(self) -> list[Check]:
+        return [check for check in self.alarms if not check.passed]
+
+
+def decide(
+    gate: Gate,
+    test: TestSet,
+    champion: Contender | None,
+    challengers: Sequence[Contender],
+    baselines: Mapping[str, NDArray[np.floating[Any]]],
+) -> Decision:
+    """Hold challengers against the champion and the rules. Of several that pass, the surest gain wins.
+
+    Args:
+        gate: the rules.
+        test: the frozen test set.
+        champion: None where there is none yet; then evidence, floors, audit and bounds decide alone.
+        challengers: those that answered; may be empty.
+        baselines: answers (n, classes) of the shortcut audit's baselines, by what they see ("the image's border").
+
+    Raises:
+        GateError: the answers of the champion or of a baseline do not fit the test set, or two challengers share a
+            version.
+    """
+    names = [given.model_version for given in challengers]
+    if len(set(names)) < len(names):
+        raise GateError("each challenger has a model version of its own")
+    for what, given in [("the champion", champion.probabilities)] if champion else []:
+        _refuse_faulty(test, what, given)
+    for what, given in baselines.items():
+        _refuse_faulty(test, f"the baseline that sees only {what}", given)
+
+    def answered(probabilities: NDArray[np.floating[Any]]) -> Answers:
+        return answers(test, probabilities, resamples=gate.resamples, seed=gate.seed)
+
+    reigning = answered(champion.probabilities) if champion else None
+    shortcuts = {what: answered(given) for what, given in baselines.items()}
+    figures: dict[str, dict[str, Any]] = {}
+    if champion and reigning:
+        figures[champion.model_version] = describe(reigning, level=gate.level)
+    level = gate.level_for(len(challengers))
+    comparisons: dict[str, dict[str, Any]] = {}
+    held = []
+    for contender in challengers:
+        fault = faulty(test, contender.probabilities)
+        if fault is not None:
+            held.append(_Held(contender, [_fault(contender, fault)], [], (float("-inf"),) * 2))
+            continue
+        replies = answered(contender.probabilities)
+        mine = describe(replies, level=gate.level)
+        versus = between(reigning, replies, level=level) if reigning else None
+        audited = {what: metric_difference(other, replies, gate.primary, level) for what, other in shortcuts.items()}
+        held.append(_hold(gate, test, champion, contender, mine, versus, audited, len(challengers)))
+        figures.setdefault(contender.model_version, mine)
+        if versus is not None:
+            comparisons[contender.model_version] = versus
+    outcome, winner, sentence = _conclude(gate, test, champion, held, figures, comparisons)
+    return Decision(
+        outcome=outcome,
+        winner=winner,
+        sentence=sentence,
+        checks={one.contender.model_version: [*one.checks, *one.alarms] for one in held},
+        figures=figures,
+        comparisons=comparisons,
+        baselines={what: describe(given, level=gate.level) for what, given in shortcuts.items()},
+    )
+
+
+def _hold(
+    gate: Gate,
+    test: TestSet,
+    champion: Contender | None,
+    contender: Contender,
+    mine: dict[str, Any],
+    versus: dict[str, Any] | None,
+    audited: dict[str, dict[str, float | None]],
+    challengers: int,
+) -> _Held:
+    """Every rule, in the order in which they explain a decision."""
+    subject, level = contender.model_version, gate.level_for(challengers)
+    found = checks.evidence(gate, test)
+    gained = None
+    if champion is not None and versus is not None:
+        difference = versus["metrics"][gate.primary]
+        gained = difference["value"]
+        found = [
+            _other_than(champion, contender),
+            *found,
+            checks.gain(gate, subject, difference, level, challengers),
+            *(
+                check
+                for name, row in versus["per_class"].items()
+                for check in checks.sensitivity(gate, subject, name, row["sensitivity"], gained)
+            ),
+        ]
+    ece = versus["metrics"]["ece"]["champion"] if versus else None
+    found += [
+        *(
+            check
+            for what, difference in audited.items()
+            for check in checks.audit(gate, subject, what, difference, level)
+        ),
+        *checks.floors(gate, subject, mine),
+        *checks.calibration(gate, subject, mine["metrics"]["ece"]["value"], ece),
+        *checks.cost(
+            gate, subject, contender.milliseconds, contender.artifact_bytes, champion.milliseconds if champion else None
+        ),
+    ]
+    alarms = checks.too_good(gate, subject, mine["metrics"]["accuracy"]["value"], gained)
+    ranked = versus["metrics"][gate.primary] if versus else mine["metrics"][gate.primary]
+    rank = tuple(float("-inf") if ranked[name] is None else ranked[name] for name in ("low", "value"))
+    return _Held(contender, found, alarms, (rank[0], rank[1]))
+
+
+def _conclude(
+    gate: Gate,
+    test: TestSet,
+    champion: Contender | None,
+    held: list[_Held],
+    figures: dict[str, dict[str, Any]],
+    comparisons: dict[str, dict[str, Any]],
+) -> tuple[Literal["promote", "keep", "ask"], str | None, str]:
+    """Outcome, winner, and the sentence that says why."""
+    stays = f"{champion.model_version} stays" if champion else "No model is promoted"
+    if not held:
+        return "keep", None, f"{stays}: there was no challenger to compare."
+    passed = [one for one in held if not one.failed]
+    if not passed:
+        # The one that came furthest explains the decision best.
+        best = max(held, key=lambda one: (one.checks.index(one.failed[0]), one.rank))
+        return "keep", None, f"{stays}: {best.failed[0].words}{_others(best, len(held))}."
+    best = max(passed, key=lambda one: one.rank)
+    version, metric = best.contender.model_version, HEADLINES[gate.primary]
+    where = f"on {len(test)} test images of {len(set(test.patients))} patients"
+    mine = figures[version]["metrics"][gate.primary]
+    if champion is None:
+        spread = checks.spread_words(mine, gate.level)
+        because = f"{metric} {mine['value']:.3f} ({spread}) {where}, and there was no champion yet"
+    else:
+        found = comparisons[version]["metrics"][gate.primary]
+        spread = checks.spread_words(found, gate.level_for(len(held)), len(held))
+        because = (
+            f"{metric} {found['challenger']:.3f} against {found['champion']:.3f} of {champion.model_version}, "
+            f"a gain of {found['value']:.3f} ({spread}) {where}"
+        )
+    if best.alarmed:
+        return (
+            "ask",
+            version,
+            f"A person must look before {version} is promoted, for it is too good to be true: {because}.",
+        )
+    return "promote", version, f"Promoted {version}: {because}."
+
+
+def _others(best: _Held, challengers: int) -> str:
+    about_the_test_set = best.failed[0].name.startswith("test ")
+    if challengers == 1 or about_the_test_set:
+        return ""
+    rest = "the other challenger" if challengers == 2 else f"the other {challengers - 1} challengers"  # noqa: PLR2004 - one
+    return f"; {rest} did not pass either"
+
+
+def _other_than(champion: Contender, contender: Contender) -> Check:
+    same = contender.model_sha256 == champion.model_sha256
+    words = f"{contender.model_version} is {'the champion itself' if same else 'another model than the champion'}"
+    return Check("another model", passed=not same, value=None, limit=None, words=words)
+
+
+def _fault(contender: Contender, fault: str) -> Check:
+    words = f"{contender.model_version} gave no answers that can be judged: {fault}"
+    return Check("answers", passed=False, value=None, limit=None, words=words)
+
+
+def _refuse_faulty(test: TestSet, what: str, probabilities: NDArray[np.floating[Any]]) -> None:
+    fault = faulty(test, probabilities)
+    if fault is not None:
+        raise GateError(f"{what} cannot be judged: {fault}")

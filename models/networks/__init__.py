@@ -1,0 +1,1 @@
+"""Keras networks: built by name, begun with learned weights, explained by Grad-CAM."""

@@ -1,0 +1,160 @@
+"""The convolutional networks that the five student reports made by hand, trained from scratch.
+
+Each takes grey values 0..255 and scales them inside the graph. What a report leaves open was chosen here, and
+`models.reports` says so. The layers are those of the reports, so that published counts of parameters hold; batch
+normalisation has the momentum of 0.9 that the Harrisburg report names and that a small data set needs.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import keras
+from keras import layers
+
+from models.networks.head import head, one_unit_head
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MOMENTUM: Final = 0.9
+
+
+def coronahack_cnn(shape: tuple[int, int, int], classes: int, seed: int = 0) -> keras.Model:
+    """Four times convolution, batch normalisation, ReLU and pooling, then the mean of each map: our choice.
+
+    The report calls its network self-defined and says no more.
+
+    Args:
+        shape: (height, width, channels) of one preprocessed image.
+        classes: how many probabilities come out.
+        seed: of the initial weights.
+
+    Returns:
+        Model from (n, height, width, channels), values 0..255 of any number type, to float32 (n, classes).
+    """
+    inputs, x, seeds = _begin(shape, seed)
+    for number, filters in enumerate((32, 64, 128, 256)):
+        x = _normalised(x, filters, next(seeds), f"conv{number}")
+        x = layers.MaxPooling2D(2, name=f"pool{number}")(x)
+    x = layers.GlobalAveragePooling2D(name="features")(x)
+    x = _dense(x, 256, next(seeds), "dense")
+    x = layers.Dropout(0.5, seed=next(seeds), name="dropout")(x)
+    return keras.Model(inputs, head(x, classes, next(seeds)), name="coronahack_cnn")
+
+
+def carson_simple(shape: tuple[int, int, int], classes: int, seed: int = 0) -> keras.Model:
+    """Five convolutions with average pooling between, and a wide layer; see `coronahack_cnn` for the arguments."""
+    inputs, x, seeds = _begin(shape, seed)
+    for number, filters in enumerate((16, 32, 64, 128, 256)):
+        if number:
+            x = layers.AveragePooling2D(2, name=f"pool{number}")(x)
+        x = _plain(x, filters, next(seeds), f"conv{number}")
+    x = _dense(layers.Flatten(name="features")(x), 512, next(seeds), "dense")
+    return keras.Model(inputs, one_unit_head(x, classes, next(seeds)), name="carson_simple")
+
+
+def carson_final(shape: tuple[int, int, int], classes: int, seed: int = 0) -> keras.Model:
+    """Five convolutions, each with max pooling: 1,448,257 parameters at 256x256x3 and two classes.
+
+    See `coronahack_cnn` for the arguments.
+    """
+    inputs, x, seeds = _begin(shape, seed)
+    for number, filters in enumerate((16, 64, 64, 128, 128)):
+        x = layers.MaxPooling2D(2, name=f"pool{number}")(_plain(x, filters, next(seeds), f"conv{number}"))
+    x = _dense(layers.Flatten(name="features")(x), 256, next(seeds), "dense")
+    x = layers.Dropout(0.5, seed=next(seeds), name="dropout")(x)
+    return keras.Model(inputs, one_unit_head(x, classes, next(seeds)), name="carson_final")
+
+
+def harrisburg_cnn(shape: tuple[int, int, int], classes: int, seed: int = 0) -> keras.Model:
+    """Three blocks of two convolutions: 18,129,890 parameters at 299x299x1 and two classes, 18,129,442 trained.
+
+    See `coronahack_cnn` for the arguments.
+    """
+    inputs, x, seeds = _begin(shape, seed)
+    for number, filters in enumerate((32, 64, 128)):
+        x = _plain(x, filters, next(seeds), f"conv{number}a")
+        x = _plain(x, filters, next(seeds), f"conv{number}b")
+        x = layers.BatchNormalization(momentum=MOMENTUM, name=f"norm{number}")(x)
+        x = layers.MaxPooling2D(2, name=f"pool{number}")(x)
+    x = _dense(layers.Flatten(name="features")(x), 128, next(seeds), "dense")
+    return keras.Model(inputs, head(x, classes, next(seeds)), name="harrisburg_cnn")
+
+
+def covientist_cnn(shape: tuple[int, int, int], classes: int, seed: int = 0) -> keras.Model:
+    """Three blocks of convolution, batch normalisation, ReLU and max pooling by 4, 2 and 2.
+
+    At 224x224 the last maps are 14x14x256, as published. See `coronahack_cnn` for the arguments.
+    """
+    inputs, x, seeds = _begin(shape, seed)
+    for number, (filters, pooled) in enumerate(((128, 4), (128, 2), (256, 2))):
+        x = layers.MaxPooling2D(pooled, name=f"pool{number}")(_normalised(x, filters, next(seeds), f"conv{number}"))
+    x = _dense(layers.Flatten(name="features")(x), 256, next(seeds), "dense")
+    x = layers.Dropout(0.5, seed=next(seeds), name="dropout")(x)
+    return keras.Model(inputs, head(x, classes, next(seeds)), name="covientist_cnn")
+
+
+def karcevski(
+    shape: tuple[int, int, int], classes: int, seed: int = 0, *, name: str, filters: tuple[int, ...], width: int,
+    dropout: float = 0.0,
+) -> keras.Model:  # fmt: skip
+    """Convolutions with ReLU and max pooling, flatten, dense.
+
+    Args:
+        shape: (height, width, channels) of one preprocessed image.
+        classes: how many probabilities come out.
+        seed: of the initial weights.
+        name: of the network.
+        filters: of each convolution.
+        width: of the dense layer.
+        dropout: behind it.
+    """
+    inputs, x, seeds = _begin(shape, seed)
+    for number, count in enumerate(filters):
+        x = layers.MaxPooling2D(2, name=f"pool{number}")(_plain(x, count, next(seeds), f"conv{number}"))
+    x = _dense(layers.Flatten(name="features")(x), width, next(seeds), "dense")
+    if dropout:
+        x = layers.Dropout(dropout, seed=next(seeds), name="dropout")(x)
+    return keras.Model(inputs, head(x, classes, next(seeds)), name=name)
+
+
+def _begin(shape: tuple[int, int, int], seed: int) -> tuple[keras.KerasTensor, keras.KerasTensor, Iterator[int]]:
+    """The pixels, the same scaled to 0..1, and seeds for the layers."""
+    inputs = keras.Input(shape, name="pixels")
+    return inputs, layers.Rescaling(1 / 255, name="rescale")(inputs), iter(range(seed, seed + 100))
+
+
+def _plain(x: keras.KerasTensor, filters: int, seed: int, name: str) -> keras.KerasTensor:
+    """Convolution 3x3 without padding, ReLU."""
+    initial = keras.initializers.GlorotUniform(seed=seed)
+    return layers.Conv2D(filters, 3, activation="relu", kernel_initializer=initial, name=name)(x)
+
+
+def _normalised(x: keras.KerasTensor, filters: int, seed: int, name: str) -> keras.KerasTensor:
+    """Convolution 3x3 of the same size, batch normalisation, ReLU."""
+    initial = keras.initializers.GlorotUniform(seed=seed)
+    x = layers.Conv2D(filters, 3, padding="same", kernel_initializer=initial, name=name)(x)
+    x = layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_norm")(x)
+    return layers.Activation("relu", name=f"{name}_relu")(x)
+
+
+def _dense(x: keras.KerasTensor, width: int, seed: int, name: str) -> keras.KerasTensor:
+    initial = keras.initializers.GlorotUniform(seed=seed)
+    return layers.Dense(width, activation="relu", kernel_initializer=initial, name=name)(x)
+
+
+REPORT_NETWORKS: Final[dict[str, Callable[[tuple[int, int, int], int, int], keras.Model]]] = {
+    "coronahack_cnn": coronahack_cnn,
+    "carson_simple": carson_simple,
+    "carson_final": carson_final,
+    "harrisburg_cnn": harrisburg_cnn,
+    "covientist_cnn": covientist_cnn,
+    "karcevski_simple": partial(karcevski, name="karcevski_simple", filters=(32, 64), width=128),
+    "karcevski_complex": partial(karcevski, name="karcevski_complex", filters=(32, 64, 128, 128), width=128),
+    "karcevski_augmented": partial(
+        karcevski, name="karcevski_augmented", filters=(32, 64, 128, 128), width=128, dropout=0.5
+    ),
+}
+"""By architecture's name."""

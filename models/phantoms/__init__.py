@@ -1,0 +1,1 @@
+"""Drawn radiographs, intact and spoiled, for trying the system out."""

@@ -1,0 +1,1 @@
+"""Plots as SVG, and pictures as JPEG and PNG, for pages."""

@@ -1,0 +1,225 @@
+"""Drawings for the page about labelled images, in the manner of `models.plots`: one shape and colour for each class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import cv2
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from models.plots.curves import DASHES, INK, LONGER_SIDE, MARKERS, SERIES, SIZE, SOFT, jpeg, plain, svg
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.legend import Legend
+    from numpy.typing import NDArray
+
+MOST_POINTS: Final = 250
+"""Of a class in a scatter plot: more make the page heavy and show no more."""
+FEW: Final = 60
+"""Values of a box plot up to which each is shown, too."""
+WHISKERS: Final = (5, 95)
+"""Percentiles."""
+BROAD: Final = 4.8
+"""Inches; more would be too small to read, or cut off, on a telephone."""
+LEGEND: Final[dict[str, Any]] = {"fontsize": SIZE, "frameon": False, "labelcolor": INK, "handlelength": 2.4}
+NOWHERE: Final = -1
+"""The place of what is no class or finding: it is grey."""
+DIVERGING: Final = "PuOr_r"
+"""Orange for lighter, purple for darker: told apart by those who do not tell red from green (ColorBrewer)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Values of one class or finding; `place` is its place on the page, which gives its shape and colour."""
+
+    name: str
+    place: int
+    values: Sequence[float]
+    others: Sequence[float] = ()
+    """In a scatter plot the heights, in bars the second number."""
+
+
+def bars(groups: Sequence[Group], alt: str, name: str = "balance") -> bytes:
+    """Draw two bars for each class: its images, and below in a lighter shade its patients.
+
+    Args:
+        groups: one value each, and one other.
+        alt: what the drawing shows, for those who do not see it.
+        name: unique on its page.
+
+    Returns:
+        SVG for use inside a page.
+    """
+    figure = Figure(figsize=(BROAD, 0.55 + 0.6 * len(groups)), layout="constrained")
+    axes = figure.subplots()
+    largest = max(max(*group.values, *group.others) for group in groups)
+    for height, group in zip(range(len(groups))[::-1], groups, strict=True):
+        for numbers, shift, alpha, what in ((group.values, 0.2, 1.0, "images"), (group.others, -0.2, 0.45, "patients")):
+            axes.barh(height + shift, numbers[0], height=0.34, color=_colour(group.place), alpha=alpha)
+            axes.annotate(
+                f"{numbers[0]:,.0f} {what}", (numbers[0], height + shift), xytext=(5, 0), textcoords="offset points",
+                va="center", fontsize=SIZE, color=INK if what == "images" else SOFT,
+            )  # fmt: skip
+    axes.set(xlim=(0, largest * 1.3), ylim=(-0.55, len(groups) - 0.45))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    plain(axes, grid="x")
+    _names(axes, groups)
+    return svg(figure, alt, name)
+
+
+def distributions(groups: Sequence[Group], top: float, alt: str, name: str) -> bytes:
+    """Draw the distributions of grey values.
+
+    Args:
+        groups: shares of the pixels in equal steps of grey, from black to white.
+        top: share at which the picture ends; from `highest`, for drawings that stand side by side.
+        alt: as in `bars`.
+        name: unique on its page.
+
+    Returns:
+        SVG for use inside a page.
+    """
+    figure = Figure(figsize=(3.7, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for group in groups:
+        grey = (np.arange(len(group.values)) + 0.5) / len(group.values)
+        axes.plot(
+            grey, 100 * np.array(group.values), color=_colour(group.place), linestyle=_dashes(group.place),
+            linewidth=1.9, label=group.name,
+        )  # fmt: skip
+    axes.set(xlim=(0, 1), ylim=(0, 112 * top or 1))
+    axes.set_xlabel("grey value, 0 black to 1 white", fontsize=SIZE, color=SOFT)
+    axes.set_ylabel(f"% of pixels in each 1/{len(groups[0].values)}", fontsize=SIZE, color=SOFT)
+    plain(axes, grid="both")
+    _tidy(figure.legend(loc="outside upper left", ncols=2, **LEGEND))
+    return svg(figure, alt, name)
+
+
+def highest(distributions: Sequence[Sequence[float]]) -> float:
+    """Return the largest share of all but the ends: black borders and burnt-out pixels would flatten all the rest."""
+    return max(max(shares[2:-2]) for shares in distributions)
+
+
+def scatter(groups: Sequence[Group], alt: str, name: str = "sizes") -> bytes:
+    """Draw the images' sizes: each a mark at its width and height.
+
+    Args:
+        groups: widths and (`others`) heights in pixels; of more than 250 that many are drawn, evenly spread.
+        alt: as in `bars`.
+        name: unique on its page.
+
+    Returns:
+        SVG for use inside a page.
+    """
+    figure = Figure(figsize=(3.7, 3.5), layout="constrained")
+    axes = figure.subplots()
+    for group in groups:
+        some = np.unique(np.linspace(0, len(group.values) - 1, MOST_POINTS).astype(int))
+        axes.plot(
+            np.array(group.values)[some], np.array(group.others)[some], _mark(group.place), color=_colour(group.place),
+            markersize=5, alpha=0.65, markerfacecolor="none", linestyle="none", label=group.name,
+        )  # fmt: skip
+    axes.set_xlabel("width, pixels", fontsize=SIZE, color=SOFT)
+    axes.set_ylabel("height, pixels", fontsize=SIZE, color=SOFT)
+    axes.margins(0.08)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(5, integer=True))
+    plain(axes, grid="both")
+    _tidy(axes.legend(loc="best", **LEGEND))
+    return svg(figure, alt, name)
+
+
+def boxes(groups: Sequence[Group], axis: str, alt: str, name: str, *, wide: bool = False) -> bytes:
+    """Draw a box for each group: the middle half, the median, whiskers from the 5th to the 95th percentile.
+
+    Args:
+        groups: their values; of up to 60 each one is shown too.
+        axis: what the axis says, with its unit.
+        alt: as in `bars`.
+        name: unique on its page.
+        wide: half as broad again.
+
+    Returns:
+        SVG for use inside a page.
+    """
+    size = (BROAD, 0.7 + 0.5 * len(groups)) if wide else (3.7, max(2.4, 0.9 + 0.55 * len(groups)))
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots()
+    places = list(range(len(groups)))[::-1]
+    for height, group in zip(places, groups, strict=True):
+        colour = _colour(group.place)
+        if not group.values:
+            axes.annotate("none known", (0.02, height), xycoords=("axes fraction", "data"), va="center",
+                          fontsize=SIZE, color=SOFT)  # fmt: skip
+            continue
+        line: dict[str, Any] = {"color": colour, "linewidth": 1.6}
+        axes.boxplot(
+            [list(group.values)], positions=[height], widths=0.55, orientation="horizontal", whis=WHISKERS,
+            showfliers=False, manage_ticks=False, boxprops=line, whiskerprops=line, capprops=line,
+            medianprops={"color": INK, "linewidth": 2.2},
+        )  # fmt: skip
+        if len(group.values) <= FEW:
+            spread = 0.16 * np.cos(2.4 * np.arange(len(group.values)))  # beside each other, and always alike
+            axes.plot(
+                group.values, height + spread, _mark(group.place), color=colour, markersize=4, alpha=0.6,
+                linestyle="none",
+            )  # fmt: skip
+    axes.set_ylim(-0.6, len(groups) - 0.4)
+    axes.margins(x=0.06)
+    axes.set_xlabel(axis, fontsize=SIZE, color=SOFT)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))
+    plain(axes, grid="x")
+    _names(axes, groups)
+    return svg(figure, alt, name)
+
+
+def difference(mean: NDArray[np.float64], whole: NDArray[np.float64], reach: float) -> bytes:
+    """Return a JPEG of a class's mean picture less the mean of all: orange is lighter than it, purple darker.
+
+    Args:
+        mean: (height, width), grey values.
+        whole: the same of all classes.
+        reach: difference at which the colour is deepest.
+    """
+    share = 0.5 + 0.5 * np.clip((mean - whole) / max(reach, 1e-9), -1, 1)
+    colours = mpl.colormaps[DIVERGING](share)[..., 2::-1] * 255  # OpenCV wants blue first
+    scale = LONGER_SIDE / max(mean.shape)
+    return jpeg(np.asarray(cv2.resize(colours.round().astype(np.uint8), None, fx=scale, fy=scale), np.uint8))
+
+
+def scale_colours(steps: int = 9) -> list[str]:
+    """Return the colours of `difference`, from darker to lighter, as #rrggbb."""
+    return [mpl.colors.to_hex(mpl.colormaps[DIVERGING](share)) for share in np.linspace(0, 1, steps)]
+
+
+def _colour(place: int) -> str:
+    return SOFT if place == NOWHERE else SERIES[place % len(SERIES)]
+
+
+def _mark(place: int) -> str:
+    """Another shape where the colours begin anew."""
+    return MARKERS[(place + place // len(SERIES)) % len(MARKERS)]
+
+
+def _dashes(place: int) -> Any:
+    return DASHES[(place + place // len(SERIES)) % len(DASHES)]
+
+
+def _names(axes: Axes, groups: Sequence[Group]) -> None:
+    axes.set_yticks(range(len(groups))[::-1], [group.name for group in groups])
+    for label in axes.get_yticklabels():
+        label.set(color=INK, parse_math=False)
+
+
+def _tidy(legend: Legend) -> None:
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a name may hold a dollar sign

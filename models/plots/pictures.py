@@ -1,0 +1,64 @@
+"""Heat: a heat map such as Grad-CAM's laid over a radiograph, for people to look at.
+
+The warmer, the more opaque, in matplotlib's `inferno`, which is told apart by its lightness alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import cv2
+import matplotlib as mpl
+import numpy as np
+
+from models.radiographs.preprocessing import seen
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from models.radiographs.preprocessing import PreprocessingSpec
+
+OPACITY: Final = 0.6
+COLDEST: Final = 0.25
+HOTTEST: Final = 0.9
+"""The part of the colour map that is used: its dark end would look like shadow, its pale one green over the lungs."""
+UNSEEN: Final = 0.35
+"""Of its grey is left to what the model does not see."""
+JPEG_QUALITY: Final = 84
+
+
+def warmed(grey: NDArray[np.uint8], heat: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    """Lay a heat map over a picture.
+
+    Args:
+        grey: (height, width).
+        heat: (h, w) of any size, 0 to 1.
+
+    Returns:
+        (height, width, 3), blue first as OpenCV wants it.
+    """
+    warmth = cv2.resize(np.nan_to_num(heat).astype(np.float32), grey.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    warmth = np.clip(warmth, 0, 1)
+    colours = mpl.colormaps["inferno"](COLDEST + (HOTTEST - COLDEST) * warmth)[..., 2::-1] * 255
+    opacity = OPACITY * warmth[..., None]
+    mixed: NDArray[np.uint8] = (colours * opacity + grey[..., None] * (1 - opacity)).round().astype(np.uint8)
+    return mixed
+
+
+def over_thumbnail(jpeg: bytes, heat: NDArray[np.floating[Any]], spec: PreprocessingSpec) -> bytes:
+    """Lay a heat map over a picture of the whole radiograph, and darken what the model does not see of it.
+
+    Args:
+        jpeg: the whole radiograph, of any size.
+        heat: (h, w), 0 to 1, of the part that is left by the preprocessing.
+        spec: of the model.
+
+    Returns:
+        A JPEG of the same size.
+    """
+    grey = np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE), np.uint8)
+    height, width = grey.shape
+    rows, columns = seen(height, width, spec)
+    shown = np.repeat((grey * UNSEEN).astype(np.uint8)[..., None], 3, axis=2)
+    shown[rows, columns] = warmed(grey[rows, columns], heat)
+    return bytes(cv2.imencode(".jpg", shown, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1])

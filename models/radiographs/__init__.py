@@ -1,0 +1,1 @@
+"""One radiograph: decoded, measured, preprocessed."""

@@ -1,0 +1,260 @@
+"""The systems of five student reports on chest X-rays as recipes, each beside what its report published.
+
+The reports are named by their authors' places or names, as the recipes are. What is not known of a report was chosen
+here; `departures` says what, and `COMMON_DEPARTURES` what is otherwise for all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from models.radiographs.preprocessing import PreprocessingSpec
+from models.recipes.recipe import Augmentation, Plateau, Recipe, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from models.radiographs.preprocessing import Crop, Equalisation
+    from models.recipes.recipe import View
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A recipe, what its report published of the system, and what is otherwise here."""
+
+    recipe: Recipe
+    report: str
+    """Which of the five, as in `REPORT_WORDS`."""
+    classes: int
+    """That the report tells apart; the house's recipes tell apart those that the labels name."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """As published, as shares of one."""
+    parameters: int | None = None
+    """As published, with so many classes."""
+    trainable: int | None = None
+    departures: tuple[str, ...] = ()
+    """Beside `COMMON_DEPARTURES`: what is done otherwise here, or was chosen."""
+
+
+REPORT_WORDS: Final = {
+    "coronahack": "2 classes (pneumonia, normal); 5,286 training images (3,944 and 1,342) and 624 test images (390 and "
+    "234); pretrained networks fine-tuned for 100 epochs",
+    "carson": "2 classes; frontal images from behind (PA), the centre of the chest; a network that failed (it answered "
+    "with the classes' shares) and the final one",
+    "harrisburg": "2 classes; 70:30 split; local histogram equalisation",
+    "covientist": "3 classes (576 COVID-19, 1,583 normal, 4,273 pneumonia); 80/10/10 stratified (5,144, 643 and 645 "
+    "images)",
+    "karcevski": "each network on two data sets: which is the least volatile between them?",
+}
+"""What each report did."""
+COMMON_DEPARTURES: Final = (
+    "grey values are stretched between the percentiles 0.5 and 99.5 of each image, as everywhere in this house",
+    "an image is cut to the input's aspect instead of squeezed into it, unless said otherwise",
+    "no augmentation mirrors an image: the side of the heart is anatomy",
+    "splits keep a patient's images together",
+    "the weights of the epoch with the lowest validation loss are kept, and a temperature is fitted on those images",
+    "the classes are those that the labels name, however many the report had",
+)
+UNKNOWN_SIZE: Final = "no input size is known: 224x224 for all of its networks"
+UNKNOWN_BATCH: Final = "no batch size is known: {}"
+
+
+def _square(side: int, channels: int, crop: Crop = "centre", equalisation: Equalisation = "none") -> PreprocessingSpec:
+    return PreprocessingSpec(side, side, channels, crop=crop, equalisation=equalisation)
+
+
+NONE: Final = Augmentation(share=0.0, translation=0.0, rotation=0.0, zoom=0.0, brightness=0.0)
+
+
+def _recipe(name: str, architecture: str, spec: PreprocessingSpec, augmentation: Augmentation, epochs: int) -> Recipe:
+    """What the reports have in common; the rest is replaced."""
+    return Recipe(
+        name, architecture, spec, augmentation, epochs, batch_size=32, weight_decay=0.0, class_weights=False,
+        patience=epochs, optimizer="adam", schedule="constant",
+    )  # fmt: skip
+
+
+CORONAHACK_CHOSEN: Final = (
+    UNKNOWN_SIZE,
+    UNKNOWN_BATCH.format(16),
+    "no amounts of augmentation are known: zoom, brightness and shifts of up to 0.1",
+    "the scores follow the mean of each map at once; what the report put there is not known",
+)
+
+
+def _coronahack(name: str, accuracy: float, **more: float) -> Published:
+    moved = Augmentation(share=1.0, translation=0.1, rotation=0.0, zoom=0.1, brightness=0.1)
+    base = _recipe(f"coronahack-{name}", name, _square(224, 3), moved, 100)
+    recipe = replace(base, batch_size=16, learning_rate=1e-4, optimizer="adamax", weights="imagenet")
+    return Published(recipe, "coronahack", 2, {"accuracy": accuracy, **more}, departures=CORONAHACK_CHOSEN)
+
+
+_own = _coronahack("cnn", 0.9343)
+CORONAHACK: Final = (
+    _coronahack("xception", 0.9135),
+    _coronahack("vgg16", 0.9183),
+    _coronahack("vgg19", 0.9455, f1=0.9447, recall=0.9455, precision=0.9482, auc=0.9299),
+    _coronahack("resnet101v2", 0.9054),
+    _coronahack("inceptionv3", 0.9151),
+    _coronahack("inceptionresnetv2", 0.9247),
+    _coronahack("efficientnetv2s", 0.9071),
+    _coronahack("efficientnetv2m", 0.9231),
+    replace(
+        _own,
+        recipe=replace(_own.recipe, architecture="coronahack_cnn", weights="none"),
+        departures=(
+            *CORONAHACK_CHOSEN[:3],
+            "the self-defined network is not described: its layers are our choice",
+            "they are four convolutions of 32 to 256 filters with batch normalisation and pooling, and dense 256",
+        ),
+    ),
+)
+
+CARSON_CHOSEN: Final = (
+    "one sigmoid unit where there are two classes; with more, one score for each class, and more parameters",
+    "the report's rate, optimiser, epochs and batch size are not known: Adam at 0.001, batches of 32",
+)
+FRONTAL: Final[tuple[View, ...]] = ("PA",)
+CARSON: Final = (
+    Published(
+        _recipe("carson-simple", "carson_simple", _square(256, 3), NONE, 20), "carson", 2,
+        departures=(*CARSON_CHOSEN, "convolutions are 3x3 without padding, with ReLU: our choice; no figures known"),
+    ),
+    Published(
+        replace(
+            _recipe("carson-final", "carson_final", _square(256, 3, "chest"), Augmentation(), 30), views=FRONTAL
+        ),
+        "carson", 2, {"validation accuracy": 0.90, "accuracy": 0.71}, parameters=1_448_257, trainable=1_448_257,
+        departures=(
+            *CARSON_CHOSEN,
+            "published as more than 90 % in validation and about 70 to 72 % in the test",
+            "the centre of the chest is the central 80 % of the image's height and width, found by no network",
+            "the augmentation is not described: this house's own; dropout 0.5 is our choice, too",
+            "images of unknown view are learned from, and the test set holds every view: nights score every view",
+        ),
+    ),
+)  # fmt: skip
+
+HARRISBURG_MOVED: Final = Augmentation(
+    share=1.0, translation=0.2, rotation=15 / 360, zoom=0.2, brightness=0.0, shear=0.2
+)
+HARRISBURG_CHOSEN: Final = (
+    "a shear of 0.2 is read as a slope; Keras's generator of that time would take it as 0.2 degrees",
+    "equalised after resizing: a disk of 70 pixels at the input's size",
+    "no batch size and no largest number of epochs are known: 32 and 50",
+)
+HARRISBURG: Final = (
+    Published(
+        replace(
+            _recipe("harrisburg-cnn", "harrisburg_cnn", _square(299, 1, "centre", "local"), HARRISBURG_MOVED, 50),
+            learning_rate=0.008, patience=10,
+        ),
+        "harrisburg", 2, {"validation accuracy": 0.77}, parameters=18_129_890, trainable=18_129_442,
+        departures=(
+            *HARRISBURG_CHOSEN,
+            "Adam at 0.008 as in the report's code; its text says 0.001",
+        ),
+    ),
+    Published(
+        replace(
+            _recipe("harrisburg-vgg19", "harrisburg_vgg19", _square(224, 3, "centre", "local"), HARRISBURG_MOVED, 50),
+            learning_rate=0.008, patience=10, weights="imagenet", stages=(Stage(0, 0.0, 0.008),),
+        ),
+        "harrisburg", 2, {"validation accuracy": 0.89}, parameters=20_090_306, trainable=65_922,
+        departures=(
+            *HARRISBURG_CHOSEN,
+            "the dense layer's activation is not known: ReLU",
+            "without learned weights (CXR_PRETRAINED=none) nothing is frozen, and a rate of 0.008 is then far too high",
+        ),
+    ),
+)  # fmt: skip
+
+COVIENTIST_PLATEAU: Final = Plateau(factor=0.1, patience=5, lowest=1e-5)
+COVIENTIST_CHOSEN: Final = (
+    UNKNOWN_BATCH.format(32),
+    "SGD without momentum: none is known of",
+    "the rate falls tenfold after 5 epochs without a better validation loss; only the ends are known",
+)
+
+
+def _covientist(name: str, backbone: str, accuracy: float) -> Published:
+    base = _recipe(f"covientist-{name}", backbone, _square(224, 3), NONE, 25)
+    recipe = replace(
+        base, optimizer="sgd", schedule="plateau", plateau=COVIENTIST_PLATEAU, learning_rate=1e-2, weights="imagenet",
+        stages=(Stage(0, 0.0, 1e-2), Stage(5, 1.0, 1e-3)),
+    )  # fmt: skip
+    departures = (
+        *COVIENTIST_CHOSEN,
+        "published with 5 to 25 epochs: 25 here",
+        "the backbone is frozen in the first 5, then all is trained at 0.001: our choice",
+    )
+    return Published(recipe, "covientist", 3, {"accuracy": accuracy}, departures=departures)
+
+
+COVIENTIST: Final = (
+    Published(
+        replace(
+            _recipe("covientist-cnn", "covientist_cnn", _square(224, 3), NONE, 100),
+            optimizer="sgd", schedule="plateau", plateau=COVIENTIST_PLATEAU, learning_rate=1e-2,
+        ),
+        "covientist", 3, {"accuracy": 0.9674, "precision": 0.9654, "recall": 0.9579, "f1": 0.9611},
+        departures=(*COVIENTIST_CHOSEN, "the dense layer has 256 units; the text also says 128"),
+    ),
+    _covientist("vgg16", "vgg16", 0.927),
+    _covientist("vgg19", "vgg19", 0.933),
+    _covientist("resnet18", "resnet18", 0.950),
+    _covientist("resnet34", "resnet34", 0.953),
+    _covientist("resnet50", "resnet50", 0.922),
+    _covientist("resnet101", "resnet101", 0.935),
+    _covientist("inception", "inceptionv3", 0.966),
+    _covientist("efficientnet", "efficientnetb0", 0.939),
+)  # fmt: skip
+
+KARCEVSKI_CHOSEN: Final = (
+    "no input size, filters or widths are known: 128x128 grey, 32 to 128 filters of 3x3, dense 128",
+    "no optimiser, rate, epochs or batch size are known: Adam at 0.001, 20 epochs, batches of 32",
+)
+
+
+def _karcevski(name: str, first: float, second: float, augmentation: Augmentation = NONE) -> Published:
+    recipe = _recipe(f"karcevski-{name}", f"karcevski_{name}", _square(128, 1), augmentation, 20)
+    figures = {"accuracy, first set": first, "accuracy, second set": second}
+    return Published(recipe, "karcevski", 2, figures, departures=KARCEVSKI_CHOSEN)
+
+
+_augmented = _karcevski("augmented", 0.39, 0.25, Augmentation())
+_residual = _karcevski("resnet50", 0.63, 0.57)
+KARCEVSKI: Final = (
+    _karcevski("simple", 0.50, 0.74),
+    _karcevski("complex", 0.29, 0.96),
+    replace(
+        _augmented,
+        recipe=replace(_augmented.recipe, patience=5),
+        departures=(
+            *KARCEVSKI_CHOSEN,
+            "how it was augmented and tuned is not known: this house's augmentation on the complex network",
+            "with dropout 0.5, stopped after 5 epochs without a better validation loss",
+        ),
+    ),
+    replace(
+        _residual,
+        recipe=replace(
+            _residual.recipe, architecture="resnet50", preprocessing=_square(224, 3), weights="imagenet",
+            stages=(Stage(0, 0.0, 1e-3), Stage(5, 0.3, 1e-4)),
+        ),
+        departures=(
+            "no input size or weights are known: 224x224x3 and ImageNet's",
+            "no optimiser, rate, epochs or batch size are known: Adam at 0.001, 20 epochs, batches of 32",
+            "the backbone is frozen in the first 5; then its last 30 % of layers are trained too, at 0.0001",
+        ),
+    ),
+)  # fmt: skip
+
+REPORTS: Final = (*CORONAHACK, *CARSON, *HARRISBURG, *COVIENTIST, *KARCEVSKI)
+"""Every system of the five reports."""
+
+
+def published_of(name: str) -> Published | None:
+    """What a report published of a recipe; None where the recipe is the house's own."""
+    return next((one for one in REPORTS if one.recipe.name == name), None)

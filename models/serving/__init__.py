@@ -1,0 +1,1 @@
+"""A stored model and the runtimes that it answers with."""

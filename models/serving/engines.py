@@ -1,0 +1,186 @@
+"""The two engines that turn images into probabilities: OpenVINO on CPUs, Keras on GPUs and wherever OpenVINO is unfit.
+
+An engine is called with uint8 images (n, height, width, channels), any n, and answers float32 probabilities
+(n, classes). Both run batches of one fixed size, the last one padded: a new shape would mean compiling anew.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+
+import numpy as np
+
+from models.serving.conversion import silence_telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import keras
+    from numpy.typing import NDArray
+
+    Images = NDArray[np.uint8]
+    Probabilities = NDArray[np.float32]
+    Forward = Callable[[Images], Probabilities]
+
+MIN_REQUEST: Final = 4
+"""Images in one OpenVINO request at least: below, the work of starting requests shows."""
+MAX_REQUEST: Final = 8
+"""At most: more are no faster, and what their layers write drives what is decoded meanwhile out of the cache."""
+
+
+class Engine(Protocol):
+    """Something that scores; its batches may shrink while it does."""
+
+    name: str
+
+    @property
+    def batch_size(self) -> int:
+        """Images in one batch."""
+        ...
+
+    def __call__(self, images: Images) -> Probabilities:
+        """Score images (n, height, width, channels), n at least 1."""
+        ...
+
+
+class OpenVino:
+    """A converted model on the CPU, as many requests at a time as OpenVINO finds best for throughput.
+
+    A batch is spread over the requests, so that a single batch keeps all cores busy too.
+    """
+
+    def __init__(self, graph: Path, precision: Literal["f32", "bf16"], batch_size: int) -> None:
+        silence_telemetry()
+        import openvino
+        from openvino.preprocess import PrePostProcessor
+
+        self.name = f"openvino-{precision}"
+        self._batch_size = batch_size
+        core = openvino.Core()
+        # Decoding threads share the cores: pinned inference threads would wait behind them.
+        settings: dict[str, Any] = {
+            "PERFORMANCE_HINT": "THROUGHPUT",
+            "INFERENCE_PRECISION_HINT": precision,
+            "ENABLE_CPU_PINNING": False,
+        }
+        model = core.read_model(graph)
+        processor = PrePostProcessor(model)
+        processor.input().tensor().set_element_type(openvino.Type.u8)  # a quarter of the bytes, converted in the graph
+        model = processor.build()
+        shape = model.input().partial_shape
+        requests = 0
+        self.request_size = min(batch_size, MAX_REQUEST)
+        for _ in range(2):  # how many requests are best is known once compiled, and how large they are follows from it
+            shape[0] = self.request_size
+            model.reshape(shape)
+            compiled = core.compile_model(model, "CPU", settings)
+            requests = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+            size = min(batch_size, MAX_REQUEST, max(MIN_REQUEST, -(-batch_size // requests)))
+            if size == self.request_size:
+                break
+            self.request_size = size
+        self.classes = int(compiled.output(0).shape[-1])
+        self.queue = openvino.AsyncInferQueue(compiled, requests)
+
+    @property
+    def batch_size(self) -> int:
+        """Images that are in work at a time."""
+        return self._batch_size
+
+    def __call__(self, images: Images) -> Probabilities:
+        """See `Engine`."""
+        answers = np.empty((len(images), self.classes), np.float32)
+
+        def keep(request: Any, start: int) -> None:
+            answers[start : start + self.request_size] = request.get_output_tensor(0).data[: len(images) - start]
+
+        self.queue.set_callback(keep)
+        images = np.ascontiguousarray(images)
+        parts = []  # requests read the arrays where they lie, so these must live until all are done
+        for start in range(0, len(images), self.request_size):
+            parts.append(_padded(images[start : start + self.request_size], self.request_size))
+            self.queue.start_async({0: parts[-1]}, start, share_inputs=True)
+        self.queue.wait_all()
+        return answers
+
+
+class Keras:
+    """A Keras model on whichever backend is configured; halves its batches when memory runs out."""
+
+    def __init__(self, model: keras.Model, batch_size: int, *, gpu: bool, policy: str = "float32") -> None:
+        import keras
+
+        place = "gpu" if gpu else "cpu"
+        self.name = "-".join(["keras", keras.backend.backend(), place] + ([] if policy == "float32" else [policy]))
+        self.model = model if policy == "float32" else with_policy(model, policy)
+        self._halving = Halving(self._forward, batch_size)
+
+    @property
+    def batch_size(self) -> int:
+        """Images in one batch; smaller than asked for once memory ran out."""
+        return self._halving.batch_size
+
+    def __call__(self, images: Images) -> Probabilities:
+        """See `Engine`."""
+        return self._halving(images)
+
+    def _forward(self, images: Images) -> Probabilities:
+        return np.asarray(self.model.predict_on_batch(images), np.float32)
+
+
+class Halving:
+    """Runs a forward function in batches of one size, and of half that size from when memory runs out."""
+
+    def __init__(self, forward: Forward, batch_size: int) -> None:
+        self.forward, self.batch_size = forward, batch_size
+
+    def __call__(self, images: Images) -> Probabilities:
+        """Score all images; an error other than lack of memory, or lack of it for a single image, passes through."""
+        answers: list[Probabilities] = []
+        start = 0
+        while start < len(images):
+            size = self.batch_size
+            part = images[start : start + size]
+            try:
+                answers.append(self.forward(_padded(part, size))[: len(part)])
+            except Exception as error:
+                if size == 1 or not is_out_of_memory(error):
+                    raise
+                self.batch_size = size // 2
+            else:
+                start += size
+        return np.concatenate(answers)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell lack of memory from other errors by the names that TensorFlow, JAX and PyTorch give it; imports none."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if names & {"ResourceExhaustedError", "OutOfMemoryError"}:
+        return True
+    return bool(names & {"XlaRuntimeError", "JaxRuntimeError", "InternalError"}) and "RESOURCE_EXHAUSTED" in str(error)
+
+
+def with_policy(model: keras.Model, policy: str) -> keras.Model:
+    """Return a copy that computes under a mixed-precision policy; variables and the output layer stay float32."""
+    import keras
+
+    def under_policy(layer: keras.layers.Layer) -> keras.layers.Layer:
+        config = layer.get_config()
+        if layer.name not in model.output_names:
+            config["dtype"] = policy
+        return type(layer).from_config(config)
+
+    copy = keras.models.clone_model(model, clone_function=under_policy, recursive=True)
+    copy.set_weights(model.get_weights())
+    for layer in copy.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()  # else it goes on with the mean and variance that it was built with
+    return copy
+
+
+def _padded(images: Images, size: int) -> Images:
+    """Fill up to `size` images with black ones."""
+    if len(images) == size:
+        return images
+    return np.concatenate([images, np.zeros((size - len(images), *images.shape[1:]), np.uint8)])

@@ -1,0 +1,1 @@
+"""Training a recipe, in a process of its own."""

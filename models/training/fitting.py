@@ -1,0 +1,208 @@
+"""Fit a recipe's network: built, wrapped, resumed from a checkpoint where there is one, trained, unwrapped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import keras
+import numpy as np
+
+from models.networks import architectures
+from models.networks.backbones import freeze
+from models.networks.pretrained import load
+from models.recipes.recipe import FORM
+from models.serving import devices, engines
+from models.training import checkpoint
+from models.training.augmentation import with_augmentation
+from models.training.batches import ANSWERED_AT_ONCE, Batches, class_weights
+from models.training.callbacks import Falling, Stopping, Watch, out_of_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from models.recipes.recipe import Recipe
+
+FINAL_SHARE: Final = 0.02
+"""Of the learning rate, at the cosine's end."""
+UNDECAYED: Final = ("bias", "beta", "gamma")
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A fitted network."""
+
+    model: keras.Model
+    """float32, without augmentation, with the weights of the best epoch."""
+    state: checkpoint.State
+    watched: str
+    """The figure that decided which epoch was best."""
+    precision: str
+    """The Keras dtype policy that it was trained under."""
+    resumed: int
+    """Epochs that a checkpoint spared."""
+    notes: tuple[str, ...]
+    read: dict[str, str]
+    """File and checksum of the learned weights that it began with; empty where it began anew."""
+    trainable: int
+    """Parameters that were trained, in the last stage."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Assembled:
+    model: keras.Model
+    network: keras.Model
+    """The model, or its copy under mixed precision."""
+    trainer: keras.Model
+    """The network behind its augmentation."""
+    read: dict[str, str]
+    """See `models.pretrained.load`; empty where nothing was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A stretch of epochs that are run alike."""
+
+    first: int
+    end: int
+    """The epoch behind its last one."""
+    backbone: float | None
+    """See `models.recipe.Stage`; None: nothing is frozen."""
+    learning_rate: float
+
+
+def fit(
+    recipe: Recipe,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.integer[Any]],
+    rows: Mapping[str, NDArray[np.intp]],
+    classes: int,
+    *,
+    seed: int,
+    epochs: int,
+    budget_s: float | None,
+    folder: Path | None,
+    on_epoch: Callable[[int, dict[str, float]], None] | None,
+    pretrained: Path | None = None,
+) -> Fitted:
+    """Fit on the rows "train", stop by the rows "validation"; no other row is read. See `models.training.train`.
+
+    Raises:
+        Diverged: the loss is no number any more.
+        PretrainedError: the recipe's backbone begins with learned weights, and these cannot be had.
+    """
+    gpus = devices.gpus()
+    precision = gpus[0].policy if gpus else "float32"
+    train, validation = rows["train"], rows["validation"]
+    weights = class_weights(labels[train], classes) if recipe.class_weights else None
+    batches = Batches(images, labels, train, recipe.batch_size, weights, seed)
+    held_out = Batches(images, labels, validation, ANSWERED_AT_ONCE) if len(validation) else None
+    stages = stretches(recipe, epochs)
+    key, notes, resumed = _key(recipe, labels, rows, seed, epochs, precision), [], None
+    done = checkpoint.epochs_in(folder, key) if folder is not None else 0
+    stage = next(one for one in stages if done <= one.end)  # of the newest epoch that was run
+    built = _assemble(recipe, classes, seed, precision, pretrained)
+    _compile(built, recipe, stage, len(batches))
+    if folder is not None:
+        try:
+            resumed = checkpoint.load(folder, key, built.trainer)
+        except checkpoint.DamagedError as error:
+            notes.append(f"the checkpoint could not be used and training began anew: {error}")
+            shutil.rmtree(folder)
+            stage = stages[0]
+            built = _assemble(recipe, classes, seed, precision, pretrained)
+            _compile(built, recipe, stage, len(batches))
+    state, best = resumed or (checkpoint.State(), [])
+    spared = len(state.history)
+    watched = "loss" if held_out is None else "val_loss"
+    while not (state.stopped or out_of_time(state, budget_s)):
+        if len(state.history) == stage.end:
+            stage = stages[stages.index(stage) + 1]
+            built.trainer.set_weights(best)
+            _compile(built, recipe, stage, len(batches))
+            state.wait, state.plateau_best, state.plateau_wait = 0, None, 0
+        stopping = Stopping(watched, recipe.patience, state, best)
+
+        def keep(stopping: Stopping = stopping) -> None:
+            if folder is not None:
+                checkpoint.save(folder, key, built.trainer, state, stopping.best_weights)
+
+        falling = [Falling(watched, recipe.plateau, state)] if recipe.schedule == "plateau" else []
+        watch = Watch(batches, state, seed, epochs, budget_s, keep, on_epoch)
+        built.trainer.fit(
+            batches,
+            validation_data=held_out,
+            initial_epoch=len(state.history),
+            epochs=stage.end,
+            shuffle=False,  # else Keras draws the order of the batches anew, from a state that no checkpoint holds
+            callbacks=[stopping, *falling, watch],
+            verbose=0,
+        )
+        best = stopping.best_weights
+    built.trainer.set_weights(best)
+    if built.network is not built.model:
+        built.model.set_weights(built.network.get_weights())
+    trainable = sum(int(np.prod(variable.shape)) for variable in built.trainer.trainable_variables)
+    return Fitted(built.model, state, watched, precision, spared, tuple(notes), built.read, trainable)
+
+
+def stretches(recipe: Recipe, epochs: int) -> list[Stretch]:
+    """Return the recipe's stages over so many epochs; one that would have none of its own is left out."""
+    if not recipe.stages:
+        return [Stretch(0, epochs, None, recipe.learning_rate)]
+    begins = [stage.epoch * epochs // recipe.epochs for stage in recipe.stages] + [epochs]
+    return [
+        Stretch(first, end, stage.backbone, stage.learning_rate)
+        for stage, first, end in zip(recipe.stages, begins, begins[1:], strict=False)
+        if first < end
+    ]
+
+
+def _assemble(recipe: Recipe, classes: int, seed: int, precision: str, pretrained: Path | None) -> _Assembled:
+    keras.utils.set_random_seed(seed)
+    model = architectures.build(recipe.architecture, recipe.preprocessing.shape, classes, seed)
+    read = load(model, recipe.architecture, pretrained) if recipe.weights == "imagenet" else {}
+    network = model if precision == "float32" else engines.with_policy(model, precision)
+    return _Assembled(model, network, with_augmentation(network, recipe.augmentation, seed), read)
+
+
+def _compile(built: _Assembled, recipe: Recipe, stage: Stretch, steps: int) -> None:
+    """Freeze what the stage freezes, and begin with a fresh optimiser."""
+    if stage.backbone is not None:
+        freeze(built.network, stage.backbone)
+    rate: Any = stage.learning_rate
+    if recipe.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(rate, steps * (stage.end - stage.first), alpha=FINAL_SHARE)
+    match recipe.optimizer:
+        case "adamw":
+            optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
+            optimizer.exclude_from_weight_decay(var_names=list(UNDECAYED))
+        case "adam":
+            optimizer = keras.optimizers.Adam(rate)
+        case "adamax":
+            optimizer = keras.optimizers.Adamax(rate)
+        case "sgd":
+            optimizer = keras.optimizers.SGD(rate)
+    built.trainer.compile(optimizer, loss="sparse_categorical_crossentropy", weighted_metrics=[], metrics=["accuracy"])
+    # TensorFlow traces the step anew where its first call makes variables, which takes as long again.
+    built.trainer.optimizer.build(built.trainer.trainable_variables)
+
+
+def _key(
+    recipe: Recipe, labels: NDArray[np.integer[Any]], rows: Mapping[str, NDArray[np.intp]], seed: int, epochs: int,
+    precision: str,
+) -> str:  # fmt: skip
+    """Name a training: a checkpoint with another name is of no use to it."""
+    digest = hashlib.sha256()
+    about = [FORM, recipe.to_dict(), seed, epochs, precision, keras.__version__, keras.backend.backend()]
+    digest.update(json.dumps(about, sort_keys=True).encode())
+    for name in ("train", "validation"):
+        digest.update(np.ascontiguousarray(rows[name], np.int64).tobytes())
+        digest.update(np.ascontiguousarray(labels[rows[name]], np.int64).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""The report on labelled images: `cxr data report`."""

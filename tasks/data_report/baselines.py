@@ -1,0 +1,108 @@
+"""Data baselines: what can be told of the classes of labelled images without looking at the lungs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from tasks.retraining.evaluation import BORDER, FILE, measured_files
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from tasks.data_report.survey import Survey
+
+FOLDS: Final = 5
+LEAST_PATIENTS: Final = 10
+"""Of a class, for baselines: two in each fold."""
+RESAMPLES: Final = 2000
+LEVEL: Final = 0.95
+TELLING: Final = 0.2
+"""Share of the way from chance to perfect from which, at the lower end of the interval, it is called a shortcut."""
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """How well the classes can be told without looking at the lungs; cross-validated by patient."""
+
+    sees: str
+    value: float
+    low: float
+    high: float
+    """Balanced accuracy with its 95 % interval, from resampled patients."""
+    chance: float
+    found: Mapping[str, float]
+    """Share of each class that it finds."""
+
+    @property
+    def telling(self) -> str:
+        """strong, weak or none: whether it tells the classes apart."""
+        if self.low <= self.chance:
+            return "none"
+        return "strong" if (self.low - self.chance) / (1 - self.chance) >= TELLING else "weak"
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What the baselines answered; none where fewer than two classes have enough patients."""
+
+    baselines: tuple[Baseline, ...]
+    classes: tuple[str, ...]
+    """Those with enough patients."""
+    images: int
+    """That were asked about."""
+
+
+def ask(survey: Survey) -> Answered:
+    """Let the shortcut audit's baselines answer five folds by patient, for the classes that have enough patients."""
+    from models.data import shortcuts
+    from models.evaluation.crossvalidation import pooled
+
+    labels = survey.labels[survey.compared]
+    owners = np.array([survey.images[place].patient for place in survey.compared])
+    enough = [place for place in range(len(survey.classes)) if len(set(owners[labels == place])) >= LEAST_PATIENTS]
+    judged = tuple(survey.classes[place] for place in enough)
+    if len(enough) < 2:  # noqa: PLR2004 - nothing to tell apart
+        return Answered((), judged, 0)
+    rows = np.flatnonzero(np.isin(labels, enough))
+    truth, groups = np.searchsorted(enough, labels[rows]), owners[rows].tolist()
+    features = measured_files([survey.measurements[place] for place in survey.compared[rows]])
+    frames = survey.frames[rows]
+
+    def by_file(train: NDArray[np.intp], test: NDArray[np.intp]) -> NDArray[np.float32]:
+        return shortcuts.file_baseline(features.iloc[train], truth[train], features.iloc[test], len(enough))
+
+    def by_border(train: NDArray[np.intp], test: NDArray[np.intp]) -> NDArray[np.float32]:
+        return shortcuts.frame_baseline(frames[train], truth[train], frames[test], len(enough))
+
+    return Answered(
+        tuple(
+            _judged(sees, pooled(answer, truth, groups, count=FOLDS), truth, groups, judged)
+            for sees, answer in ((FILE, by_file), (BORDER, by_border))
+        ),
+        judged,
+        len(rows),
+    )
+
+
+def _judged(
+    sees: str, answers: NDArray[np.float32], truth: NDArray[np.intp], patients: Sequence[str], classes: Sequence[str]
+) -> Baseline:
+    """Balanced accuracy with the interval of the patient bootstrap, as for models."""
+    from models.evaluation.bootstrap import interval, rates, tallies, weights
+
+    size = len(classes)
+    present = np.ones(size, bool)
+    said = answers.argmax(axis=1)
+    point = rates(tallies(truth, said, size, np.ones((1, len(truth)), np.uint8)), present)
+    drawn = tallies(truth, said, size, weights(patients, RESAMPLES, seed=0))
+    low, high = interval(rates(drawn, present)["balanced_accuracy"], LEVEL)
+    value = float(point["balanced_accuracy"][0])
+    return Baseline(
+        sees, value, value if low is None else low, value if high is None else high, 1 / size,
+        dict(zip(classes, point["sensitivity"][0].tolist(), strict=True)),
+    )  # fmt: skip

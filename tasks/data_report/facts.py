@@ -1,0 +1,218 @@
+"""Data facts: the figures of a survey of labelled images."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from models.data import near_duplicates
+from models.data.survey import overlap
+from models.recipes.catalogue import SPLITS
+from tasks.data_report.baselines import Answered, ask
+from tasks.retraining.evidence import SplitFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from tasks.data_report.baselines import Baseline
+    from tasks.data_report.survey import Survey
+
+SHOWN_PAIRS: Final = 6
+PER_PATIENT: Final = ((1, "1"), (2, "2"), (3, "3"), (5, "4 or 5"), (10, "6 to 10"))
+MANY: Final = "more than 10"
+GREY, COLOURS = {1: "grey", 2: "grey, alpha", 3: "RGB", 4: "RGBA"}, "colours"
+
+
+@dataclass(frozen=True, slots=True)
+class ClassFacts:
+    """One class; sizes are (5th percentile, median, 95th percentile)."""
+
+    name: str
+    images: int
+    patients: int
+    mean: NDArray[np.float64]
+    """(224, 224), 0 to 255: the mean of its preprocessed images."""
+    original: NDArray[np.float64]
+    """(64,) mean shares of the pixels by grey value, as stored."""
+    prepared: NDArray[np.float64]
+    """The same after preprocessing."""
+    width: tuple[float, float, float]
+    height: tuple[float, float, float]
+    aspect: tuple[float, float, float]
+    kilobytes: tuple[float, float, float]
+    kinds: Mapping[str, int]
+    """Images by format, bits and channels."""
+    unreadable: int
+
+
+@dataclass(frozen=True, slots=True)
+class Twins:
+    """Images that show the same picture."""
+
+    compared: int
+    """Different files among which they were looked for."""
+    copies: int
+    """Files whose bytes another file has, too."""
+    copies_classes: int
+    """Of these, those whose copy has another class."""
+    pairs: int
+    patients: int
+    """Of the pairs, those of different patients; and so on."""
+    classes: int
+    splits: int
+    shown: tuple[tuple[int, int, float], ...]
+    """Places in the survey's images, and how much the two agree: different classes first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All figures about the images."""
+
+    classes: tuple[ClassFacts, ...]
+    images: int
+    patients: int
+    made: int
+    several: Mapping[tuple[str, ...], int]
+    """Patients with images of several classes, by these classes."""
+    per_patient: Mapping[str, int]
+    """Patients by how many images they have."""
+    splits: Mapping[str, SplitFacts]
+    answered: Answered
+    overlaps: tuple[tuple[str, str, float, float], ...]
+    """Two classes, and what their grey distributions have in common as stored and after preprocessing; least first."""
+    twins: Twins
+    unreadable: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def baselines(self) -> tuple[Baseline, ...]:
+        """What can be told without looking at the lungs; none where there are too few patients."""
+        return self.answered.baselines
+
+    @property
+    def imbalance(self) -> float:
+        """How many times as many images the largest class has as the smallest one."""
+        sizes = [one.images for one in self.classes]
+        return max(sizes) / min(sizes)
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """(224, 224): the mean of the classes' means, so that the largest class does not decide."""
+        return np.asarray(np.mean([one.mean for one in self.classes], axis=0), np.float64)
+
+
+def gather(survey: Survey, say: Callable[[str], None] | None = None) -> Facts:
+    """Work out all figures of a survey.
+
+    Args:
+        survey: what was found in the images.
+        say: told what is being done.
+    """
+    tell = say or (lambda _: None)
+    patients = [image.patient for image in survey.images]
+    owned: defaultdict[str, set[str]] = defaultdict(set)
+    for image in survey.images:
+        owned[image.patient].add(image.label)
+    tell("asking what the files and the borders tell of the classes")
+    answered = ask(survey)
+    tell("looking for near-duplicates")
+    classes = tuple(_of_class(survey, name, patients) for name in survey.classes)
+    return Facts(
+        classes=classes,
+        images=len(survey.images),
+        patients=len(owned),
+        made=sum(one.made for one in survey.measurements),
+        several=dict(Counter(tuple(sorted(labels)) for labels in owned.values() if len(labels) > 1).most_common()),
+        per_patient=_per_patient(Counter(patients)),
+        splits=_splits(survey),
+        answered=answered,
+        overlaps=_overlaps(classes),
+        twins=_twins(survey),
+        unreadable=survey.unreadable,
+    )
+
+
+def _of_class(survey: Survey, name: str, patients: Sequence[str]) -> ClassFacts:
+    places = np.flatnonzero(survey.labels == survey.classes.index(name))
+    measured = [survey.measurements[place] for place in places]
+    sums = survey.sums[name]
+    kinds = Counter(
+        f"{one.format}, {one.bit_depth} bit, {GREY.get(one.channels or 0, COLOURS)}"
+        + (" (palette)" if one.mode == "P" else "")
+        for one in measured
+    )
+    return ClassFacts(
+        name=name,
+        images=len(places),
+        patients=len({patients[int(place)] for place in places}),
+        mean=sums.picture / sums.n,
+        original=sums.original / sums.n,
+        prepared=sums.prepared / sums.n,
+        width=_spread([one.width or 0 for one in measured]),
+        height=_spread([one.height or 0 for one in measured]),
+        aspect=_spread([one.aspect or 0 for one in measured]),
+        kilobytes=_spread([one.n_bytes / 1000 for one in measured]),
+        kinds=dict(kinds.most_common()),
+        unreadable=survey.unreadable_classes.get(name, 0),
+    )
+
+
+def _spread(values: Sequence[float]) -> tuple[float, float, float]:
+    low, middle, high = np.percentile(values, (5, 50, 95))
+    return float(low), float(middle), float(high)
+
+
+def _per_patient(images: Counter[str]) -> dict[str, int]:
+    counts = Counter(next((name for most, name in PER_PATIENT if n <= most), MANY) for n in images.values())
+    return {name: counts[name] for name in (*(name for _, name in PER_PATIENT), MANY) if counts[name]}
+
+
+def _splits(survey: Survey) -> dict[str, SplitFacts]:
+    found: dict[str, SplitFacts] = {}
+    for split in SPLITS:
+        images = [image for image in survey.images if image.split == split]
+        found[split] = SplitFacts(
+            len(images), len({image.patient for image in images}), Counter(image.label for image in images)
+        )
+    return found
+
+
+def _overlaps(classes: Sequence[ClassFacts]) -> tuple[tuple[str, str, float, float], ...]:
+    pairs = [
+        (one.name, other.name, overlap(one.original, other.original), overlap(one.prepared, other.prepared))
+        for place, one in enumerate(classes)
+        for other in classes[place + 1 :]
+    ]
+    return tuple(sorted(pairs, key=lambda pair: pair[2]))
+
+
+def _twins(survey: Survey) -> Twins:
+    """Exact copies among all files; near-duplicates among those of which a small copy was kept, one of each content."""
+    labels: defaultdict[str, list[int]] = defaultdict(list)
+    for place, one in enumerate(survey.measurements):
+        labels[str(one.sha256)].append(int(survey.labels[place]))
+    copies = [found for found in labels.values() if len(found) > 1]
+    first: dict[str, int] = {}
+    for row, place in enumerate(survey.compared):
+        first.setdefault(str(survey.measurements[place].sha256), row)
+    rows = np.array(list(first.values()), np.intp)
+    places = survey.compared[rows]
+    found = [
+        (survey.images[places[pair.i]], survey.images[places[pair.j]], pair)
+        for pair in near_duplicates.find(survey.small[rows], None)
+    ]
+    order = sorted(found, key=lambda one: (one[0].label == one[1].label, one[0].patient == one[1].patient))
+    return Twins(
+        compared=len(rows),
+        copies=sum(map(len, copies)),
+        copies_classes=sum(len(one) for one in copies if len(set(one)) > 1),
+        pairs=len(found),
+        patients=sum(one.patient != other.patient for one, other, _ in found),
+        classes=sum(one.label != other.label for one, other, _ in found),
+        splits=sum(one.split != other.split for one, other, _ in found),
+        shown=tuple((int(places[pair.i]), int(places[pair.j]), pair.similarity) for *_, pair in order[:SHOWN_PAIRS]),
+    )

@@ -1,0 +1,155 @@
+"""The data report: what labelled images are like, and what a model could learn from them that is no disease.
+
+One HTML page without script and without any other file. It shows radiographs, so it is patient data; no image and no
+patient is named on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from zoneinfo import ZoneInfo
+
+from models.data.survey import SPEC
+from models.radiographs.radiograph import read
+from tasks.data_report import drawings
+from tasks.data_report.warnings import warnings
+from tasks.datasets.labelled_images import UnreadableError
+from tasks.nights.report import REPORTS, content_type
+from tasks.pages.model_figures import environment, made_warning
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from infra.storage import Store
+    from models.radiographs.radiograph import Limits
+    from tasks.data_report.facts import Facts
+    from tasks.data_report.people import People
+    from tasks.data_report.survey import Survey
+    from tasks.datasets.labelled_images import Collection, LabelledImage
+
+MADE_ONLY: Final = "Made data (phantoms): no image here is of a patient."
+SHEET, LABELS = "the sheet of metadata", "the labels of the images"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataEvidence:
+    """What the page rests on: images, people, or both."""
+
+    made_at: datetime
+    collection: Collection | None = None
+    survey: Survey | None = None
+    facts: Facts | None = None
+    pictures: Mapping[int, NDArray[np.uint8]] | None = None
+    """Preprocessed images by their place in the survey: those of the near-duplicates that are shown."""
+    people: Mapping[str, People]
+    """By who says so: `SHEET`, `LABELS`."""
+    code_version: str
+
+
+def pictures(survey: Survey, facts: Facts, limits: Limits) -> dict[int, NDArray[np.uint8]]:
+    """Read the images again that the page shows: those of a few near-duplicates.
+
+    Raises:
+        StorageError: the store as a whole is out of reach; one image that is gone meanwhile is left out.
+    """
+    wanted = {place for one, other, _ in facts.twins.shown for place in (one, other)}
+    found = {place: _picture(survey.images[place], limits) for place in sorted(wanted)}
+    return {place: picture for place, picture in found.items() if picture is not None}
+
+
+def render(evidence: DataEvidence, timezone: str = "UTC") -> str:
+    """Return the report as one HTML page.
+
+    Args:
+        evidence: what it is about.
+        timezone: the zone in which times are given.
+    """
+    facts = evidence.facts
+    return (
+        environment()
+        .get_template("data_report.html")
+        .render(
+            evidence=evidence,
+            facts=facts,
+            collection=evidence.collection,
+            classes=[one.name for one in facts.classes] if facts else [],
+            warning=_made(facts),
+            warnings=warnings(facts, evidence.collection, evidence.people),
+            drawn=drawings.of_images(facts, evidence.survey) if facts and evidence.survey else None,
+            pairs=_pairs(evidence),
+            people=[
+                {"title": title, "of": found, "drawn": drawings.of_people(found, number, _places(facts))}
+                for number, (title, found) in enumerate(evidence.people.items())
+            ],
+            zone=ZoneInfo(timezone),
+            zone_name=timezone,
+        )
+    )
+
+
+def publish(store: Store, when: datetime, html: str) -> str:
+    """Write the report into the bucket.
+
+    Args:
+        store: the bucket.
+        when: in the site's own time; two reports of the same second are one.
+        html: from `render`.
+
+    Returns:
+        Its key.
+
+    Raises:
+        StorageError: the store refuses or cannot be reached.
+    """
+    place = f"{REPORTS}data/{when:%Y-%m-%d}/{when:%H%M%S}/report.html"
+    store.write(place, html.encode(), content_type(place))
+    return place
+
+
+def _made(facts: Facts | None) -> str | None:
+    if facts and facts.made == facts.images:
+        return MADE_ONLY
+    return made_warning(model=False, data=bool(facts and facts.made))
+
+
+def _places(facts: Facts | None) -> dict[str, int]:
+    """The classes' places on the page: a finding of the same name has the same colour."""
+    return {one.name: place for place, one in enumerate(facts.classes)} if facts else {}
+
+
+def _pairs(evidence: DataEvidence) -> list[dict[str, Any]]:
+    """The near-duplicates that are shown, without saying which images they are."""
+    if evidence.facts is None or evidence.survey is None:
+        return []
+    from models.plots import curves
+
+    shown = []
+    for one, other, similarity in evidence.facts.twins.shown:
+        images = [evidence.survey.images[place] for place in (one, other)]
+        found = [(evidence.pictures or {}).get(place) for place in (one, other)]
+        shown.append(
+            {
+                "similarity": similarity,
+                "labels": [image.label for image in images],
+                "splits": [image.split for image in images],
+                "one_patient": images[0].patient == images[1].patient,
+                "photographs": [None if picture is None else curves.photograph(picture) for picture in found],
+                "made": [evidence.survey.measurements[place].made for place in (one, other)],
+            }
+        )
+    return shown
+
+
+def _picture(image: LabelledImage, limits: Limits) -> NDArray[np.uint8] | None:
+    from models.radiographs.preprocessing import preprocess
+
+    try:
+        pixels, _ = read(image.fetch(), limits)
+    except UnreadableError:
+        return None
+    return None if pixels is None else preprocess(pixels, SPEC)

@@ -1,0 +1,147 @@
+"""The survey of labelled images: each is read once, and only sums, sizes and a bounded number of small copies are kept.
+
+So hundreds of thousands of images can be looked at: what grows with their number is a few hundred bytes of each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import cv2
+import numpy as np
+
+from models.data.survey import Glance, Sums, glance
+from models.radiographs.radiograph import Limits, read
+from tasks.datasets.dataset import MIN_CLASSES, DatasetError
+from tasks.datasets.labelled_images import UnreadableError
+from tasks.pages.wording import counted
+from tasks.scoring.intake import threads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from models.radiographs.radiograph import Measurement
+    from tasks.datasets.labelled_images import Collection, LabelledImage
+
+AT_A_TIME: Final = 256
+"""Images in memory at once: 20 MB."""
+MOST_COMPARED: Final = 10_000
+"""Images of which a small copy and the border are kept, for near-duplicates and baselines: 70 MB, and some minutes."""
+TOLD_EACH: Final = 5_000
+NUMBER: Final = re.compile(r"\d[\d,]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What was found; all arrays are in the order of `images`."""
+
+    images: tuple[LabelledImage, ...]
+    """Those that could be read."""
+    classes: tuple[str, ...]
+    labels: NDArray[np.int64]
+    """(n,), place in `classes`."""
+    measurements: tuple[Measurement, ...]
+    sums: Mapping[str, Sums]
+    """By class."""
+    compared: NDArray[np.intp]
+    """(m,) places of the images of which the next two are kept: all, or `MOST_COMPARED` drawn at random."""
+    small: NDArray[np.uint8]
+    """(m, 64, 64, 1)"""
+    frames: NDArray[np.float32]
+    """(m, 768)"""
+    unreadable: Mapping[str, int] = field(default_factory=dict)
+    """Images that could not be read: how many, by reason."""
+    unreadable_classes: Mapping[str, int] = field(default_factory=dict)
+    """The same by class."""
+
+
+def take(
+    collection: Collection, limits: Limits, *, workers: int = 0, most: int = MOST_COMPARED,
+    say: Callable[[str], None] | None = None,
+) -> Survey:  # fmt: skip
+    """Read all images once.
+
+    Args:
+        collection: the images.
+        limits: what is refused before decoding.
+        workers: threads; 0: two more than there are processors.
+        most: images of which small copies are kept.
+        say: told now and then how far it is.
+
+    Raises:
+        DatasetError: fewer than two classes have an image that can be read.
+        StorageError: the store as a whole is out of reach.
+    """
+    cv2.setNumThreads(1)  # the threads below are the parallelism
+    images = collection.images
+    drawn = _drawn(len(images), most)
+    kept: list[LabelledImage] = []
+    measurements: list[Measurement] = []
+    copies: list[tuple[int, NDArray[np.uint8], NDArray[np.float32]]] = []
+    sums: dict[str, Sums] = {}
+    reasons: Counter[str] = Counter()
+    classes: Counter[str] = Counter()
+    with ThreadPoolExecutor(threads(workers), thread_name_prefix="survey") as executor:
+        for start in range(0, len(images), AT_A_TIME):
+            part = images[start : start + AT_A_TIME]
+            for place, (image, found) in enumerate(
+                zip(part, executor.map(lambda one: _look(one, limits), part), strict=True), start
+            ):
+                if isinstance(found, str):
+                    reasons[found] += 1
+                    classes[image.label] += 1
+                    continue
+                seen, measurement = found
+                sums.setdefault(image.label, Sums()).add(seen)
+                if place in drawn:
+                    copies.append((len(kept), seen.small, seen.frame))
+                kept.append(image)
+                measurements.append(measurement)
+            if say and (start + len(part)) // TOLD_EACH > start // TOLD_EACH:
+                say(f"{start + len(part):,} of {counted(len(images), 'image')} read")
+    names = tuple(sorted(sums))
+    if len(names) < MIN_CLASSES:
+        raise DatasetError(
+            f"{len(kept):,} of {counted(len(images), 'image')} can be read, and they are of {len(names)} classes; at "
+            f"least {MIN_CLASSES} are needed{_why(reasons)}"
+        )
+    numbers = {name: place for place, name in enumerate(names)}
+    return Survey(
+        images=tuple(kept),
+        classes=names,
+        labels=np.array([numbers[image.label] for image in kept], np.int64),
+        measurements=tuple(measurements),
+        sums={name: sums[name] for name in names},
+        compared=np.array([place for place, *_ in copies], np.intp),
+        small=np.stack([small for _, small, _ in copies]),
+        frames=np.stack([frame for *_, frame in copies]),
+        unreadable=dict(reasons.most_common()),
+        unreadable_classes=dict(classes.most_common()),
+    )
+
+
+def _look(image: LabelledImage, limits: Limits) -> tuple[Glance, Measurement] | str:
+    """An image's share of the survey, or why it has none; without figures, so that equal reasons are counted as one."""
+    try:
+        pixels, measurement = read(image.fetch(), limits)
+    except UnreadableError as error:
+        return str(error)
+    if pixels is None:
+        return NUMBER.sub("…", measurement.problem or "not decodable")
+    return glance(pixels), measurement
+
+
+def _drawn(total: int, most: int) -> Sequence[int] | set[int]:
+    if total <= most:
+        return range(total)
+    return set(np.random.default_rng(0).choice(total, most, replace=False).tolist())
+
+
+def _why(reasons: Mapping[str, int]) -> str:
+    return f" ({'; '.join(f'{number:,}: {reason}' for reason, number in reasons.items())})" if reasons else ""

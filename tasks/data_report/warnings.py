@@ -1,0 +1,131 @@
+"""Warnings about labelled images: what to know before a model is trained on them or a figure is believed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from tasks.pages.wording import counted
+from tasks.retraining.evaluation import BORDER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tasks.data_report.baselines import Baseline
+    from tasks.data_report.facts import Facts
+    from tasks.data_report.people import People
+    from tasks.datasets.labelled_images import Collection
+
+IMBALANCE: Final = 3.0
+"""Times as many images from which it is worth a warning: a model that always says the large class looks good then."""
+FEW_PATIENTS: Final = 10
+MISSING: Final = 0.25
+"""Share of the rows without a finding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """One warning; `grave` where figures of a model would deceive."""
+
+    title: str
+    words: str
+    section: str
+    """The id of the section that says more."""
+    grave: bool = False
+
+
+def warnings(facts: Facts | None, collection: Collection | None, people: Mapping[str, People]) -> list[Warned]:
+    """Return what to warn of, the gravest first."""
+    found = [*_of_images(facts, collection), *_of_people(people)] if facts and collection else [*_of_people(people)]
+    return sorted(found, key=lambda one: not one.grave)
+
+
+def _of_images(facts: Facts, collection: Collection) -> Iterator[Warned]:
+    for baseline in facts.baselines:
+        if baseline.telling != "none":
+            yield _shortcut(baseline)
+    if 0 < facts.made < facts.images:
+        made = counted(facts.made, "image")
+        yield Warned("Made data beside real data", f"{made} of {facts.images:,} are phantoms.", "balance", grave=True)
+    yield from _of_twins(facts, collection)
+    if facts.several:
+        each = "; ".join(f"{counted(n, 'patient')} in {' and '.join(names)}" for names, n in facts.several.items())
+        yield Warned(
+            "Patients in several classes",
+            f"{each}. That may be the course of a disease, or labels that contradict each other.", "patients",
+        )  # fmt: skip
+    if facts.imbalance >= IMBALANCE:
+        large = max(facts.classes, key=lambda one: one.images)
+        small = min(facts.classes, key=lambda one: one.images)
+        yield Warned(
+            "Imbalance",
+            f"{large.name} has {facts.imbalance:.1f} times as many images as {small.name} ({large.images:,} and "
+            f"{small.images:,}): accuracy alone would flatter a model; look at balanced accuracy.", "balance",
+        )  # fmt: skip
+    few = [f"{one.name} ({one.patients:,})" for one in facts.classes if one.patients < FEW_PATIENTS]
+    if few:
+        yield Warned("Few patients", f"Fewer than {FEW_PATIENTS} patients: {', '.join(few)}.", "balance")
+    if facts.unreadable:
+        total = sum(facts.unreadable.values())
+        yield Warned(
+            "Unreadable files",
+            f"{counted(total, 'file')} of {total + facts.images:,} cannot be read and "
+            f"{'is' if total == 1 else 'are'} left out of all figures.", "files",
+        )  # fmt: skip
+    if not collection.patients_known:
+        yield Warned(
+            "Patients are not known",
+            "No labels.csv names them, so each image counts as a patient of its own. If some have several images, "
+            "intervals are too narrow and splits may leak.", "patients",
+        )  # fmt: skip
+
+
+def _shortcut(baseline: Baseline) -> Warned:
+    border = baseline.sees == BORDER
+    strong = baseline.telling == "strong"
+    what = "The borders of the images" if border else "The files"
+    alone = "The outer 6 % of each side" if border else "Size and format of the file"
+    return Warned(
+        f"Shortcut: {what.lower()} {'give the classes away' if strong else 'hint at the classes'}",
+        f"{alone} alone, without a look at the lungs, tell{'s' if border else ''} the classes apart with a balanced "
+        f"accuracy of {baseline.value:.3f} ({baseline.low:.3f} to {baseline.high:.3f}); guessing reaches "
+        f"{baseline.chance:.3f}. A model may learn where an image comes from instead of what it shows.", "files",
+        grave=strong,
+    )  # fmt: skip
+
+
+def _of_twins(facts: Facts, collection: Collection) -> Iterator[Warned]:
+    twins = facts.twins
+    if twins.copies:
+        other = f", {counted(twins.copies_classes, 'file')} of them with two labels" if twins.copies_classes else ""
+        yield Warned(
+            "Exact copies", f"{counted(twins.copies, 'file')} hold the same bytes as another one{other}.", "twins",
+            grave=bool(twins.copies_classes),
+        )  # fmt: skip
+    if twins.pairs:
+        would = "" if collection.place == "database" else "would be "
+        apart = [
+            f"{number:,} {words}"
+            for number, words in (
+                (twins.classes, "in different classes"),
+                (twins.patients, "of different patient ids"),
+                (twins.splits, f"{would}in different splits"),
+            )
+            if number
+        ]
+        shows = "shows" if twins.pairs == 1 else "show"
+        yield Warned(
+            "Near-duplicates",
+            f"{counted(twins.pairs, 'pair')} of images {shows} the same picture{': ' if apart else ''}"
+            f"{', '.join(apart)}.", "twins", grave=bool(twins.classes),
+        )  # fmt: skip
+
+
+def _of_people(people: Mapping[str, People]) -> Iterator[Warned]:
+    for number, (title, found) in enumerate(people.items()):
+        unsaid = found.findings.get("not given", 0)
+        if found.rows and unsaid / found.rows >= MISSING:
+            yield Warned(
+                "Findings are missing",
+                f"{unsaid:,} of {counted(found.rows, 'row')} of {title} name no finding.", f"people-{number}",
+            )  # fmt: skip

@@ -1,0 +1,158 @@
+"""Explanation: what a model answers to one image and where it looked, for people: lines, a page, a picture.
+
+Nothing here holds an object key or a patient's identity; the page and the picture show a radiograph all the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from tasks.nights.figures import NORMAL
+from tasks.pages import model_figures
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from tasks.explain.subject import Said, Subject
+    from tasks.registry.model_versions import ModelVersion
+
+AGREES_WITHIN: Final = 0.02
+"""Probabilities of the same model that differ by less agree: Keras answers here, perhaps another runtime did there."""
+LOWEST: Final = 0.001
+HIGHEST: Final = 0.999
+PICTURE_SIDE: Final = 448
+BAR: Final = 24
+HONEST: Final = (
+    "A heat map (Grad-CAM, Selvaraju et al., ICCV 2017) shows where in the image the score for a class came from: the "
+    "warmer, the more. It is coarse, each map is scaled to its own maximum, and it is no proof: heat does not outline "
+    "a finding, and a map that looks right does not show that the model is (Adebayo et al., NeurIPS 2018, Sanity "
+    "Checks for Saliency Maps). Heat outside the lungs is a warning."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A model's answer to one image."""
+
+    subject: Subject
+    model: ModelVersion
+    champion: bool
+    """The model is the champion now."""
+    probabilities: Mapping[str, float]
+    """By class, highest first."""
+    runtime: str
+    heat: Mapping[str, NDArray[Any]]
+    """(height, width), 0 to 1, by class, the predicted one first; empty where the network cannot be explained."""
+    unexplained: str | None
+    """Why it cannot."""
+    said: Said | None
+    """What was published of this content."""
+
+    @property
+    def predicted(self) -> str:
+        """The class with the highest probability."""
+        return next(iter(self.probabilities))
+
+
+def probability(value: float) -> str:
+    """Return a probability as people read it: no 1.000 for what is almost sure, no 0.000 for what is unlikely."""
+    if value > HIGHEST:
+        return f"> {HIGHEST}"
+    return f"{value:.3f}" if value >= LOWEST else f"< {LOWEST}"
+
+
+def warning(found: Explanation) -> str | None:
+    """Return the warning that belongs at the top where made data is involved."""
+    if found.model.made_data and not found.subject.made:
+        return "This model was trained on made data (phantoms): its word on a real radiograph means nothing."
+    if found.model.made_data or found.subject.made:
+        both = ", and the model learned from phantoms" if found.model.made_data else ""
+        return f"Made data: the image is a phantom{both}. Nothing here is about a patient."
+    return None
+
+
+def agreement(found: Explanation) -> tuple[bool | None, str]:
+    """Hold the answer against what the nights have published of the same content.
+
+    Returns:
+        Whether both name the same class (None where nothing was published), and a sentence.
+    """
+    said = found.said
+    if said is None:
+        return None, "No night has published a prediction of this content."
+    words = f"The night of {said.night:%-d %B %Y} published {said.predicted} {probability(said.probability)}"
+    same = said.model_version == found.model.model_version
+    words += f", by {'the same model' if same else said.model_version} ({said.runtime})"
+    if said.predicted != found.predicted:
+        why = " The models differ." if not same else " The same model should not change its mind: see `cxr doctor`."
+        return False, f"{words}: this answer DISAGREES.{why}"
+    apart = abs(found.probabilities[said.predicted] - said.probability)
+    if same and apart > AGREES_WITHIN:
+        return True, f"{words}: the class agrees, the probability is {apart:.3f} away."
+    return True, f"{words}: this answer agrees."
+
+
+def lines(found: Explanation) -> list[str]:
+    """Return what the terminal shows."""
+    longest = max(map(len, found.probabilities))
+    rows = [
+        f"  {name:{longest}}  {probability(value):>7}  {'█' * round(BAR * value)}".rstrip()
+        for name, value in found.probabilities.items()
+    ]
+    role = "champion" if found.champion else "not the champion"
+    name, what = found.subject.name, found.subject.what
+    top = [name if name == what else f"{name}, read from {what} that was named"]
+    top += [f"WARNING: {words}"] if (words := warning(found)) else []
+    below = [f"model {found.model.model_version} ({role}), answered with {found.runtime}", agreement(found)[1]]
+    below += [f"no heat map: {found.unexplained}"] if found.unexplained else []
+    return [*top, *rows, *below]
+
+
+def page(found: Explanation) -> str:
+    """Return the page: one file that needs nothing else."""
+    from models.plots import curves
+
+    names = list(found.probabilities)
+    findings = [name for name in found.model.classes if name != NORMAL]
+    agrees, sentence = agreement(found)
+    height, width = found.subject.pixels.shape[:2]
+    environment = model_figures.environment()
+    environment.filters["probability"] = probability
+    return environment.get_template("explanation.html").render(
+        found=found,
+        names=names,
+        colours={name: findings.index(name) % 4 if name in findings else "normal" for name in names},
+        warning=warning(found),
+        agrees=agrees,
+        sentence=sentence,
+        seen=(width, height),
+        photograph=curves.photograph(found.subject.pixels, PICTURE_SIDE),
+        maps=[
+            (name, curves.overlay(found.subject.pixels, heat, PICTURE_SIDE), bool(heat.any()))
+            for name, heat in found.heat.items()
+        ],
+        HONEST=HONEST,
+    )
+
+
+def picture(found: Explanation) -> bytes:
+    """Return the same as one PNG, for a slide or a case file."""
+    from models.plots import curves, explanation_picture
+    from models.plots.pictures import warmed
+
+    grey = curves.shrunk(found.subject.pixels, PICTURE_SIDE)
+    panels = [("as the model sees it", grey)]
+    for name, heat in found.heat.items():
+        words = f"heat map for {name}" if heat.any() else f"{name}: nothing speaks for it"
+        panels.append((words, warmed(grey, heat)))
+    notes = [
+        f"{model_figures.RESEARCH} This picture shows a radiograph: handle it as patient data.",
+        f"Model {found.model.model_version}. {agreement(found)[1]}",
+        *([f"No heat map: {found.unexplained}."] if found.unexplained else [HONEST]),
+    ]
+    bars = {name: (value, probability(value)) for name, value in found.probabilities.items()}
+    title = f"{found.subject.name}: {found.predicted} {probability(found.probabilities[found.predicted])}"
+    return explanation_picture.plate(panels, bars, title, notes, warning(found))

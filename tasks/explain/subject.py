@@ -1,0 +1,204 @@
+"""Explaining: an image that a person names, read as a night reads it, and what a model answers and where it looked.
+
+The model answers in the worker's process (`tasks.training`), as in retrainings: nothing here imports Keras.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from infra import database
+from infra.storage import ObjectError
+from models.radiographs.radiograph import Limits, Measurement
+from sql.library import query
+from tasks.registry import model_versions
+from tasks.scoring import intake
+from tasks.training import arrays, jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import date
+
+    import numpy as np
+    import sqlalchemy as sa
+    from numpy.typing import NDArray
+
+    from infra.settings import Settings
+    from infra.storage import Store
+    from models.radiographs.preprocessing import PreprocessingSpec
+    from tasks.registry.model_versions import ModelVersion
+    from tasks.training.jobs import Answers
+
+FOLDER: Final = "explaining"
+LEFT_BEHIND_S: Final = 3600.0
+"""A job's folder that is older was left by a process that was killed; it holds a patient's pixels."""
+LONGEST_ID: Final = 18
+"""Digits; more are no image id (bigint) but an object's key."""
+HASH_SHOWN: Final = 12
+
+
+class ExplainError(RuntimeError):
+    """An image cannot be explained; the message says why and names no object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The bytes of an image that a person named, or why there are none."""
+
+    data: bytes = field(repr=False)
+    n_bytes: int
+    """Of the file, fetched or not."""
+    what: str
+    """image 12, the object, the file: what people are told that it is."""
+    image_id: int | None = None
+    made: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """An image that a night would score."""
+
+    name: str
+    """image 12, or the start of its content's hash."""
+    content: str
+    """sha256 of the bytes."""
+    made: bool
+    pixels: NDArray[np.uint8]
+    """The model's input, (height, width, channels)."""
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A published prediction."""
+
+    predicted: str
+    probability: float
+    model_version: str
+    night: date
+    runtime: str
+
+
+def find(pool: sa.Engine, store: Store, settings: Settings, key: str) -> Source:
+    """Read what a person names: a file of this machine, an image's id, or an object's key, in this order.
+
+    Raises:
+        ExplainError: there is no such image, or it cannot be read.
+        StorageError: the store as a whole is out of reach.
+    """
+    path = Path(key)
+    if _is_file(path):
+        return _from_file(path, settings.max_bytes)
+    by_id = key.isascii() and key.isdigit() and len(key) <= LONGEST_ID
+    asked = {"bucket": store.bucket, "image_id": int(key) if by_id else None, "key": None if by_id else key}
+    with database.transaction(pool) as cursor:
+        cursor.execute(query("find_image"), asked)
+        row = cursor.fetchone()
+    if by_id and row is None:
+        raise ExplainError("no image of this bucket has this id, and there is no file of this name")
+    image_id, place, etag, size, made, content = row or (None, key, None, 0, False, None)
+    what = f"image {image_id}" if by_id else "the object"
+    if size > settings.max_bytes:
+        return Source(b"", size, what, image_id, made)
+    try:
+        data = store.read(place, etag if by_id else None)  # an id means one version, a key what lies there now
+    except ObjectError as error:
+        if row is None:
+            raise ExplainError("there is no image of this key or id in the bucket, and no file of this name") from None
+        raise ExplainError(f"{what} cannot be fetched: {error}") from None
+    made = made or place.startswith(tuple(settings.made_prefixes))
+    if not by_id and content != hashlib.sha256(data).hexdigest():  # what lies there was not looked at yet
+        image_id = None
+    return Source(data, len(data), what, image_id, made)
+
+
+def admit(source: Source, spec: PreprocessingSpec, limits: Limits) -> Subject:
+    """Decode, validate and preprocess an image as a night does.
+
+    Raises:
+        ExplainError: a night would quarantine it; the message says for what.
+    """
+    from tasks.validation import verdicts
+
+    place = source.image_id or 0
+    if source.n_bytes > limits.max_bytes:
+        problem = f"the file has {source.n_bytes:,} bytes, more than the limit of {limits.max_bytes:,}"
+        taken = intake.Intake(place, Measurement(n_bytes=source.n_bytes, sha256=None, problem=problem))
+    else:
+        taken = intake.taken(place, source.data, spec, limits, made=source.made)
+    found = taken.measurement
+    if found is None:
+        raise ExplainError(f"{source.what} could not be measured")
+    (verdict,) = verdicts.validate([place], [found], limits).verdicts
+    if not verdict.accepted or taken.pixels is None or found.sha256 is None:
+        raise ExplainError(f"{source.what} has no answer: a night quarantines it ({verdict.reason})")
+    name = f"image {source.image_id}" if source.image_id else f"content {found.sha256[:HASH_SHOWN]}"
+    return Subject(name, found.sha256, found.made, taken.pixels, source.what)
+
+
+def answers(
+    store: Store, cache: Path, version: ModelVersion, images: NDArray[np.uint8],
+    wanted: Sequence[tuple[int, int | None]], timeout_s: float | None = None,
+) -> Answers:  # fmt: skip
+    """Let a model answer images, and explain some of its answers, in a process of its own.
+
+    Args:
+        store: where its artifact lies.
+        cache: folder that is safe to delete; what the process works on is removed from it.
+        version: the model.
+        images: (n, height, width, channels), preprocessed for it.
+        wanted: heat maps to make: an image's row, and a class's place or None for the class that is predicted.
+        timeout_s: after which the process is ended.
+
+    Raises:
+        AnswersMissing: it did not answer.
+        ArtifactError: the artifact is not the one that was registered.
+        StorageError: the artifact cannot be fetched.
+    """
+    artifact = model_versions.fetch(store, version, cache)
+    with _workbench(cache) as folder:
+        jobs.prepare_explanations(folder, artifact, version.artifact_sha256, images, wanted)
+        return jobs.answer_apart(folder, timeout_s)
+
+
+def said(pool: sa.Engine, content: str) -> Said | None:
+    """Return the newest published prediction of a content, if there is one."""
+    with database.transaction(pool) as cursor:
+        cursor.execute(query("said_of_content"), {"content": content})
+        row = cursor.fetchone()
+    return Said(*row) if row else None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a key may be longer than a path can be
+        return False
+
+
+def _from_file(path: Path, max_bytes: int) -> Source:
+    try:
+        size = path.stat().st_size
+        return Source(path.read_bytes() if size <= max_bytes else b"", size, "the file")
+    except OSError as error:
+        raise ExplainError(f"the file cannot be read: {error.strerror}") from None
+
+
+@contextmanager
+def _workbench(cache: Path) -> Iterator[Path]:
+    """Give a folder for one job, which opens for its owner only and is gone afterwards."""
+    place = cache / FOLDER
+    place.mkdir(mode=arrays.OWNER_ONLY, parents=True, exist_ok=True)
+    for left in place.iterdir():
+        with suppress(FileNotFoundError):  # another one is done with it just now
+            if left.stat().st_mtime < time.time() - LEFT_BEHIND_S:
+                shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=place, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)

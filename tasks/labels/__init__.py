@@ -1,0 +1,1 @@
+"""Labels: sheets read, checked, and imported with their history."""

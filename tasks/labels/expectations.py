@@ -1,0 +1,180 @@
+"""What is expected of a sheet of labels, as one Great Expectations suite, and what it says of each row.
+
+A row that breaks a rule about what a label needs (image, class, patient) is refused. A bad view, sex or age is no
+reason to lose a label: the value is left out and a note says so.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from tasks.labels.sheets import LATERAL, LeftOut, Row
+from tasks.validation.verdicts import ValidationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SUITE: Final = "labels"
+OLDEST: Final = 130
+"""Years; nobody on record was older than 122."""
+SEXES: Final = {"f": "F", "female": "F", "woman": "F", "m": "M", "male": "M", "man": "M"}
+DICOM_YEARS: Final = re.compile(r"(\d{3})Y")
+"""An age in years as DICOM writes it (value representation AS): 045Y."""
+_RESULT_FORMAT: Final = {
+    "result_format": "COMPLETE",
+    "unexpected_index_column_names": ["place"],
+    "include_unexpected_rows": False,
+    "return_unexpected_index_query": False,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What came of the rows. `taken` and `unknown` are places in the rows given, cleaned in `rows`."""
+
+    rows: tuple[Row, ...]
+    """All rows in their order, with tidy sexes, ages (digits only) and views; bad ones are None."""
+    taken: tuple[int, ...]
+    unknown: tuple[int, ...]
+    """Rows in order but for their class, which nobody knows."""
+    refused: tuple[LeftOut, ...]
+    notes: tuple[LeftOut, ...]
+    """Values that were left out of rows which were not refused."""
+
+
+def judge(rows: Sequence[Row], images: Sequence[str | None], classes: Sequence[str]) -> Judgement:
+    """Hold the rows of a sheet against the expectations, in one batch.
+
+    Args:
+        rows: as read.
+        images: for each row what identifies its image: the content's sha256 where known, else the key; None: nothing.
+        classes: the classes that are known.
+
+    Raises:
+        ValidationError: Great Expectations could not evaluate one of the expectations.
+    """
+    tidy = [replace(row, view=tidy_view(row.view), sex=tidy_sex(row.sex)) for row in rows]
+    if not tidy:
+        return Judgement((), (), (), (), ())
+    broken = _evaluate(_frame(tidy, images), classes)
+    cleaned, taken, unknown, refused, notes = [], [], [], [], []
+    for place, row in enumerate(tidy):
+        found = broken[place]
+        if needed := [words for kind, words in found if kind == "needed"]:
+            refused.append(LeftOut(row.line, row.name, "; ".join(needed)))
+        elif any(kind == "class" for kind, _ in found):
+            unknown.append(place)
+        else:
+            taken.append(place)
+        spoiled = {words for kind, words in found if kind == "optional"}
+        if not needed:
+            notes += [LeftOut(row.line, row.name, f"{name} {getattr(row, name)!r} left out: {words}")
+                      for name, words in (("sex", NO_SEX), ("age", NO_AGE)) if words in spoiled]  # fmt: skip
+        age = None if row.age is None or NO_AGE in spoiled else f"{years(row.age):g}"
+        cleaned.append(replace(row, sex=None if NO_SEX in spoiled else row.sex, age=age))
+    return Judgement(tuple(cleaned), tuple(taken), tuple(unknown), tuple(refused), tuple(notes))
+
+
+NO_SEX: Final = "it is neither F nor M"
+NO_AGE: Final = f"it is no number of years from 0 to {OLDEST}"
+
+
+def _expectations(classes: Sequence[str]) -> list[Any]:
+    """Return the suite's expectations; `meta` says what a row that breaks one has come to."""
+    gxe = import_module("great_expectations.expectations")
+
+    def needed(words: str) -> dict[str, str]:
+        return {"kind": "needed", "words": words}
+
+    return [
+        gxe.ExpectColumnValuesToNotBeNull(column="label", meta=needed("no label")),
+        gxe.ExpectColumnValuesToNotBeNull(column="patient", meta=needed("no patient_id")),
+        gxe.ExpectColumnValuesToNotBeNull(column="image", meta=needed("it names no image")),
+        gxe.ExpectColumnValuesToMatchRegex(
+            column="sha256", regex="^[0-9a-f]{64}$", meta=needed("its sha256 is not 64 hexadecimal digits")
+        ),
+        gxe.ExpectColumnValuesToBeBetween(
+            column="words_on_image", max_value=1,
+            meta=needed("another row says otherwise about the same image: label or patient_id differ"),
+        ),
+        gxe.ExpectColumnValuesToBeInSet(column="label", value_set=list(classes), meta={"kind": "class", "words": ""}),
+        gxe.ExpectColumnValuesToBeInSet(
+            column="sex", value_set=["F", "M"], meta={"kind": "optional", "words": NO_SEX}
+        ),
+        gxe.ExpectColumnValuesToBeBetween(
+            column="age", min_value=0, max_value=OLDEST, meta={"kind": "optional", "words": NO_AGE}
+        ),
+    ]  # fmt: skip
+
+
+def _frame(rows: Sequence[Row], images: Sequence[str | None]) -> Any:
+    import pandas as pd
+
+    words = defaultdict(set)
+    for row, image in zip(rows, images, strict=True):
+        words[image, row.source].add((row.label, row.patient))
+    table = pd.DataFrame(
+        {
+            "label": [row.label or None for row in rows],
+            "patient": [row.patient or None for row in rows],
+            "image": list(images),
+            "sha256": [row.sha256 for row in rows],
+            "sex": [row.sex for row in rows],
+        },
+        dtype="object",
+    )
+    # Infinity stands for what is no number: no expectation lets it pass, and the column stays one of numbers.
+    return table.assign(
+        age=pd.Series([None if row.age is None else years(row.age) for row in rows], dtype="float64"),
+        words_on_image=[float(len(words[image, row.source])) for row, image in zip(rows, images, strict=True)],
+        place=range(len(rows)),
+    )
+
+
+def _evaluate(frame: Any, classes: Sequence[str]) -> defaultdict[int, list[tuple[str, str]]]:
+    from tasks.validation.verdicts import new_context, quiet_great_expectations
+
+    suite = quiet_great_expectations().ExpectationSuite(name=SUITE, expectations=_expectations(classes))
+    batches = new_context().data_sources.add_pandas("sheets").add_dataframe_asset("sheet")
+    batch = batches.add_batch_definition_whole_dataframe("sheet").get_batch({"dataframe": frame})
+    broken: defaultdict[int, list[tuple[str, str]]] = defaultdict(list)
+    for outcome in batch.validate(suite, result_format=_RESULT_FORMAT).results:
+        meta = outcome.expectation_config.meta
+        places = outcome.result.get("unexpected_index_list") or []
+        if len(places) != outcome.result.get("unexpected_count", -1) or outcome.success != (not places):
+            error = ValidationError(f"an expectation on labels could not be evaluated ({meta['kind']})")
+            error.add_note(str(outcome.exception_info))
+            raise error
+        for place in places:
+            broken[int(place["place"])].append((meta["kind"], meta["words"]))
+    return broken
+
+
+def tidy_sex(written: str | None) -> str | None:
+    """Return F or M for the words that mean them, anything else as written."""
+    return None if written is None else SEXES.get(written.casefold(), written)
+
+
+def years(written: str) -> float:
+    """Return an age in years, written plainly or as DICOM does; infinity where it is no number."""
+    known = DICOM_YEARS.fullmatch(written.upper())
+    try:
+        years = float(known.group(1) if known else written)
+    except ValueError:
+        return math.inf
+    return math.inf if math.isnan(years) else years
+
+
+def tidy_view(written: str | None) -> str | None:
+    """Return PA, AP, AP supine ... in one spelling, and one word for all views from the side."""
+    if written is None:
+        return None
+    words = written.casefold().replace("_", " ").split()
+    if " ".join(words) in LATERAL:
+        return "lateral"
+    return " ".join([words[0].upper() if words[0] in ("pa", "ap") else words[0], *words[1:]]) if words else None

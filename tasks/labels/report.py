@@ -1,0 +1,153 @@
+"""What people are told about labels: what came of a sheet, and how things stand. For the terminal: it may name keys."""
+
+from __future__ import annotations
+
+from collections import Counter
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Final
+
+from infra import database
+from sql.library import query
+from tasks.labels.importing import NO_IMAGE, UNKNOWN_CLASS
+from tasks.pages.wording import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import sqlalchemy as sa
+
+    from tasks.labels.importing import Disputes, Imported, Resolved
+    from tasks.labels.sheets import LeftOut
+
+NAMED: Final = 10
+"""Items of one kind that are named at most: a sheet with the wrong column under `label` has thousands."""
+BEGINNING: Final = 4
+"""Letters of a class's beginning that stand for it: COVID."""
+ALIKE: Final = 0.86
+"""How alike two spellings must be for the one to be a typo of the other; ABNORMAL is none of NORMAL."""
+
+
+def tell(done: Imported) -> list[str]:
+    """Say in lines what came of a sheet; what did not happen is not spoken of."""
+    if not done.rows:
+        return ["no rows: there is nothing in it but a head, or a folder without images"]
+    lines = [f"{counted(done.rows, 'row')}: {counted(done.new, 'new label')}"]
+    if done.changed:
+        lines[0] += f", {done.changed:,} changed"
+    if done.same:
+        lines[0] += f", {done.same:,} said before"
+    lines += _unknown(done)
+    if done.unmatched:
+        lines.append(f"{counted(len(done.unmatched), 'row')} of images that nobody has seen; they wait for these:")
+        lines += _named([f"row {row.line}: {row.name}" for row in done.unmatched])
+    for found, words in (
+        (done.refused, "refused" if len(done.refused) == done.rows else "refused; the others were taken"),
+        (done.left_out, "left out on purpose"),
+        (done.notes, "left without a value"),
+    ):
+        lines += _listed(found, words)
+    return lines + _resolved(done.resolved) + _disputes(done.disputes)
+
+
+def status(pool: sa.Engine, bucket: str) -> list[str]:
+    """Say in lines how many labels there are, by class, source and split, and what is unsettled."""
+    with database.transaction(pool) as cursor:
+        cursor.execute(query("label_counts"))
+        counts = cursor.fetchall()
+        cursor.execute(query("label_state"), {"bucket": bucket})
+        images, disputed, adjudicated, patients, fresh, near, unassigned = cursor.fetchone() or (0,) * 7
+        cursor.execute(
+            "select why, class, count(*) from cxr.waiting_labels where bucket = %(bucket)s and resolved_at is null"
+            " group by why, class order by count(*) desc, class",
+            {"bucket": bucket},
+        )
+        waiting = cursor.fetchall()
+    lines = [f"{counted(images, 'labelled image')}"]
+    for what in ("class", "source", "split"):
+        found = [(name, number) for kind, name, number in counts if kind == what]
+        if found:
+            lines.append(f"by {what}: " + ", ".join(f"{name} {number:,}" for name, number in found))
+    if unassigned:
+        lines.append(f"{counted(unassigned, 'image')} without a split yet; the next retraining assigns them")
+    lines.append(f"{counted(fresh, 'image')} with a label new since the last retraining")
+    lines += _disputes_words(disputed, adjudicated, patients)
+    if near:
+        lines.append(f"{counted(near, 'pair')} of near-duplicates across splits")
+    for why in (UNKNOWN_CLASS, NO_IMAGE):
+        found = [(name, number) for reason, name, number in waiting if reason == why]
+        if found:
+            total = sum(number for _, number in found)
+            names = ", ".join(f"{name} {number:,}" for name, number in found[:NAMED])
+            lines.append(f"{counted(total, 'label')} waiting, {why}: {names}")
+    return lines
+
+
+def near(label: str, classes: Sequence[str]) -> str | None:
+    """Return the class that a label may be a typo of."""
+    folded = {_bare(one): one for one in classes}
+    found = get_close_matches(_bare(label), folded, n=1, cutoff=ALIKE)
+    begun = [name for bare, name in folded.items() if len(_bare(label)) >= BEGINNING and bare.startswith(_bare(label))]
+    return folded[found[0]] if found else begun[0] if len(begun) == 1 else None
+
+
+def _unknown(done: Imported) -> list[str]:
+    if not done.unknown:
+        return []
+    counts = Counter(row.label for row in done.unknown)
+    named = []
+    for name, number in counts.most_common(NAMED):
+        meant = near(name, done.classes)
+        named.append(f"'{name}' ({counted(number, 'row')}" + (f"; did you mean {meant}?)" if meant else ")"))
+    if len(counts) > NAMED:
+        named.append(f"{len(counts) - NAMED} more")
+    words = (
+        f"{counted(len(done.unknown), 'row')} of unknown {'class' if len(counts) == 1 else 'classes'} kept waiting: "
+    )
+    words += f"{', '.join(named)}; known are {', '.join(done.classes)}. "
+    words += "Mend the sheet and import it again, or take a class that is meant with --new-class NAME"
+    return [words]
+
+
+def _listed(found: Sequence[LeftOut], words: str) -> list[str]:
+    if not found:
+        return []
+    reasons = Counter(one.why for one in found)
+    head = f"{counted(len({one.line for one in found}), 'row')} {words}:"
+    if len(found) <= NAMED:
+        return [head, *(f"  row {one.line}{f', {one.name}' if one.name else ''}: {one.why}" for one in found)]
+    lines = [head]
+    for why, number in reasons.most_common(NAMED):
+        rows = [str(one.line) for one in found if one.why == why]
+        lines.append(f"  {why}: {counted(number, 'row')} ({', '.join(rows[:NAMED])}{' ...' if number > NAMED else ''})")
+    if len(reasons) > NAMED:
+        lines.append(f"  and for {len(reasons) - NAMED} more reasons")
+    return lines
+
+
+def _named(items: Sequence[str]) -> list[str]:
+    more = [f"  and {len(items) - NAMED:,} more"] if len(items) > NAMED else []
+    return [*(f"  {item}" for item in items[:NAMED]), *more]
+
+
+def _resolved(resolved: Resolved) -> list[str]:
+    return [f"{counted(resolved.labels, 'label')} that waited became valid"] if resolved.labels else []
+
+
+def _disputes(found: Disputes) -> list[str]:
+    return _disputes_words(found.images, found.adjudicated, found.patients)
+
+
+def _disputes_words(images: int, adjudicated: int, patients: int) -> list[str]:
+    lines = []
+    if images:
+        lines.append(
+            f"{counted(images, 'image')} with sources that disagree about the class: {adjudicated:,} settled by "
+            f"adjudication, {images - adjudicated:,} by the latest word (analysis.label_conflicts)"
+        )
+    if patients:
+        lines.append(f"{counted(patients, 'image')} that sources give to different patients; none is in two splits")
+    return lines
+
+
+def _bare(name: str) -> str:
+    return "".join(filter(str.isalnum, name.casefold()))

@@ -1,0 +1,148 @@
+"""Drift of a night: its windows read from Postgres, the findings written there, and said in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from infra import database
+from models.data.drift import Finding, compare
+from sql.library import query
+from tasks.pages.wording import counted
+from tasks.scoring.runs import SCORING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    import sqlalchemy as sa
+
+    from infra.settings import Settings
+
+PATIENCE: Final = "set local statement_timeout = '2min'"
+"""For what a night can do without: it takes 0.1 s with a million images, and must never hold up a night's end."""
+TOP: Final = (
+    "| measure | champion's first images | newest images | distance | p | |\n| --- | --- | --- | ---: | ---: | --- |"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What a night's comparison found.
+
+    `reference_images` and `current_images` are the two windows' sizes; with fewer than `least` in either there are no
+    findings. `made`: they hold made data only, else none.
+    """
+
+    model_version: str
+    made: bool
+    reference_images: int
+    current_images: int
+    least: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def drifted(self) -> tuple[Finding, ...]:
+        """The measures that have drifted, the farthest first."""
+        return tuple(sorted((one for one in self.findings if one.drifted), key=lambda one: -one.value))
+
+
+def watch(pool: sa.Engine, settings: Settings, run_ids: Sequence[UUID]) -> Watch | None:
+    """Compare the newest images of the bucket with the champion's first ones, and write what was found.
+
+    To be called once the run is published. Safe to repeat: the first rows of a run stay.
+
+    Args:
+        pool: the database.
+        settings: the bucket, how many images to compare, and from which distance it is drift.
+        run_ids: the night's run, then those that it took over.
+
+    Returns:
+        What was found; None where the champion of today has not scored yet.
+
+    Raises:
+        psycopg2.Error: Postgres failed.
+    """
+    asked = {
+        "run_ids": [str(one) for one in run_ids],
+        "bucket": settings.bucket,
+        "flow": SCORING,
+        "images": settings.drift_images,
+    }
+    with database.transaction(pool) as cursor:
+        cursor.execute(PATIENCE)
+        cursor.execute(query("drift_windows"), asked)
+        names = [column.name for column in cursor.description or ()]
+        rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    if not rows:
+        return None
+    reference, current = ([row for row in rows if row["is_reference"] is first] for first in (True, False))
+    least = settings.drift_min_images
+    findings: tuple[Finding, ...] = ()
+    if min(len(reference), len(current)) >= least:
+        before, now = ({name: [row[name] for row in window] for name in names} for window in (reference, current))
+        findings = compare(before, now, threshold=settings.drift_threshold, least=least)
+    found = Watch(rows[0]["model_version"], rows[0]["made"], len(reference), len(current), least, findings)
+    _write(pool, run_ids[0], found)
+    return found
+
+
+def _write(pool: sa.Engine, run_id: UUID, found: Watch) -> None:
+    with database.transaction(pool) as cursor:
+        cursor.executemany(
+            query("write_drift"),
+            [
+                {
+                    "run_id": str(run_id),
+                    "model_version": found.model_version,
+                    "kind": one.measure.kind,
+                    "measure": one.measure.name,
+                    "statistic": one.statistic,
+                    "value": one.value,
+                    "p_value": one.p_value,
+                    "threshold": one.threshold,
+                    "drifted": one.drifted,
+                    "reference_images": one.reference_images,
+                    "current_images": one.current_images,
+                }
+                for one in found.findings
+            ],
+        )
+
+
+def sentence(found: Watch | None) -> str:
+    """Say in one sentence what was found; without a full stop, to be said in a log or at the top of a table."""
+    if found is None:
+        return "no look at drift yet: the champion of today has not scored here"
+    noun = "made image" if found.made else "image"
+    if not found.findings:
+        return (
+            f"not enough images yet to look for drift: the champion's first {counted(found.reference_images, noun)} "
+            f"and {found.current_images:,} newer, {found.least:,} are needed of both"
+        )
+    beside = f"the newest {counted(found.current_images, noun)} beside the champion's first {found.reference_images:,}"
+    if not found.drifted:
+        farthest = max(found.findings, key=lambda one: one.value)
+        return (
+            f"no drift, {beside}: farthest apart is {farthest.measure.words} "
+            f"({farthest.value:.2f}; drift from {farthest.threshold:g} on)"
+        )
+    named = "; ".join(
+        f"{one.measure.words} ({one.value:.2f}; {one.before}, now {one.now.removeprefix('median ')})"
+        for one in found.drifted
+    )
+    return f"drift in {len(found.drifted)} of {counted(len(found.findings), 'measure')}, {beside}: {named}"
+
+
+def table(found: Watch) -> str:
+    """Return all measures as a Markdown table."""
+    lines = [
+        f"| {one.measure.words} | {one.before} | {one.now} | {one.value:.3f} | {_p(one.p_value)} "
+        f"| {'**drift**' if one.drifted else ''} |"
+        for one in found.findings
+    ]
+    return "\n".join([TOP, *lines])
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"  # noqa: PLR2004 - what would be shown as 0.000

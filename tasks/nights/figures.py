@@ -1,0 +1,300 @@
+"""Figures: what a scoring run did, read back from Postgres rather than counted along the way.
+
+So a report is right about a run that was killed and resumed, and can be made again later. Nothing here holds an object
+key except the references of the contact sheets, which are for the download alone.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from infra import database
+from sql.library import query
+from tasks.scoring.discovery import Reference
+from tasks.scoring.runs import Counts, RunError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import date, datetime
+    from uuid import UUID
+
+    import sqlalchemy as sa
+
+BINS: Final = 20
+"""Bins of the score histogram, over 0 to 1."""
+NORMAL: Final = "NORMAL"
+"""The class that is no finding; the contact sheet of the highest scores leaves it out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended, known to the flow before it is written to the run's row.
+
+    `state` is completed, held or failed; `because` says why it was held or failed; `notes` are sentences for ops, such
+    as why another runtime than usual scored, or what to do about a held run.
+    """
+
+    state: str
+    because: str | None = None
+    skipped: int = 0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClassFigures:
+    """The predictions of one class; `bins` are their numbers by top probability, 0 to 1 in equal steps."""
+
+    name: str
+    images: int
+    mean_top_probability: float | None
+    bins: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonFigures:
+    """Why images got no prediction.
+
+    `state` is quarantined or failed. `name` is the expectation, or what went wrong in words. `images` failed it;
+    `first` of them failed no expectation before it on the checklist, so that these add up to the quarantine.
+    """
+
+    state: str
+    name: str
+    images: int
+    first: int
+    words: str | None = None
+    example: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """The model version that scored; None fields where the run ended before it was loaded."""
+
+    version: str | None
+    recipe: str | None
+    runtime: str | None
+    preprocessing_hash: str | None
+    artifact_sha256: str | None
+    created_at: datetime | None
+    made_data: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What the images were like: (smallest, median, largest) sizes in pixels; formats and depths with their numbers."""
+
+    widths: tuple[int, int, int] | None
+    heights: tuple[int, int, int] | None
+    formats: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of the runs that a report is about: a run that stopped early, or the one that took its images over."""
+
+    run_id: str
+    state: str
+    started_at: datetime
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """Medians over the published nights of the four weeks before; `nights` may be 0."""
+
+    nights: int
+    discovered: int | None
+    bad_share: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunFigures:
+    """Everything that a report says about a run, without any object key."""
+
+    run_id: str
+    night: date
+    outcome: Outcome
+    counts: Counts
+    started_at: datetime
+    finished_at: datetime
+    own: int
+    made: int
+    made_scored: int
+    code_version: str
+    model: Model
+    other_versions: tuple[tuple[str, int], ...]
+    classes: tuple[ClassFigures, ...]
+    reasons: tuple[ReasonFigures, ...]
+    quality: Quality
+    parts: tuple[Part, ...]
+    usual: Usual
+
+    @property
+    def seconds(self) -> float:
+        """How long the run took."""
+        return (self.finished_at - self.started_at).total_seconds()
+
+    @property
+    def images_per_second(self) -> float | None:
+        """Images that this run itself decided, per second of its whole duration; None where it decided none."""
+        return self.own / self.seconds if self.own and self.seconds > 0 else None
+
+    @property
+    def quarantine(self) -> tuple[ReasonFigures, ...]:
+        """The reasons of quarantined images, most frequent first."""
+        return tuple(reason for reason in self.reasons if reason.state == "quarantined")
+
+    @property
+    def failures(self) -> tuple[ReasonFigures, ...]:
+        """The reasons of failed images, most frequent first."""
+        return tuple(reason for reason in self.reasons if reason.state == "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Exhibit:
+    """One image of a contact sheet: where it lies, and below it either its class and probability, or why it has none.
+
+    Of several failed expectations the caption names all, the detail what was found for the first.
+    """
+
+    reference: Reference
+    caption: str
+    probability: float | None = None
+    detail: str | None = None
+    model_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContactSheets:
+    """The images shown: the highest scores of each class but the normal one, and images without a prediction."""
+
+    highest: tuple[Exhibit, ...] = ()
+    unscored: tuple[Exhibit, ...] = ()
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        """All images shown, for the download."""
+        return tuple(exhibit.reference for exhibit in (*self.highest, *self.unscored))
+
+
+def gather(
+    pool: sa.Engine,
+    run_id: UUID,
+    run_ids: Sequence[UUID],
+    outcome: Outcome | None = None,
+    words: Mapping[str, str] | None = None,
+) -> RunFigures:
+    """Read a run's figures.
+
+    Args:
+        pool: the database.
+        run_id: the run that reports.
+        run_ids: this run and those that it took over.
+        outcome: how the run ends; None where its row says so already.
+        words: what each expectation asks for, by its name.
+
+    Raises:
+        RunError: there is no such run.
+        psycopg2.Error: Postgres failed.
+    """
+    asked = {"run_id": str(run_id), "run_ids": [str(one) for one in run_ids], "bins": BINS}
+    with database.transaction(pool) as cursor:
+
+        def rows(name: str) -> list[tuple[Any, ...]]:
+            cursor.execute(query(name), asked)
+            return cursor.fetchall()
+
+        found = rows("report_run")
+        if not found:
+            raise RunError(f"run {run_id} is not known; `cxr status` lists the runs")
+        (
+            night, state, message, skipped, started_at, finished_at, version, runtime, code_version, recipe, classes,
+            made_model, preprocessing_hash, artifact_sha256, model_created_at,
+        ) = found[0]  # fmt: skip
+        *counted, own, made, made_scored, widths, heights = rows("report_images")[0]
+        scores = rows("report_scores")
+        formats = tuple((_format(kind, depth), number) for kind, depth, number in rows("report_formats"))
+        return RunFigures(
+            run_id=str(run_id),
+            night=night,
+            outcome=outcome or Outcome(state, message, skipped or 0),
+            counts=Counts(*counted),
+            started_at=started_at,
+            finished_at=finished_at,
+            own=own,
+            made=made,
+            made_scored=made_scored,
+            code_version=code_version,
+            model=Model(version, recipe, runtime, preprocessing_hash, artifact_sha256, model_created_at, made_model),
+            other_versions=_other_versions(scores, version),
+            classes=_classes(scores, classes),
+            reasons=tuple(_reason(row, words or {}) for row in rows("report_reasons")),
+            quality=Quality(_triple(widths), _triple(heights), formats),
+            parts=tuple(Part(*row) for row in rows("report_lineage")),
+            usual=Usual(*rows("report_usual")[0]),
+        )
+
+
+def contact_sheets(pool: sa.Engine, run_ids: Sequence[UUID], images: int = 24) -> ContactSheets:
+    """Choose the images to show, up to `images` on either sheet, classes and kinds of reasons taking turns."""
+    asked = {"run_ids": [str(one) for one in run_ids], "images": images, "normal": NORMAL}
+    with database.transaction(pool) as cursor:
+        cursor.execute(query("report_highest"), asked)
+        highest = tuple(
+            Exhibit(Reference(*row[:5]), row[5], probability=row[6], model_version=row[7]) for row in cursor.fetchall()
+        )
+        cursor.execute(query("report_unscored"), asked)
+        unscored = tuple(_unscored(Reference(*row[:5]), *row[5:]) for row in cursor.fetchall())
+    return ContactSheets(highest, unscored)
+
+
+def split_reason(reason: str, failed: Sequence[str]) -> dict[str, str]:
+    """Return what was found for each failed expectation, from the images table's text "name: found; name: found"."""
+    names = "|".join(map(re.escape, failed))
+    pieces = re.split(rf"(?:^|; )({names}): ", reason) if names else [reason]
+    return dict(zip(pieces[1::2], pieces[2::2], strict=True))
+
+
+def _unscored(reference: Reference, state: str, failed: Sequence[str], reason: str) -> Exhibit:
+    if state == "failed":
+        return Exhibit(reference, "failed", detail=reason)
+    found = split_reason(reason, failed)
+    return Exhibit(reference, ", ".join(failed), detail=next(iter(found.values()), reason))
+
+
+def _reason(row: tuple[Any, ...], words: Mapping[str, str]) -> ReasonFigures:
+    state, name, images, first, example, example_failed = row
+    if state == "failed":
+        return ReasonFigures(state, name, images, first)
+    found = split_reason(example, example_failed.split()).get(name, example)
+    return ReasonFigures(state, name, images, first, words.get(name), found)
+
+
+def _classes(scores: list[tuple[Any, ...]], classes: list[str]) -> tuple[ClassFigures, ...]:
+    """Sum over model versions: a resumed run may have begun with an earlier champion."""
+    names = [*classes, *sorted({row[1] for row in scores} - set(classes))]
+    return tuple(_class(name, [row[2:] for row in scores if row[1] == name]) for name in names)
+
+
+def _class(name: str, rows: list[tuple[Any, ...]]) -> ClassFigures:
+    bins = [0] * BINS
+    for place, number, _ in rows:
+        bins[place] += number
+    images = sum(bins)
+    return ClassFigures(name, images, sum(row[2] for row in rows) / images if images else None, tuple(bins))
+
+
+def _other_versions(scores: list[tuple[Any, ...]], version: str | None) -> tuple[tuple[str, int], ...]:
+    others = sorted({row[0] for row in scores} - {version})
+    return tuple((other, sum(row[3] for row in scores if row[0] == other)) for other in others)
+
+
+def _format(kind: str, depth: int | None) -> str:
+    return kind if depth is None else f"{kind}, {depth} bit"
+
+
+def _triple(values: list[int | None]) -> tuple[int, int, int] | None:
+    smallest, middle, largest = values or (None, None, None)
+    return None if smallest is None or middle is None or largest is None else (smallest, middle, largest)

@@ -1,0 +1,76 @@
+"""Replay: put quarantined or failed images back in line, after a fix or a relaxed expectation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+from infra import database
+from sql.library import query
+from tasks.nights.overview import require_run
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    import sqlalchemy as sa
+
+
+class NothingToReplayError(RuntimeError):
+    """A selection that no image matches; the message says what is the matter and names no object."""
+
+
+def requeue(
+    pool: sa.Engine, bucket: str, *, states: tuple[str, ...] = ("quarantined", "failed"),
+    reason: str | None = None, run_id: UUID | None = None, key: str | None = None,
+) -> int:  # fmt: skip
+    """Make images pending again, so that the next run of this bucket takes them.
+
+    Args:
+        pool: the database.
+        bucket: where the images lie.
+        states: quarantined, failed or both.
+        reason: the name of an expectation that they failed, or words that their reason contains.
+        run_id: the run that decided them.
+        key: one object's key; all its versions.
+
+    Returns:
+        The number of images put back.
+    """
+    with database.transaction(pool) as cursor:
+        cursor.execute(
+            query("requeue"),
+            {
+                "bucket": bucket,
+                "states": list(states),
+                "reason": reason,
+                "run_id": str(run_id) if run_id else None,
+                "key": key,
+            },
+        )
+        return cursor.rowcount
+
+
+def explain_nothing(
+    pool: sa.Engine, bucket: str, *, states: tuple[str, ...], reason: str | None, run_id: UUID | None, key: str | None,
+) -> NoReturn:  # fmt: skip
+    """Say why a selection, as for `requeue`, put no image back.
+
+    Raises:
+        NoSuchRunError: there is no such run.
+        NothingToReplayError: no image has this key, this reason, or all that was asked for.
+    """
+    if run_id:
+        require_run(pool, run_id)
+    asked = {"bucket": bucket, "states": list(states), "reason": reason, "key": key}
+    kind = " or ".join(states)
+    with database.transaction(pool) as cursor:
+        cursor.execute("select from cxr.images where bucket = %(bucket)s and object_key = %(key)s limit 1", asked)
+        if key and not cursor.rowcount:
+            raise NothingToReplayError("no image of this bucket has this key")
+        cursor.execute(query("replay_reasons"), asked)
+        reasons = cursor.fetchall()
+    if not reasons:
+        raise NothingToReplayError(f"no image of this bucket is {kind}")
+    if reason and not any(matches for _, _, matches in reasons):
+        known = ", ".join(f"{name} ({count:,})" for name, count, _ in reasons)
+        raise NothingToReplayError(f"no {kind} image has this reason; there are: {known}")
+    raise NothingToReplayError(f"no {kind} image is in this selection, or a run that is at work decided it")

@@ -1,0 +1,1 @@
+"""Radiographs on their way from the bucket to pixels."""

@@ -1,0 +1,95 @@
+"""Thumbnails: small grey pictures of the images on a report's contact sheets."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from infra.storage import ObjectError
+from models.radiographs.radiograph import read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+    from infra.storage import Store
+    from models.radiographs.radiograph import Limits, Pixels
+    from tasks.scoring.discovery import Reference
+
+LONGER_SIDE = 200
+JPEG_QUALITY = 82
+WORKERS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Thumbnail:
+    """A JPEG, or in words why there is no picture."""
+
+    jpeg: bytes | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Heat:
+    """Heat maps of some of the images, or in words why there are none."""
+
+    overlays: Mapping[int, bytes]
+    """By image id: the thumbnail with the heat map for the predicted class over it, a JPEG."""
+    note: str | None = None
+
+
+def thumbnails(
+    store: Store, references: Iterable[Reference], limits: Limits, workers: int = WORKERS
+) -> dict[int, Thumbnail]:
+    """Fetch and shrink images, a few at a time, so that memory holds only that many.
+
+    Returns:
+        A thumbnail for each image id; one that cannot be shown says why.
+
+    Raises:
+        StorageError: the store as a whole is out of reach.
+    """
+    wanted = {reference.image_id: reference for reference in references}
+    with ThreadPoolExecutor(workers, thread_name_prefix="thumbnails") as executor:
+        made = executor.map(lambda reference: thumbnail(store, reference, limits), wanted.values())
+        return dict(zip(wanted, made, strict=True))
+
+
+def thumbnail(store: Store, reference: Reference, limits: Limits) -> Thumbnail:
+    """Fetch and shrink one image; see `thumbnails`."""
+    if reference.size > limits.max_bytes:
+        return Thumbnail(problem="too large to be fetched")
+    try:
+        data = store.read(reference.key, reference.etag)
+    except ObjectError as error:
+        return Thumbnail(problem=str(error))
+    pixels, measurement = read(data, limits)
+    if pixels is None:
+        return Thumbnail(problem=measurement.problem)
+    return Thumbnail(shrink(pixels))
+
+
+def shrink(pixels: Pixels, longer_side: int = LONGER_SIDE) -> bytes:
+    """Return a small grey JPEG of pixels (height, width), its aspect kept.
+
+    Grey values stay as they are, so that a pale image looks pale; 16 bits are shown over the range that they use.
+    """
+    height, width = pixels.shape
+    scale = min(1.0, longer_side / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    grey = _eight_bits(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
+    _, encoded = cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    return bytes(encoded)
+
+
+def _eight_bits(pixels: NDArray[np.generic]) -> NDArray[np.uint8]:
+    if pixels.dtype == np.uint8:
+        return pixels.astype(np.uint8, copy=False)
+    wide = pixels.astype(np.float32)
+    low, high = float(wide.min()), float(wide.max())
+    return ((wide - low) * (255.0 / max(high - low, 1.0))).astype(np.uint8)

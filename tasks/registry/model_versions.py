@@ -1,0 +1,200 @@
+"""The registry: model versions, their artifacts in the object store, and which of them is champion."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from infra import database
+from infra.storage import ObjectError
+from models.radiographs.preprocessing import PreprocessingSpec
+from models.serving import artifact
+from sql.library import query
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from infra.storage import Store
+    from models.serving.artifact import ArtifactMetadata
+
+
+class RegistryError(RuntimeError):
+    """There is no champion, or no such model version."""
+
+
+class NoChampionError(RegistryError):
+    """Nothing was ever promoted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """A model version as Postgres names it."""
+
+    model_version: str
+    recipe: str
+    artifact_key: str
+    artifact_sha256: str
+    classes: tuple[str, ...]
+    preprocessing: PreprocessingSpec
+    preprocessing_hash: str
+    made_data: bool
+
+
+def champion(pool: sa.Engine) -> ModelVersion:
+    """Return the champion.
+
+    Raises:
+        NoChampionError: nothing was ever promoted.
+    """
+    found = _one(pool, "champion")
+    if found is None:
+        raise NoChampionError("there is no champion yet: bring in labels (`cxr labels import`), then `cxr retrain`")
+    return found
+
+
+def shadow(pool: sa.Engine) -> ModelVersion | None:
+    """Return the model version that scores beside the champion, if there is one."""
+    return _one(pool, "shadow")
+
+
+def require(pool: sa.Engine, name: str) -> ModelVersion:
+    """Return a model version by its name.
+
+    Raises:
+        RegistryError: there is none of that name.
+    """
+    found = _one(pool, "model_version", name)
+    if found is None:
+        raise RegistryError(f"there is no model version {name}; analysis.model_versions lists them")
+    return found
+
+
+def newest(pool: sa.Engine) -> ModelVersion:
+    """Return the model version that was registered last.
+
+    Raises:
+        RegistryError: there is none.
+    """
+    with database.transaction(pool) as cursor:
+        cursor.execute("select model_version from cxr.model_versions order by created_at desc limit 1")
+        row = cursor.fetchone()
+    if row is None:
+        raise RegistryError("there is no model version yet: `cxr retrain` trains one")
+    return require(pool, row[0])
+
+
+def by_training_key(pool: sa.Engine, key: str) -> str | None:
+    """Return the model version that came of this training, if it was done before."""
+    with database.transaction(pool) as cursor:
+        cursor.execute("select model_version from cxr.model_versions where training_key = %s", (key,))
+        row = cursor.fetchone()
+    return row[0] if row else None
+
+
+def register(
+    pool: sa.Engine, store: Store, folder: Path, metadata: ArtifactMetadata, training_key: str | None = None
+) -> str:
+    """Store an artifact and write its row; safe to repeat.
+
+    Args:
+        pool: connections to the database.
+        store: of the artifacts.
+        folder: with the artifact.
+        metadata: as in the folder.
+        training_key: hash of data, recipe and seed: what was trained with the same one before is not stored again.
+
+    Returns:
+        The model version; the earlier one where this training was done before.
+    """
+    if training_key and (earlier := by_training_key(pool, training_key)):
+        return earlier
+    prefix = f"models/{metadata.model_version}"
+    for name in artifact.FILES:
+        store.write(f"{prefix}/{name}", (folder / name).read_bytes())
+    with database.transaction(pool) as cursor:
+        cursor.execute(
+            query("register_model"),
+            {
+                "model_version": metadata.model_version,
+                "recipe": metadata.recipe,
+                "artifact_key": prefix,
+                "artifact_sha256": metadata.model_sha256,
+                "classes": list(metadata.classes),
+                "preprocessing": json.dumps(metadata.preprocessing.to_dict()),
+                "preprocessing_hash": metadata.preprocessing.hash,
+                "metrics": json.dumps(metadata.metrics),
+                "data_fingerprint": metadata.data_fingerprint,
+                "code_version": metadata.code_version,
+                "training": json.dumps(metadata.training),
+                "made_data": metadata.made_data,
+                "training_key": training_key,
+            },
+        )
+    # Two that did the same training at once: the first row counts for both.
+    return (by_training_key(pool, training_key) if training_key else None) or metadata.model_version
+
+
+def fetch(store: Store, wanted: ModelVersion, cache: Path) -> Path:
+    """Return a folder with a model version's artifact, fetched once and verified by its sha256 each time.
+
+    Raises:
+        ArtifactError: what is stored is not what was registered, or is not there any more.
+        StorageError: the store as a whole cannot be used.
+    """
+    folder = cache / "artifacts" / wanted.artifact_sha256
+    if folder.is_dir():
+        try:
+            artifact.load(folder, wanted.artifact_sha256)
+        except artifact.ArtifactError:
+            shutil.rmtree(folder, ignore_errors=True)  # a damaged cache mends itself
+    if not folder.is_dir():
+        _download(store, wanted, folder)
+    metadata = artifact.read_metadata(folder)
+    if metadata.classes != wanted.classes or metadata.preprocessing.hash != wanted.preprocessing_hash:
+        raise artifact.ArtifactError(
+            f"{wanted.model_version}: classes or preprocessing in the artifact differ from the registry's row; "
+            "promote another version or register this one again"
+        )
+    return folder
+
+
+def _one(pool: sa.Engine, which: str, name: str | None = None) -> ModelVersion | None:
+    """Read the one row that a query gives."""
+    with database.transaction(pool) as cursor:
+        cursor.execute(query(which), {"model_version": name})
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    found, recipe, key, sha256, classes, spec, spec_hash, made = row
+    try:
+        preprocessing = PreprocessingSpec.from_dict(spec)
+    except ValueError as error:
+        raise RegistryError(f"{found}: {error}; use the code version that trained it, or train anew") from None
+    return ModelVersion(found, recipe, key, sha256, tuple(classes), preprocessing, spec_hash, made)
+
+
+def _download(store: Store, wanted: ModelVersion, folder: Path) -> None:
+    """Fetch an artifact beside its folder and rename it once it is verified."""
+    # An artifact's sample holds patients' pixels.
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="fetching-") as temporary:
+        fetched = Path(temporary) / "artifact"
+        fetched.mkdir()
+        for name in artifact.FILES:
+            try:
+                store.fetch(f"{wanted.artifact_key}/{name}", fetched / name)
+            except ObjectError as error:
+                raise artifact.ArtifactError(
+                    f"{wanted.model_version}: {name} of its artifact cannot be had ({error}): restore the bucket's "
+                    "models/ from its backup"
+                ) from None
+        artifact.load(fetched, wanted.artifact_sha256)
+        try:
+            fetched.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster
+                raise

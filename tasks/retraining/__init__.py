@@ -1,0 +1,1 @@
+"""A retraining's record, its evidence, its verdict, and the pages about it."""

@@ -1,0 +1,63 @@
+"""What was decided before: the same question is not asked twice, and a person's word against a model stands."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from infra import database
+from sql.library import query
+from tasks.registry.promotion import BY_HAND
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import sqlalchemy as sa
+
+
+def already_decided(
+    pool: sa.Engine, data_fingerprint: str, champion_version: str | None, training_keys: Sequence[str],
+    gate: Mapping[str, Any] | None = None,
+) -> str | None:  # fmt: skip
+    """Say what was decided about exactly these trainings, against this champion, on this data; None if nothing was.
+
+    To test the same thing on the same images again until it passes would be to let chance promote.
+
+    Args:
+        pool: connections to the database.
+        data_fingerprint: of images, labels and splits.
+        champion_version: of the champion, None where there is none.
+        training_keys: of the challengers, in any order.
+        gate: the rules; only decisions by the same ones count. None: by any.
+    """
+    asked = {
+        "data_fingerprint": data_fingerprint,
+        "champion_version": champion_version,
+        "training_keys": list(training_keys),
+        "gate": None if gate is None else json.dumps(gate),
+    }
+    with database.transaction(pool) as cursor:
+        cursor.execute(query("already_decided"), asked)
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    outcome, decided_at, sentence = row
+    since = {
+        "promoted": f" It has been undone since; {BY_HAND} brings it back.",
+        "declined": f" {BY_HAND} promotes it all the same.",
+    }
+    return (
+        f"nothing new to decide: the same challengers answered the same images on {decided_at:%Y-%m-%d}: "
+        f"{sentence}{since.get(outcome, '')}"
+    )
+
+
+def undone(pool: sa.Engine, model_version: str) -> str | None:
+    """Say when and why a person took a model version back or declined it; None where nobody did.
+
+    No gate promotes it again by itself then, whatever its rules have become: a person is asked.
+    """
+    with database.transaction(pool) as cursor:
+        cursor.execute(query("undone"), {"model_version": model_version})
+        row = cursor.fetchone()
+    return f"{model_version} was {row[0]} on {row[1]:%Y-%m-%d}: {row[2]}" if row else None

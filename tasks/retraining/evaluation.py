@@ -1,0 +1,133 @@
+"""Evaluation: what the gate is asked about: the test set, the contenders' answers to it, and the shortcut audit's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from models.serving.artifact import MODEL_FILE
+from tasks.datasets import dataset
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from models.evaluation.test_set import TestSet
+    from models.gate.decision import Contender
+    from models.radiographs.radiograph import Measurement
+    from tasks.datasets.dataset import Dataset, Item
+    from tasks.registry.model_versions import ModelVersion
+    from tasks.training.jobs import Answers
+
+FILE: Final = "the file's size and format"
+BORDER: Final = "the image's border"
+
+
+def places(data: Dataset, split: str) -> NDArray[np.intp]:
+    """Return where in `items` the images of a split lie."""
+    return np.flatnonzero([item.split == split for item in data.items])
+
+
+def labels(data: Dataset) -> NDArray[np.int64]:
+    """Return (n,): the place of each item's class in `classes`."""
+    number = {name: place for place, name in enumerate(data.classes)}
+    return np.array([number[item.label] for item in data.items], np.int64)
+
+
+def test_set(data: Dataset) -> TestSet:
+    """Return the test set, in the order of the items."""
+    from models.evaluation.test_set import TestSet
+
+    rows = places(data, "test")
+    items = [data.items[row] for row in rows]
+    return TestSet(
+        labels=labels(data)[rows],
+        patients=tuple(item.patient for item in items),
+        classes=data.classes,
+        contents=tuple(item.content_sha256 for item in items),
+        subgroups=dataset.subgroups(items),
+    )
+
+
+def contender(version: ModelVersion, folder: Path, answers: Answers, classes: Sequence[str]) -> Contender:
+    """Return a model with its answers to the test set.
+
+    Args:
+        version: the model.
+        folder: its artifact's.
+        answers: in the order of the model's classes.
+        classes: the test set's; one that the model does not know has probability 0, and what it says of others is lost.
+    """
+    from models.gate.decision import Contender
+
+    return Contender(
+        model_version=version.model_version,
+        model_sha256=version.artifact_sha256,
+        probabilities=aligned(answers.probabilities, version.classes, classes),
+        milliseconds=answers.milliseconds,
+        artifact_bytes=(folder / MODEL_FILE).stat().st_size,
+    )
+
+
+def aligned(
+    probabilities: NDArray[np.floating[Any]], theirs: Sequence[str], ours: Sequence[str]
+) -> NDArray[np.float32]:
+    """Reorder columns from one class list to another; rows sum to 1 again where a class is lost.
+
+    Args:
+        probabilities: (n, classes) in the order of `theirs`.
+        theirs: the model's classes.
+        ours: the test set's.
+    """
+    found = np.zeros((len(probabilities), len(ours)), np.float32)
+    for place, name in enumerate(ours):
+        if name in theirs:
+            found[:, place] = probabilities[:, list(theirs).index(name)]
+    total = found.sum(axis=1, keepdims=True)
+    # Nothing known is left of such a row: it knows as much of one class as of another.
+    return np.where(total > 0, found / np.where(total > 0, total, 1), np.float32(1 / len(ours)))
+
+
+def baselines(data: Dataset, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+    """Train the shortcut audit's baselines on the training split and let them answer the test set.
+
+    Args:
+        data: the labelled images.
+        images: (n, height, width, channels) of its items; a memory map stays one.
+
+    Returns:
+        (test images, classes) probabilities, by what the baseline sees.
+    """
+    from models.data import shortcuts
+
+    train, test, truth = places(data, "train"), places(data, "test"), labels(data)
+    classes = len(data.classes)
+    features, frames = file_features(data.items), shortcuts.frames(images)
+    return {
+        FILE: shortcuts.file_baseline(features.iloc[train], truth[train], features.iloc[test], classes),
+        BORDER: shortcuts.frame_baseline(frames[train], truth[train], frames[test], classes),
+    }
+
+
+def measured_files(measurements: Sequence[Measurement]) -> Any:
+    """Return what `file_features` does, of images that no database knows."""
+    import pandas as pd
+
+    from models.data.shortcuts import FEATURES
+
+    rows = [
+        {name: one.n_bytes if name == "size_bytes" else getattr(one, name) for name in FEATURES} for one in measurements
+    ]
+    return pd.DataFrame(rows, columns=list(FEATURES))
+
+
+def file_features(items: Sequence[Item]) -> Any:
+    """Return a DataFrame of what is known of each file without looking at its pixels."""
+    import pandas as pd
+
+    from models.data.shortcuts import FEATURES
+
+    return pd.DataFrame([{name: getattr(item, name) for name in FEATURES} for item in items], columns=list(FEATURES))

@@ -1,0 +1,233 @@
+"""The comparison report of a retraining: what the gate decided and why, and all that a person needs to disagree.
+
+One HTML page without script and without any other file. It shows radiographs, so it is patient data and lies where the
+bucket's other patient data lies; images are named by the beginning of their content's hash.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from tasks.nights.report import REPORTS, content_type
+from tasks.pages.model_figures import CLASS_ORDER, HASH_SHOWN, MINUS, environment, interval_text, made_warning, words
+from tasks.retraining.evidence import Case, cases, mistakes
+from tasks.retraining.verdict import OUTCOMES, check_rows, headline, names, order
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import date
+    from uuid import UUID
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from infra.storage import Store
+    from tasks.retraining.evidence import ComparisonEvidence, ModelEvidence
+
+    View = dict[str, Any]
+
+
+def render(evidence: ComparisonEvidence, timezone: str = "UTC") -> str:
+    """Return the report of a retraining as one HTML page.
+
+    Args:
+        evidence: the decision and what it rests on.
+        timezone: the zone in which times are given.
+    """
+    models = views(evidence)
+    champion = next((model for model in models if model["champion"]), None)
+    challengers = [model for model in models if not model["champion"]]
+    decision = evidence.decision
+    primary = evidence.gate.primary
+    return (
+        environment()
+        .get_template("comparison.html")
+        .render(
+            evidence=evidence,
+            decision=decision,
+            headline=headline(evidence),
+            outcome=OUTCOMES.get(evidence.outcome, evidence.outcome),
+            state=evidence.outcome,
+            warning=made_warning(
+                model=any(model.metadata.made_data for model in evidence.models), data=bool(evidence.data.made)
+            ),
+            test=evidence.test,
+            patients=len(set(evidence.test.patients)),
+            classes=evidence.test.classes,
+            primary=primary,
+            models=models,
+            champion=champion,
+            challengers=challengers,
+            lead=challengers[0] if challengers else None,
+            order=order(primary),
+            class_order=CLASS_ORDER,
+            rocs=_rocs(models, evidence.test.classes),
+            baselines=decision.baselines,
+            zone=ZoneInfo(timezone),
+            zone_name=timezone,
+        )
+    )
+
+
+def views(evidence: ComparisonEvidence) -> list[View]:
+    """Return what the page shows of each model, the champion first."""
+    called = names(evidence)
+    answers = {name: cases(evidence.test, model.probabilities) for name, model in called}
+    return [
+        _view(evidence, name, model, place, answers) for place, (name, model) in enumerate(called, _first(evidence))
+    ]
+
+
+def _first(evidence: ComparisonEvidence) -> int:
+    """The champion's place is 0, also where there is none: colours keep their meaning."""
+    return 0 if evidence.champion else 1
+
+
+def _view(
+    evidence: ComparisonEvidence, name: str, model: ModelEvidence, place: int, answers: Mapping[str, list[Case]]
+) -> View:
+    from models.plots import curves as plots
+
+    version, metadata = model.metadata.model_version, model.metadata
+    champion = model is evidence.champion
+    figures = evidence.decision.figures.get(version)
+    comparison = None if champion else evidence.decision.comparisons.get(version)
+    others = [other for other in answers if other != name]
+    other = others[0] if others else None
+    places = {name: place for place, name in enumerate(answers, _first(evidence))}
+    mark = f"m{place}"
+    wrong = mistakes(evidence.test, model.probabilities)
+    return {
+        "name": name,
+        "said": _said(name),
+        "place": place,
+        "champion": champion,
+        "version": version,
+        "metadata": metadata,
+        "figures": figures,
+        "comparison": comparison,
+        "checks": check_rows(evidence.decision.checks.get(version, ()), version),
+        "forest": _forest(comparison, evidence, name, place) if comparison else None,
+        "reliability": plots.reliability(
+            figures["reliability"], place, f"Reliability diagram of {_said(name)}", f"{mark}-reliability"
+        )
+        if figures
+        else None,
+        "curves": [
+            plots.learning_curve(
+                model.history, measure, place, f"{measure.capitalize()} of {_said(name)} over the epochs",
+                f"{mark}-{measure}",
+            )
+            for measure in ("loss", "accuracy")
+        ]
+        if model.history
+        else [],
+        "mistakes": sum(not case.right for case in answers[name]),
+        "gallery": [_exhibit(evidence, model, case, answers.get(other) if other else None) for case in wrong],
+        "other": {"said": _said(other), "place": places[other]} if other else None,
+        "explained": [
+            _exhibit(evidence, model, case, None)
+            for case in cases(evidence.test, model.probabilities)
+            if case.row in model.heatmaps
+        ],
+    }  # fmt: skip
+
+
+def _said(name: str) -> str:
+    """A model's name inside a sentence: the champion, the challenger, challenger A."""
+    return f"{name[0].lower()}{name[1:]}" if " " in name else f"the {name.lower()}"
+
+
+def _exhibit(evidence: ComparisonEvidence, model: ModelEvidence, case: Case, other: Sequence[Case] | None) -> View:
+    """One image with what was said of it."""
+    from models.plots import curves as plots
+
+    picture = _picture(model, case.row)
+    heat = model.heatmaps.get(case.row)
+    return {
+        "case": case,
+        "name": evidence.test.contents[case.row][:HASH_SHOWN],
+        "other": other[case.row] if other else None,
+        "photograph": plots.photograph(picture) if picture is not None else None,
+        "overlay": plots.overlay(picture, heat) if picture is not None and heat is not None else None,
+    }
+
+
+def _picture(model: ModelEvidence, row: int) -> NDArray[np.uint8] | None:
+    """The image, where it was given."""
+    try:
+        return model.images[row]
+    except (KeyError, IndexError):
+        return None
+
+
+def _forest(comparison: Mapping[str, Any], evidence: ComparisonEvidence, name: str, place: int) -> list[bytes]:
+    """The forest plots of a challenger's paired differences: of what should rise, and of what should fall."""
+    from models.evaluation.metrics import LESS_IS_BETTER
+    from models.plots import curves as plots
+
+    primary = evidence.gate.primary
+    found = {metric: (words(metric), comparison["metrics"].get(metric)) for metric in order(primary)}
+    for one in evidence.test.classes:
+        for metric in ("sensitivity", "specificity", "auc"):
+            found[f"{metric} {one}"] = (f"{words(metric)}, {one}", comparison["per_class"].get(one, {}).get(metric))
+    drawn = []
+    for part, less, axis in (
+        ("more", False, f"challenger {MINUS} champion, more is better: right of zero the challenger is better"),
+        ("less", True, f"challenger {MINUS} champion, less is better: left of zero the challenger is better"),
+    ):
+        rows = [
+            plots.Difference(label, figure["value"], figure["low"], figure["high"], metric == primary)
+            for metric, (label, figure) in found.items()
+            if (metric in LESS_IS_BETTER) is less and figure and None not in (figure["value"], figure["low"])
+        ]
+        if rows:
+            said = "; ".join(f"{label} {interval_text(figure, signed=True)}" for label, figure in found.values())
+            alt = f"Paired differences, {_said(name)} minus the champion: {said}"
+            drawn.append(plots.forest(rows, alt, axis, place, f"m{place}-{part}"))
+    return drawn
+
+
+def _rocs(models: Sequence[View], classes: Sequence[str]) -> list[View]:
+    """One drawing a class with the ROC curves of all models."""
+    from models.plots import curves as plots
+
+    drawn = []
+    for place, name in enumerate(classes):
+        curves = [
+            plots.Curve(model["name"], model["place"], points, model["figures"]["per_class"][name]["auc"]["value"])
+            for model in models
+            if model["figures"] and (points := model["figures"]["roc"].get(name))
+        ]
+        if curves:
+            alt = f"ROC curves for {name} against the rest: " + "; ".join(
+                f"{_said(curve.name)} {curve.area:.3f}" for curve in curves if curve.area is not None
+            )
+            drawn.append({"class": name, "svg": plots.roc(curves, alt, f"roc-{place}")})
+    return drawn
+
+
+def key(day: date, retraining_id: UUID) -> str:
+    """Return where a retraining's report lies in the bucket."""
+    return f"{REPORTS}retraining/{day:%Y-%m-%d}/{retraining_id}/report.html"
+
+
+def publish(store: Store, day: date, retraining_id: UUID, html: str) -> str:
+    """Write the report into the bucket; writing again replaces it.
+
+    Args:
+        store: the bucket.
+        day: of the decision, in the site's own time.
+        retraining_id: whose report it is.
+        html: from `render`.
+
+    Returns:
+        Its key.
+
+    Raises:
+        StorageError: the store refuses or cannot be reached.
+    """
+    place = key(day, retraining_id)
+    store.write(place, html.encode(), content_type(place))
+    return place

@@ -1,0 +1,112 @@
+"""The verdict: what the gate decided in words for people, and what the models compared are called."""
+
+from __future__ import annotations
+
+from string import ascii_uppercase
+from typing import TYPE_CHECKING, Any, Final
+
+from tasks.pages.model_figures import DASH, ORDER, value_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from models.gate.checks import Check
+    from tasks.retraining.evidence import ComparisonEvidence, ModelEvidence
+
+OUTCOMES: Final = {
+    "promoted": "promoted",
+    "would promote": "dry run: nothing was changed",
+    "kept": "the champion stays",
+    "declined": "not approved",
+    "waiting": "waits for a person's word",
+}
+ALARMS: Final = ("too good",)
+AT_MOST: Final = ("calibration", "latency", "size", "too good")
+ABOVE: Final = ("gain", "possible fall", "shortcut audit")
+"""How the names of the gate's checks begin whose limit is one from above, or must be passed and not only reached."""
+
+
+def order(primary: str) -> list[str]:
+    """Return the figures of a whole model, the deciding one first."""
+    return [primary, *(name for name in ORDER if name != primary)]
+
+
+def headline(evidence: ComparisonEvidence) -> str:
+    """Return the decision in one sentence with its reason, true of what became of it too.
+
+    The gate says what it would do; a dry run does not do it, and a person may refuse it or not have answered yet.
+    """
+    sentence = evidence.decision.sentence
+    if evidence.decision.outcome == "keep":
+        return f"Dry run: {sentence}" if evidence.dry_run else sentence
+    what = sentence.removeprefix("Promoted ")
+    if evidence.outcome == "promoted":
+        return f"{sentence}{_word(evidence, 'Approved')}" if evidence.approved_by else sentence
+    if evidence.outcome == "would promote":
+        return f"Dry run: it would promote {what}" if what != sentence else f"Dry run: {sentence}"
+    if evidence.outcome == "declined":
+        said = _word(evidence, "Declined" if evidence.approved_by else "Not approved")
+        return f"Not promoted, though it passed the gate: {what}{said}"
+    return f"Waiting for a person's word on {what}" if what != sentence else sentence
+
+
+def _word(evidence: ComparisonEvidence, said: str) -> str:
+    """Return what a person said, as a sentence of its own."""
+    who = f" by {evidence.approved_by}" if evidence.approved_by else ""
+    why = f": {evidence.because.rstrip('.')}" if evidence.because else ""
+    return f" {said}{who}{why}."
+
+
+def check_rows(checks: Sequence[Check], version: str) -> list[dict[str, Any]]:
+    """Return the gate's checks of a challenger as people read them, those that speak against it first."""
+    rows = [
+        {
+            "rule": check.name,
+            "verdict": "yes" if check.passed else "ask" if check.name.startswith(ALARMS) else "no",
+            "words": check.words.replace(version, "the challenger"),
+            "limit": _limit(check),
+            "measured": _amount(check, check.value),
+        }
+        for check in checks
+    ]
+    return sorted(rows, key=lambda row: row["verdict"] == "yes")
+
+
+def _limit(check: Check) -> str:
+    if check.limit is None:
+        return DASH
+    side = "at most" if check.name.startswith(AT_MOST) else "above" if check.name.startswith(ABOVE) else "at least"
+    return f"{side} {_amount(check, check.limit)}"
+
+
+def _amount(check: Check, amount: float | None) -> str:
+    if amount is None:
+        return DASH
+    if check.name == "size":
+        return f"{amount / 1e6:,.1f} MB"
+    if check.name.startswith("latency"):
+        return f"{amount:.1f} ms"
+    return f"{amount:,}" if isinstance(amount, int) else value_text(amount)
+
+
+def ranked(evidence: ComparisonEvidence) -> list[ModelEvidence]:
+    """Return the challengers, the winner or else the best one by the deciding figure first."""
+    primary = evidence.gate.primary
+
+    def rank(model: ModelEvidence) -> tuple[bool, float]:
+        found = evidence.decision.figures.get(model.metadata.model_version)
+        value = found["metrics"][primary]["value"] if found else None
+        return model.metadata.model_version != evidence.decision.winner, -(value if value is not None else -1.0)
+
+    return sorted(evidence.challengers, key=rank)
+
+
+def names(evidence: ComparisonEvidence) -> list[tuple[str, ModelEvidence]]:
+    """Return the models with the names they have for people: Champion, Challenger, or Challenger A, B and so on."""
+    challengers = ranked(evidence)
+    several = len(challengers) > 1
+    called = [
+        f"Challenger {ascii_uppercase[place % 26]}" if several else "Challenger" for place in range(len(challengers))
+    ]
+    first = [("Champion", evidence.champion)] if evidence.champion else []
+    return [*first, *zip(called, challengers, strict=True)]

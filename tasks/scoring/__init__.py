@@ -1,0 +1,1 @@
+"""A night, step by step: discovery, intake, inference, predictions."""

@@ -1,0 +1,125 @@
+"""Discovery: which objects are new, which to try again, and in which shards they are scored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+from infra import database
+from sql.library import query
+from tasks.radiographs.prefetch import prefetch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from uuid import UUID
+
+    import sqlalchemy as sa
+
+    from infra.settings import Settings
+    from infra.storage import Store
+
+PAGES_AHEAD = 8
+APART_AFTER, GIVEN_UP_AFTER = 2, 4
+"""Runs that died at work on an image before it gets a shard of its own, and before it is given up."""
+OUR_OWN = ("models/", "reports/", "labelled/")
+"""What the system itself writes into the bucket; never scored, whatever prefix is listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Where one radiograph lies. Its representation has no key: keys may contain identifiers."""
+
+    image_id: int
+    key: str = field(repr=False)
+    etag: str
+    size: int
+    made: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A commit's worth of claimed images; a `suspect` one holds a single image that runs may have died of."""
+
+    number: int
+    images: int
+    suspect: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Discovered:
+    """What the listing held: `listed` image objects, `new` ones among them, and `skipped` ones, no images by suffix."""
+
+    listed: int
+    new: int
+    skipped: int
+
+
+def expand(prefixes: Iterable[str], night: date, look_back_days: int) -> list[str]:
+    """Replace date patterns: one prefix for each day from the look-back's first to the night itself.
+
+    A prefix without a pattern stays as it is (%% stands for a percent sign). Prefixes that lie within another are
+    dropped, so that nothing is listed twice.
+    """
+    days = [night - timedelta(days=back) for back in range(look_back_days, -1, -1)]
+    expanded = dict.fromkeys(day.strftime(prefix) for prefix in prefixes for day in days)
+    return [one for one in expanded if not any(one != other and one.startswith(other) for other in expanded)]
+
+
+def discover(pool: sa.Engine, store: Store, settings: Settings, prefixes: Iterable[str]) -> Discovered:
+    """Write a row for every image object that Postgres does not know yet (by key and etag).
+
+    The listing streams into a temporary table while it is read, and is compared there in one set operation. Safe to
+    repeat: what was written before is known.
+
+    Raises:
+        StorageError: the bucket cannot be listed.
+        psycopg2.Error: Postgres failed; nothing was written.
+    """
+    suffixes = tuple(suffix.lower() for suffix in settings.skip_suffixes)
+    made = tuple(settings.made_prefixes)
+    listed = skipped = 0
+    with database.transaction(pool) as cursor:
+        cursor.execute(query("listing_table"))
+        with prefetch((page for prefix in prefixes for page in store.list(prefix)), PAGES_AHEAD) as pages:
+            for page in pages:
+                theirs = [item for item in page if not item.key.startswith(OUR_OWN)]
+                images = [one for one in theirs if not one.key.endswith("/") and not one.key.lower().endswith(suffixes)]
+                listed += len(images)
+                skipped += len(theirs) - len(images)
+                rows = (
+                    (item.key, item.etag, item.size, item.last_modified.isoformat(), item.key.startswith(made))
+                    for item in images
+                )
+                database.copy(cursor, "listing", rows)
+        cursor.execute("analyze listing")
+        cursor.execute(query("take_listing"), {"bucket": store.bucket})
+        return Discovered(listed, cursor.rowcount, skipped)
+
+
+def claim(pool: sa.Engine, settings: Settings, run_id: UUID, *, retry_failed: bool) -> list[Shard]:
+    """Claim what waits in the bucket for this run, in shards; the caller holds the bucket's lock.
+
+    Waiting are new images, what a dead run left, and (with `retry_failed`) failed images with attempts left. An image
+    that was at work when runs died gets a shard of its own at the end, and is given up if they go on dying of it.
+    """
+    asked = {
+        "bucket": settings.bucket,
+        "run_id": str(run_id),
+        "shard_size": settings.shard_size,
+        "retry_failed": retry_failed,
+        "max_attempts": settings.max_attempts,
+        "apart_after": APART_AFTER,
+        "given_up_after": GIVEN_UP_AFTER,
+    }
+    with database.transaction(pool) as cursor:
+        cursor.execute(query("claim"), asked)
+        cursor.execute(query("claimed_shards"), asked)
+        return [Shard(*row) for row in cursor.fetchall()]
+
+
+def begin(pool: sa.Engine, run_id: UUID, shard: int) -> list[Reference]:
+    """Return the images of one shard that are still to be decided, and note that work on them begins."""
+    with database.transaction(pool) as cursor:
+        cursor.execute(query("begin_shard"), {"run_id": str(run_id), "shard": shard})
+        return [Reference(*row) for row in cursor.fetchall()]

@@ -1,0 +1,88 @@
+"""Inference: one shard's verdicts and probabilities, put together as results to commit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tasks.scoring.predictions import Result
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from models.serving.runtime import Runtime
+    from tasks.scoring.intake import Intake
+    from tasks.validation.verdicts import Verdict
+
+
+def unfetched(intakes: Sequence[Intake]) -> list[Result]:
+    """Results of the images that could not be fetched."""
+    return [Result(one.image_id, "failed", reason=one.failure) for one in intakes if one.failure is not None]
+
+
+def quarantined(intakes: Sequence[Intake], verdicts: Sequence[Verdict]) -> list[Result]:
+    """Results of the images that failed an expectation."""
+    measured = {one.image_id: one.measurement for one in intakes}
+    return [
+        Result(one.image_id, "quarantined", one.failed, one.reason, measured[one.image_id])
+        for one in verdicts
+        if not one.accepted
+    ]
+
+
+def score(intakes: Sequence[Intake], runtime: Runtime, known_content: set[str]) -> list[Result]:
+    """Score accepted images, each content once.
+
+    Args:
+        intakes: accepted images, in the order of their ids.
+        runtime: what scores.
+        known_content: sha256 of contents that have a prediction already.
+
+    Returns:
+        A result for each image. An image whose content is known or came earlier in the shard has no probabilities:
+        the commit makes it a duplicate. An answer that is not finite makes the image `failed`.
+    """
+    seen: set[str] = set()
+    refused: set[str] = set()
+    to_score: list[Intake] = []
+    repeated: list[Intake] = []
+    results: list[Result] = []
+    for one in intakes:
+        content = _content(one)
+        if content in known_content:
+            results.append(Result(one.image_id, "scored", measurement=one.measurement))
+        elif content in seen:
+            repeated.append(one)
+        else:
+            seen.add(content)
+            to_score.append(one)
+    if not to_score:
+        return results
+    answers = runtime.predict(np.stack([one.pixels for one in to_score if one.pixels is not None]))
+    for one, answer in zip(to_score, answers, strict=True):
+        if np.isfinite(answer).all():
+            label = runtime.classes[int(answer.argmax())]
+            results.append(
+                Result(
+                    one.image_id,
+                    "scored",
+                    measurement=one.measurement,
+                    predicted_class=label,
+                    probabilities=tuple(float(value) for value in answer),
+                )
+            )
+        else:
+            repeated.append(one)
+            refused.add(_content(one))
+    for one in repeated:
+        bad = _content(one) in refused
+        reason = "the model's answer was not finite" if bad else None
+        results.append(Result(one.image_id, "failed" if bad else "scored", reason=reason, measurement=one.measurement))
+    return results
+
+
+def _content(accepted: Intake) -> str:
+    if accepted.measurement is None or accepted.measurement.sha256 is None or accepted.pixels is None:
+        raise ValueError(f"image {accepted.image_id} was accepted without pixels")
+    return accepted.measurement.sha256

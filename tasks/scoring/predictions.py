@@ -1,0 +1,113 @@
+"""Predictions: one shard's verdicts and probabilities, committed with the images' states in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from infra import database
+from sql.library import query
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import date
+    from uuid import UUID
+
+    import sqlalchemy as sa
+
+    from models.radiographs.radiograph import Measurement
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """What made the predictions of a run; written on each row."""
+
+    run_id: UUID
+    night: date
+    model_version: str
+    preprocessing_hash: str
+    code_version: str
+    runtime: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a run found out about one image.
+
+    `state` is scored, quarantined or failed; that a scored image is a duplicate is found out at the commit.
+    `probabilities` are in the order of the model's classes.
+    """
+
+    image_id: int
+    state: str
+    failed_expectations: tuple[str, ...] = ()
+    reason: str | None = None
+    measurement: Measurement | None = None
+    predicted_class: str | None = None
+    probabilities: Sequence[float] | None = None
+
+
+def commit(pool: sa.Engine, lineage: Lineage, results: Iterable[Result]) -> dict[str, int]:
+    """Write one shard's results in one transaction.
+
+    Must be idempotent: rows that this run no longer holds (committed before, or claimed by another run) are left
+    alone, and a content that has a prediction by this model version gets no second one.
+
+    Returns:
+        Number of images by the state they ended in, duplicates included.
+
+    Raises:
+        psycopg2.Error: nothing was written, or, where the connection broke at the very end, all of it was.
+    """
+    with database.transaction(pool) as cursor:
+        cursor.execute(query("result_table"))
+        database.copy(cursor, "result", map(_row, results))
+        cursor.execute(
+            query("commit_shard"),
+            {
+                "run_id": str(lineage.run_id),
+                "night": lineage.night,
+                "model_version": lineage.model_version,
+                "preprocessing_hash": lineage.preprocessing_hash,
+                "code_version": lineage.code_version,
+                "runtime": lineage.runtime,
+            },
+        )
+        return dict(cursor.fetchall())
+
+
+def known_content(pool: sa.Engine, hashes: Iterable[str]) -> set[str]:
+    """Return which of these contents (sha256) have been scored: they need no inference."""
+    with database.transaction(pool) as cursor:
+        cursor.execute(query("known_content"), {"hashes": list(hashes)})
+        return {row[0] for row in cursor.fetchall()}
+
+
+def _row(result: Result) -> tuple[Any, ...]:
+    """One line for COPY, in the order of the table `result`; what is None is NULL there."""
+    seen = result.measurement
+    measured = (
+        (None, False, *[None] * 8)
+        if seen is None
+        else (
+            seen.sha256, seen.made, seen.format, seen.width, seen.height, seen.bit_depth, seen.channels,
+            _real(seen.mean), _real(seen.std), _real(seen.contrast),
+        )
+    )  # fmt: skip
+    scores = result.probabilities
+    return (
+        result.image_id,
+        result.state,
+        "{" + ",".join(result.failed_expectations) + "}",
+        result.reason,
+        None,
+        *measured,
+        result.predicted_class,
+        None if scores is None else _real(max(scores)),
+        None if scores is None else "{" + ",".join(f"{score:.9g}" for score in scores) + "}",
+    )
+
+
+def _real(value: float | None) -> str | None:
+    """A number with all the digits that Postgres's type real keeps; writing all of Python's takes longer."""
+    return None if value is None else f"{value:.9g}"

@@ -1,0 +1,188 @@
+"""Runs: the record of each execution, from its start to the verdict on whether its night may be published."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from infra import database
+from sql.library import query
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import date
+    from uuid import UUID
+
+    import sqlalchemy as sa
+
+    from infra.settings import Settings
+
+SCORING = "nightly_scoring"
+
+
+class RunError(RuntimeError):
+    """A run cannot be found or is not in the state that the request needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many images ended in which state. `pending` of them were not decided."""
+
+    discovered: int
+    scored: int
+    quarantined: int
+    failed: int
+    duplicate: int
+
+    @property
+    def pending(self) -> int:
+        """Images without a state: not zero means that the run cannot account for every object."""
+        return self.discovered - self.scored - self.quarantined - self.failed - self.duplicate
+
+    @property
+    def bad(self) -> int:
+        """Images that got no prediction for a reason of their own."""
+        return self.quarantined + self.failed
+
+
+def start(
+    pool: sa.Engine, run_id: UUID, flow_run_id: UUID | None, bucket: str, night: date, code_version: str,
+    settings: dict[str, Any],
+) -> list[UUID]:  # fmt: skip
+    """Write the run's row and take over what dead runs of this bucket left; the caller holds the bucket's lock.
+
+    Safe to repeat, also for a run that failed: it goes on.
+
+    Returns:
+        The runs taken over: stopped without finishing, and unpublished. They are judged and published with this one.
+
+    Raises:
+        RunError: this run has been judged already, or has passed to another one.
+    """
+    with database.transaction(pool) as cursor:
+        cursor.execute(
+            query("start_run"),
+            {
+                "run_id": str(run_id),
+                "flow": SCORING,
+                "flow_run_id": str(flow_run_id) if flow_run_id else None,
+                "bucket": bucket,
+                "night": night,
+                "code_version": code_version,
+                "settings": json.dumps(settings),
+            },
+        )
+        if cursor.rowcount != 1:
+            raise RunError(f"run {run_id} has ended already; start a new one instead of trying it again")
+        cursor.execute(query("bury_dead_runs"), {"run_id": str(run_id), "bucket": bucket, "flow": SCORING})
+        return [row[0] for row in cursor.fetchall()]
+
+
+def describe(pool: sa.Engine, run_id: UUID, model_version: str, runtime: str) -> None:
+    """Add what scores in this run, known once the model is loaded."""
+    with database.transaction(pool) as cursor:
+        cursor.execute(
+            "update cxr.runs set model_version = %s, runtime = %s where run_id = %s",
+            (model_version, runtime, str(run_id)),
+        )
+
+
+def ensure_partitions(pool: sa.Engine, months_ahead: int = 2) -> int:
+    """Create the partitions of this month and the coming ones where missing; returns how many were."""
+    with database.transaction(pool) as cursor:
+        cursor.execute("select cxr.ensure_partitions(%s)", (months_ahead,))
+        return int(cursor.fetchall()[0][0])
+
+
+def count(pool: sa.Engine, run_ids: Sequence[UUID]) -> Counts:
+    """Count the images of these runs by state."""
+    with database.transaction(pool) as cursor:
+        cursor.execute(query("count_run"), {"run_ids": [str(one) for one in run_ids]})
+        return Counts(*cursor.fetchall()[0])
+
+
+def judge(pool: sa.Engine, settings: Settings, run_ids: Sequence[UUID]) -> str | None:
+    """Return why the night must be held, or None: the share of bad images is too high, in the runs or in a shard."""
+    from tasks.validation.verdicts import bad_share_exceeded
+
+    whole, least = count(pool, run_ids), settings.bad_share_min_images
+    if over_run := bad_share_exceeded(whole.bad, whole.discovered, settings.max_bad_share_run, least):
+        return over_run
+    with database.transaction(pool) as cursor:
+        cursor.execute(query("shard_shares"), {"run_ids": [str(one) for one in run_ids]})
+        shares = cursor.fetchall()
+    for shard, bad, total in shares:
+        if in_shard := bad_share_exceeded(bad, total, settings.max_bad_share_shard, least):
+            return f"in shard {shard} {in_shard}"
+    return None
+
+
+def finish(
+    pool: sa.Engine, run_id: UUID, state: str, message: str, counts: Counts, skipped: int,
+    report_key: str | None = None, data_docs_key: str | None = None,
+) -> None:  # fmt: skip
+    """Write how a run ended; `completed` publishes it and the runs it took over, in one transaction.
+
+    Raises:
+        RunError: the run has ended already, or another run took it over.
+    """
+    with database.transaction(pool) as cursor:
+        cursor.execute(
+            query("finish_run"),
+            asdict(counts)
+            | {
+                "run_id": str(run_id),
+                "state": state,
+                "message": message,
+                "skipped": skipped,
+                "report_key": report_key,
+                "data_docs_key": data_docs_key,
+            },
+        )
+        if cursor.rowcount != 1:
+            raise RunError(f"run {run_id} is not running any more: another run took it over, or it has ended")
+        if state == "completed":
+            cursor.execute(query("publish_taken_over"), {"run_id": str(run_id)})
+
+
+def release(pool: sa.Engine, run_id: UUID, reason: str, *, by: str | None = None) -> int:
+    """Publish a held run on a person's word, with the runs that it took over.
+
+    Args:
+        pool: connections to the database.
+        run_id: the held run.
+        reason: why its predictions may be seen.
+        by: who says so, kept beside the name of the database user, whom several people may share.
+
+    Returns:
+        The number of predictions that became visible.
+
+    Raises:
+        RunError: no reason is given, there is no such run, or it is not held.
+    """
+    if not reason.strip():
+        raise RunError("say why: the reason is kept on the run's row for those who come after")
+    with database.transaction(pool) as cursor:
+        cursor.execute(query("release_run"), {"run_id": str(run_id), "reason": reason, "by": by})
+        released = [row[0] for row in cursor.fetchall()]
+        if not released:
+            raise RunError(f"run {run_id} is not held; `cxr status` lists the runs and their states")
+        cursor.execute("select count(*) from cxr.predictions where run_id = any(%s::uuid[])", (released,))
+        return int(cursor.fetchall()[0][0])
+
+
+def newest(pool: sa.Engine, bucket: str) -> tuple[str, str | None]:
+    """Return state and message of the bucket's newest run.
+
+    Raises:
+        RunError: there is none.
+    """
+    with database.transaction(pool) as cursor:
+        cursor.execute(
+            "select state, message from cxr.runs where bucket = %s order by started_at desc limit 1", (bucket,)
+        )
+        row = cursor.fetchone()
+    if row is None:
+        raise RunError("no run of this bucket has begun")
+    return row[0], row[1]

@@ -1,0 +1,1 @@
+"""A tournament: many recipes on the same images, ranked."""

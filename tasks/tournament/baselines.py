@@ -1,0 +1,52 @@
+"""What models that see no lungs, and one that sees outlines only, answer to the images of a contest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from models.data.survey import SPEC
+from tasks.retraining import evaluation
+from tasks.tournament.entries import images
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from tasks.tournament.entries import Entries
+
+HOG: Final = "outlines: a linear model on oriented gradients (HOG)"
+
+
+def baselines(cache: Path, entries: Entries, splits: Sequence[NDArray[np.str_]]) -> dict[str, NDArray[np.float32]]:
+    """Let simple models answer the images that are held out; they learn from training and validation images together.
+
+    They see the images as the data report does, whatever the recipes beside them: of an image that a recipe crops, the
+    border is not the film's.
+
+    Args:
+        cache: folder that is safe to delete.
+        entries: the images.
+        splits: of each fold.
+
+    Returns:
+        (n, classes) by what it sees; rows that no fold holds out are 0.
+    """
+    from models.data import shortcuts
+    from models.evaluation.crossvalidation import gradient_histograms, linear_baseline
+
+    pixels = np.load(images(cache, entries, SPEC), mmap_mode="r", allow_pickle=False)
+    classes, labels, outlines = len(entries.classes), entries.labels, gradient_histograms(pixels)
+    files, frames = evaluation.measured_files(entries.measurements), shortcuts.frames(pixels)
+    found = {what: np.zeros((len(labels), classes), np.float32) for what in (HOG, evaluation.BORDER, evaluation.FILE)}
+    for split in splits:
+        train, test = np.flatnonzero(split != "test"), np.flatnonzero(split == "test")
+        found[HOG][test] = linear_baseline(outlines, labels, train, test)
+        found[evaluation.BORDER][test] = shortcuts.frame_baseline(frames[train], labels[train], frames[test], classes)
+        found[evaluation.FILE][test] = shortcuts.file_baseline(
+            files.iloc[train], labels[train], files.iloc[test], classes
+        )
+    return found

@@ -1,0 +1,197 @@
+"""The images of a contest: read once to know which ones can be, preprocessed once for each specification."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import cv2
+import numpy as np
+
+from models.radiographs.preprocessing import preprocess
+from models.radiographs.radiograph import read
+from tasks.datasets import splits
+from tasks.datasets.dataset import LATERAL, MIN_CLASSES, DatasetError, fingerprint
+from tasks.datasets.labelled_images import UnreadableError
+from tasks.pages.wording import counted
+from tasks.scoring.intake import threads
+from tasks.training import arrays
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from models.radiographs.preprocessing import PreprocessingSpec
+    from models.radiographs.radiograph import Limits, Measurement
+    from tasks.datasets.labelled_images import Collection, LabelledImage
+
+FOLDER: Final = "contests"
+ORDER: Final = 2
+"""Raised when the same images would stand in another order or in other folds than before: nothing kept fits them."""
+FOLDS_OF_ONE_SPLIT: Final = 5
+"""Where there is one split and no folds, the first of so many folds is held out."""
+BESIDE: Final = 2
+"""Patients of each class at least beside the held-out ones."""
+AT_ONCE: Final = 64
+"""Decoded radiographs that are in memory."""
+UNREADABLE: Final = "unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """The readable images of a set, in the order in which all its recipes see them: content and label decide it."""
+
+    name: str
+    images: tuple[LabelledImage, ...] = field(repr=False)
+    measurements: tuple[Measurement, ...] = field(repr=False)
+    classes: tuple[str, ...]
+    limits: Limits
+    patients_known: bool = True
+    """See `tasks.labelled_images.Collection`."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Labelled images that take no part: how many, by reason."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(n,), indices into `classes`."""
+        return np.array([self.classes.index(image.label) for image in self.images], np.int64)
+
+    @property
+    def patients(self) -> list[str]:
+        """Whose each image is: people, as `tasks.splits` joins and names them."""
+        return [image.patient for image in self.images]
+
+    @property
+    def contents(self) -> tuple[str, ...]:
+        """The sha256 of each image's bytes."""
+        return tuple(str(one.sha256) for one in self.measurements)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of contents, labels, people and views: the same images in the same folds have the same one."""
+        return fingerprint(
+            f"{content} {image.label} {image.patient} {image.view or ''}"
+            for content, image in zip(self.contents, self.images, strict=True)
+        )
+
+    @property
+    def made(self) -> bool:
+        """Any of it is made data."""
+        return any(one.made for one in self.measurements)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What one must know of the images to read their figures."""
+        said = [] if self.patients_known else ["Nobody says whose the images are: each file counts as a patient."]
+        if self.left_out:
+            why = "; ".join(f"{reason} ({number:,})" for reason, number in self.left_out.items())
+            said.append(f"{counted(sum(self.left_out.values()), 'image')} left out: {why}.")
+        return tuple(said)
+
+    def folds(self, count: int, seed: int) -> list[NDArray[np.str_]]:
+        """Return each fold's split: (n,) of train, validation and test; with a `count` of 0 one split.
+
+        Raises:
+            DatasetError: there are no so many folds, or too few patients of a class for them.
+        """
+        from models.evaluation.crossvalidation import folds
+
+        check_folds(count)
+        wanted = count or FOLDS_OF_ONE_SPLIT
+        people = min(len({image.patient for image in self.images if image.label == name}) for name in self.classes)
+        if people < wanted or people - math.ceil(people / wanted) < BESIDE:
+            raise DatasetError(
+                f"{self.name} has a class with images of {counted(people, 'patient')} only: {wanted} folds by patient "
+                f"need one of each class to hold out and {BESIDE} more to learn from and to validate. Ask for other "
+                "--folds, or bring more labels in"
+            )
+        every = list(folds(self.labels, self.patients, wanted, seed))
+        return every if count else every[:1]
+
+
+def check_folds(count: int) -> None:
+    """See that there can be so many folds.
+
+    Raises:
+        DatasetError: one, or fewer than none.
+    """
+    if count < 0 or count == 1:
+        raise DatasetError(f"{count} folds cannot be made: ask for at least 2, or for 0, which is one split")
+
+
+def enter(collection: Collection, name: str, limits: Limits) -> Entries:
+    """Read every image once, to know which ones can be.
+
+    Views from the side take no part, as they are not learned from in the database either. Patients who share a file
+    are one person, else its copies would lie in two folds.
+
+    Args:
+        collection: the labelled images.
+        name: how people call the set.
+        limits: what is refused before decoding.
+
+    Raises:
+        DatasetError: fewer than two classes are left.
+    """
+    frontal = [image for image in collection.images if image.view != "lateral"]
+    found = [(image, seen[1]) for image, seen in _decoded(frontal, limits) if seen is not None]
+    left_out = Counter(dict(collection.left_out)) + Counter(
+        {LATERAL: len(collection.images) - len(frontal), UNREADABLE: len(frontal) - len(found)}
+    )
+    # Neither a sheet's order nor its names for patients may decide about folds: answers are kept by the fingerprint.
+    found.sort(key=lambda one: (str(one[1].sha256), one[0].label, one[0].view or ""))
+    people = splits.named(splits.people((str(measured.sha256), image.patient) for image, measured in found))
+    images = tuple(replace(image, patient=people[str(measured.sha256)]) for image, measured in found)
+    classes = tuple(sorted({image.label for image in images}))
+    entries = Entries(
+        name, images, tuple(measured for _, measured in found), classes, limits, collection.patients_known, left_out
+    )
+    if len(classes) < MIN_CLASSES:
+        raise DatasetError(
+            f"{name}: {counted(len(images), 'readable image')}; classes: {len(classes)}, and at least {MIN_CLASSES} "
+            f"are needed. {' '.join(entries.remarks)}".rstrip()
+        )
+    return entries
+
+
+def images(cache: Path, entries: Entries, spec: PreprocessingSpec) -> Path:
+    """Return the file with all images of a set, preprocessed; it is made where it is not there yet."""
+    target = cache / FOLDER / f"{entries.fingerprint[:16]}-{spec.hash}-{ORDER}.npy"
+    if target.is_file():
+        return target
+    arrays.private(target.parent)
+    beside = target.with_name(f".{os.getpid()}-{target.name}")
+    together = np.lib.format.open_memmap(beside, mode="w+", dtype=np.uint8, shape=(len(entries.images), *spec.shape))
+    for place, (_, found) in enumerate(_decoded(entries.images, entries.limits)):
+        if found is None:
+            beside.unlink()
+            raise DatasetError(f"{entries.name}: an image that could be read before cannot be read any more")
+        together[place] = preprocess(found[0], spec)
+    together.flush()
+    beside.replace(target)
+    return target
+
+
+def _decoded(
+    listed: Sequence[LabelledImage], limits: Limits
+) -> Iterator[tuple[LabelledImage, tuple[Any, Measurement] | None]]:
+    """Each image with its pixels and measurement, None where it cannot be read; a few at a time."""
+    cv2.setNumThreads(1)
+
+    def one(image: LabelledImage) -> tuple[Any, Measurement] | None:
+        try:
+            pixels, measurement = read(image.fetch(), limits)
+        except UnreadableError:
+            return None
+        return None if pixels is None else (pixels, measurement)
+
+    with ThreadPoolExecutor(threads(0)) as executor:
+        for start in range(0, len(listed), AT_ONCE):
+            batch = listed[start : start + AT_ONCE]
+            yield from zip(batch, executor.map(one, batch), strict=True)

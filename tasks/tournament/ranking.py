@@ -1,0 +1,282 @@
+"""Standings of a contest: who was right how often, at what cost, and which differences are real."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from statistics import median
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from tasks.pages.wording import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from tasks.tournament.contest import Fold
+    from tasks.tournament.entries import Entries
+
+COLUMNS: Final = {
+    "accuracy": "accuracy", "macro_precision": "precision", "balanced_accuracy": "recall", "macro_f1": "F1",
+    "macro_auc": "ROC AUC",
+}  # fmt: skip
+"""Figures of a table's row; precision, recall, F1 and area are means over the classes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One recipe's row."""
+
+    recipe: str
+    figures: Mapping[str, Any]
+    """`models.evaluation.figures` on the images that were held out."""
+    parameters: int
+    seconds: float
+    """Of training, over all folds."""
+    images_per_s: float
+    """In training: the median over the folds."""
+    epochs: tuple[int, ...]
+    """Run in each fold."""
+    p_value: float | None
+    """Of the difference to the first one in accuracy, corrected for all pairs; None for the first one."""
+    right: NDArray[np.bool_] = field(repr=False)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the held-out images that it named right."""
+        return float(self.figures["metrics"]["accuracy"]["value"])
+
+
+@dataclass(frozen=True, slots=True)
+class Standings:
+    """The table of one set, the most accurate recipe first."""
+
+    name: str
+    images: int
+    """Held out and answered by all."""
+    patients: int
+    classes: Mapping[str, int]
+    folds: int
+    """0: one split."""
+    seed: int
+    rows: tuple[Standing, ...]
+    p_values: NDArray[np.float64] = field(repr=False)
+    """(rows, rows) corrected for all pairs."""
+    shortcuts: Mapping[str, Mapping[str, Any]]
+    """Figures of models that see no lungs, on the same images, by what they see."""
+    failures: Mapping[str, str]
+    """Recipes that gave no answers, and why."""
+    backend: str
+    made: bool
+    remarks: tuple[str, ...]
+    """`tasks.entries.Entries.remarks`."""
+
+    @property
+    def winner(self) -> Standing:
+        """The first one."""
+        return self.rows[0]
+
+
+def stand(
+    entries: Entries,
+    results: Mapping[str, Sequence[Fold]],
+    failures: Mapping[str, str],
+    *,
+    folds: int,
+    seed: int,
+    shortcuts: Mapping[str, NDArray[np.float32]] | None = None,
+) -> Standings:
+    """Rank recipes by accuracy on the images that were held out, the answers of all folds pooled.
+
+    Args:
+        entries: the images.
+        results: of each recipe one for each fold, at least one recipe.
+        failures: recipes that gave none, and why.
+        folds: how many; 0: one split.
+        seed: of the folds, and of the permutations.
+        shortcuts: (n, classes) answers of models that see no lungs, in the order of the entries.
+    """
+    from models.evaluation import ranking, test_set
+
+    rows = np.sort(np.concatenate([fold.rows for fold in next(iter(results.values()))]))
+    labels, contents = entries.labels[rows], entries.contents
+    patients = tuple(entries.patients[row] for row in rows)
+    test = test_set.TestSet(
+        labels=labels, patients=patients, classes=entries.classes, contents=tuple(contents[row] for row in rows)
+    )
+    answers = {name: _pooled(parts, rows) for name, parts in results.items()}
+    right = {name: given.argmax(axis=1) == labels for name, given in answers.items()}
+    order = sorted(results, key=lambda name: (-right[name].mean(), name))
+    p_values = ranking.differences(np.stack([right[name] for name in order]), patients, seed)
+    table = tuple(
+        _row(name, results[name], test_set.figures(test, answers[name]), right[name], float(p_values[0, place]))
+        if place
+        else _row(name, results[name], test_set.figures(test, answers[name]), right[name], None)
+        for place, name in enumerate(order)
+    )
+    return Standings(
+        name=entries.name,
+        images=len(rows),
+        patients=len(set(patients)),
+        classes={name: int((labels == place).sum()) for place, name in enumerate(entries.classes)},
+        folds=folds,
+        seed=seed,
+        rows=table,
+        p_values=p_values,
+        shortcuts={what: test_set.figures(test, given[rows]) for what, given in (shortcuts or {}).items()},
+        failures=dict(failures),
+        backend=results[order[0]][0].backend,
+        made=entries.made,
+        remarks=entries.remarks,
+    )
+
+
+def _pooled(parts: Sequence[Fold], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The answers to the rows, whichever fold gave them: (rows, classes)."""
+    given = dict(zip(np.concatenate([part.rows for part in parts]).tolist(),
+                     np.concatenate([part.probabilities for part in parts]), strict=True))  # fmt: skip
+    return np.stack([given[row] for row in rows.tolist()])
+
+
+def _row(
+    name: str, parts: Sequence[Fold], figures: Mapping[str, Any], right: NDArray[np.bool_], p_value: float | None
+) -> Standing:
+    return Standing(
+        recipe=name,
+        figures=figures,
+        parameters=parts[0].parameters,
+        seconds=sum(part.seconds for part in parts),
+        images_per_s=median(part.images_per_s for part in parts),
+        epochs=tuple(part.epochs for part in parts),
+        p_value=p_value,
+        right=right,
+        notes=tuple(dict.fromkeys(words for part in parts for words in part.notes)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Volatility:
+    """How much one recipe's accuracy differs between sets."""
+
+    recipe: str
+    accuracies: Mapping[str, float]
+    """By set."""
+
+    @property
+    def mean(self) -> float:
+        """Over the sets, each counting alike."""
+        return float(np.mean(list(self.accuracies.values())))
+
+    @property
+    def spread(self) -> float:
+        """Largest less smallest accuracy."""
+        return max(self.accuracies.values()) - min(self.accuracies.values())
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation over the sets (n - 1)."""
+        return float(np.std(list(self.accuracies.values()), ddof=1))
+
+
+def volatility(tables: Sequence[Standings]) -> list[Volatility]:
+    """Compare recipes across sets, the least volatile one first; those that answered every set.
+
+    The question is that of the Karcevski report: which model keeps its accuracy on another data set?
+    """
+    found: dict[str, dict[str, float]] = {}
+    for table in tables:
+        for row in table.rows:
+            found.setdefault(row.recipe, {})[table.name] = row.accuracy
+    every = [Volatility(name, of) for name, of in found.items() if len(of) == len(tables)]
+    return sorted(every, key=lambda one: (one.spread, -one.mean))
+
+
+def sentence(table: Standings) -> str:
+    """Say who won, and by how much of it that may be chance."""
+    first = table.winner
+    figure = first.figures["metrics"]["accuracy"]
+    text = f"{first.recipe} is first: accuracy {_figure(figure)} on {counted(table.images, 'image')} of "
+    text += f"{counted(table.patients, 'patient')}"
+    alike = [row.recipe for row in table.rows[1:] if row.p_value is not None and not _real(row.p_value)]
+    if len(table.rows) == 1:
+        return f"{text}."
+    if not alike:
+        return f"{text}; its lead over every other recipe is real."
+    return f"{text}; {', '.join(alike)} cannot be told from it."
+
+
+def markdown(table: Standings) -> str:
+    """Return the table in Markdown, with 95 % intervals that resample patients."""
+    how = f"{table.folds}-fold cross-validation by patient, answers pooled" if table.folds else "one split by patient"
+    counts = ", ".join(f"{images:,} {name}" for name, images in table.classes.items())
+    lines = [
+        (
+            f"**{table.name}**: {how}; {counted(table.images, 'held-out image')} of "
+            f"{counted(table.patients, 'patient')} ({counts}). {sentence(table)}"
+        ),
+        "",
+        "| recipe | " + " | ".join(COLUMNS.values()) + " | from the first | parameters | trained | img/s | epochs |",
+        "| --- |" + " ---: |" * (len(COLUMNS) + 5),
+    ]
+    for row in table.rows:
+        cells = [_figure(row.figures["metrics"][name]) for name in COLUMNS]
+        epochs = ", ".join(map(str, row.epochs))
+        cells += [difference(row), f"{row.parameters:,}", _minutes(row.seconds), f"{row.images_per_s:.0f}", epochs]
+        lines.append(f"| {row.recipe} | {' | '.join(cells)} |")
+    for what, found in table.shortcuts.items():
+        cells = [_figure(found["metrics"][name]) for name in COLUMNS]
+        lines.append(f"| *sees only {what}* | {' | '.join(cells)} | | | | | |")
+    lines += [
+        "",
+        (
+            "95 % intervals from resampled patients. Precision, recall and F1 are means over the classes. “From the "
+            "first”: paired permutation test by patient on accuracy, Holm-corrected for all pairs; “alike” where it "
+            f"finds no difference at 0.05. Keras on {table.backend}, seed {table.seed}."
+        ),
+    ]
+    lines += [*table.remarks]
+    lines += [f"{name} gave no answers: {why}." for name, why in table.failures.items()]
+    lines += ["MADE DATA: phantoms. Nothing here is about a patient."] if table.made else []
+    return "\n".join(lines)
+
+
+def volatility_markdown(found: Sequence[Volatility]) -> str:
+    """Return the table across sets in Markdown, the least volatile recipe first."""
+    names = list(found[0].accuracies) if found else []
+    lines = [
+        f"| recipe | {' | '.join(names)} | mean | largest less smallest | standard deviation |",
+        "| --- |" + " ---: |" * (len(names) + 3),
+    ]
+    for one in found:
+        cells = [f"{one.accuracies[name]:.3f}" for name in names]
+        cells += [f"{one.mean:.3f}", f"{one.spread:.3f}", f"{one.deviation:.3f}"]
+        lines.append(f"| {one.recipe} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def difference(row: Standing) -> str:
+    """Say whether a recipe's distance from the first one is real."""
+    if row.p_value is None:
+        return ""
+    words = "p < 0.001" if row.p_value < 0.001 else f"p = {row.p_value:.3f}"  # noqa: PLR2004 - the usual limit
+    return f"real, {words}" if _real(row.p_value) else f"alike, {words}"
+
+
+def _real(p_value: float) -> bool:
+    from models.evaluation.ranking import SIGNIFICANT
+
+    return p_value < SIGNIFICANT
+
+
+def _figure(figure: Mapping[str, float | None]) -> str:
+    value, low, high = figure["value"], figure["low"], figure["high"]
+    if value is None:
+        return ""
+    return f"{value:.3f}" if low is None or high is None else f"{value:.3f} ({low:.3f}-{high:.3f})"
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"  # noqa: PLR2004 - two minutes

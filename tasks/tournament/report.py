@@ -1,0 +1,105 @@
+"""The report of a tournament: one HTML page without script and without any other file. It shows no radiograph."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+from zoneinfo import ZoneInfo
+
+from models.recipes.student_reports import REPORTS as PUBLISHED
+from tasks.nights.report import REPORTS, content_type
+from tasks.pages.model_figures import environment, made_warning, p_value
+from tasks.tournament import ranking
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import date
+    from uuid import UUID
+
+    from infra.storage import Store
+    from tasks.tournament.ranking import Standing, Standings, Volatility
+
+CONFUSIONS: Final = 6
+"""Recipes whose confusion matrix is open to the eye; the others are one click away."""
+
+
+def render(tables: Sequence[Standings], volatile: Sequence[Volatility] = (), timezone: str = "UTC") -> str:
+    """Return the page.
+
+    Args:
+        tables: of each set.
+        volatile: recipes across the sets, the least volatile one first.
+        timezone: the zone in which times are given.
+    """
+    return (
+        environment()
+        .get_template("tournament.html")
+        .render(
+            tables=[_view(table, number) for number, table in enumerate(tables)],
+            volatile=volatile,
+            sets=[table.name for table in tables],
+            columns=ranking.COLUMNS,
+            warning=made_warning(model=any(table.made for table in tables), data=False),
+            now=datetime.now(UTC),
+            zone=ZoneInfo(timezone),
+            zone_name=timezone,
+        )
+    )
+
+
+def publish(store: Store, day: date, run_id: UUID, html: str) -> str:
+    """Write the page into the bucket; returns its key."""
+    key = f"{REPORTS}{day:%Y-%m-%d}/{run_id}/tournament.html"
+    store.write(key, html.encode(), content_type(key))
+    return key
+
+
+def _view(table: Standings, number: int) -> dict[str, Any]:
+    from models.evaluation.ranking import SIGNIFICANT
+    from models.plots import ranking as rank_plots
+
+    def entry(name: str, metrics: Any, *, beside: bool, real: bool) -> rank_plots.Entry:
+        figure = metrics["accuracy"]
+        low, high = (figure["value"] if figure[edge] is None else figure[edge] for edge in ("low", "high"))
+        return rank_plots.Entry(name, figure["value"], low, high, beside=beside, real=real)
+
+    entries = [
+        entry(row.recipe, row.figures["metrics"], beside=False, real=(row.p_value or 1) < SIGNIFICANT)
+        for row in table.rows
+    ]
+    entries += [
+        entry(f"sees only {what.partition(':')[0]}", found["metrics"], beside=True, real=False)
+        for what, found in table.shortcuts.items()
+    ]
+    published = {one.recipe.name: one for one in PUBLISHED}
+    chance = max(table.classes.values()) / table.images
+    return {
+        "table": table,
+        "sentence": ranking.sentence(table),
+        "chance": chance,
+        "drawing": rank_plots.accuracies(
+            entries, chance, f"Accuracies of {len(table.rows)} recipes with 95 % intervals", f"set{number}"
+        ),
+        "rows": [_row(row, place, published) for place, row in enumerate(table.rows)],
+        "pairs": [
+            [None if other == one else (p_value(float(found)), bool(found < SIGNIFICANT))
+             for other, found in enumerate(row)]
+            for one, row in enumerate(table.p_values)
+        ],
+        "classes": list(table.classes),
+    }  # fmt: skip
+
+
+def _row(row: Standing, place: int, published: dict[str, Any]) -> dict[str, Any]:
+    report = published.get(row.recipe)
+    return {
+        "standing": row,
+        "name": row.recipe,
+        "said": row.recipe,
+        "place": 1,
+        "figures": row.figures,
+        "open": place < CONFUSIONS,
+        "difference": ranking.difference(row),
+        "published": dict(report.figures) if report else {},
+        "published_classes": report.classes if report else None,
+    }

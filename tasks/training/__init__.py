@@ -1,0 +1,1 @@
+"""Training jobs: their arrays, their worker process, their results."""

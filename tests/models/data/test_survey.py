@@ -1,0 +1,73 @@
+"""What the survey of an image promises: shares that add up, one scale for all depths, each image counts the same."""
+
+from __future__ import annotations
+
+import re
+
+import cv2
+import numpy as np
+import pytest
+
+from models.data.survey import BINS, Sums, glance, grey_shares, overlap
+from models.plots.data import Group, bars, boxes, difference, distributions, highest, scatter
+from models.radiographs.histogram import histogram
+
+RAMP = np.tile(np.arange(256, dtype=np.uint8), (256, 1))
+
+
+def test_grey_shares_add_up_and_a_film_of_12_bits_looks_like_one_of_8() -> None:
+    eight = grey_shares(histogram(RAMP))
+    twelve = grey_shares(histogram(RAMP.astype(np.uint16) * 16))
+    assert eight.shape == twelve.shape == (BINS,)
+    assert eight.sum() == pytest.approx(1)
+    assert twelve.sum() == pytest.approx(1)
+    assert overlap(eight, twelve) > 0.97
+
+
+def test_distributions_have_all_nothing_or_half_in_common() -> None:
+    one, other = np.zeros(BINS), np.zeros(BINS)
+    one[:32], other[16:48] = 1, 1
+    assert (overlap(one, one), overlap(one, one[::-1]), overlap(one, other)) == (1, 0, 0.5)
+
+
+def test_a_large_image_counts_as_much_as_a_small_one() -> None:
+    sums = Sums()
+    for side, turned in ((300, False), (900, True)):
+        half = np.zeros((side, side), np.uint8)
+        half[:, side // 2 :] = 200
+        sums.add(glance(half[:, ::-1] if turned else half))
+    assert sums.n == 2
+    np.testing.assert_allclose(sums.picture[:, [3, -3]] / 2, 127.5)
+    assert sums.original.sum() == pytest.approx(2)
+
+
+def test_what_is_lighter_than_all_is_orange_and_what_is_darker_purple() -> None:
+    flat = np.full((40, 40), 100.0)
+    step = flat.copy()
+    step[:, :20], step[:, 20:] = 60, 140
+    seen = cv2.imdecode(np.frombuffer(difference(step, flat, 40), np.uint8), cv2.IMREAD_COLOR)
+    (blue, _, red), (other_blue, _, other_red) = seen[150, 50].astype(int), seen[150, 230].astype(int)
+    assert blue > red
+    assert other_red > other_blue
+
+
+def test_every_colour_of_a_drawing_is_the_pages_own() -> None:
+    groups = [Group(f"class {place}", place, [1.0, 2.0, 4.0], [3.0, 1.0, 2.0]) for place in (-1, 0, 1, 7)]
+    groups.append(Group("none", 2, [], []))
+    drawings = [
+        bars([Group("A", 0, [3], [2]), Group("B", 1, [5], [1])], "bars"), scatter(groups[:-1], "sizes"),
+        boxes(groups, "years", "ages", "ages", wide=True), boxes(groups, "years", "ages", "ages-2"),
+    ]  # fmt: skip
+    for drawing in drawings:
+        bare = re.sub(r"var\(--[a-z0-9-]+, #[0-9a-f]{6}\)", "", drawing.decode())
+        assert re.findall(r"(?:fill|stroke): (#[0-9a-f]{3,6})", bare) == []
+        assert 'role="img" aria-label=' in bare
+    assert b"none known" in drawings[2]
+
+
+def test_black_borders_do_not_flatten_a_drawing() -> None:
+    shares = [0.6, *[0.4 / (BINS - 1)] * (BINS - 1)]
+    assert highest([shares]) == pytest.approx(0.4 / (BINS - 1))
+    drawing = distributions([Group("$x_1$ <b>", 6, shares)], highest([shares]), "grey", "grey").decode()
+    assert "<b>" not in drawing
+    assert "$x_1$" in drawing

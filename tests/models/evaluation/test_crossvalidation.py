@@ -1,0 +1,65 @@
+"""Promises of models/crossvalidation.py: no patient on both sides of a fold, each image answered once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from models.evaluation.crossvalidation import folds, gradient_histograms, linear_baseline, pooled
+
+N = 240
+LABELS = np.arange(N) // 2 % 3
+PATIENTS = [f"p{row // 4}" for row in range(N)]
+
+
+def test_every_image_is_held_out_once_and_no_patient_is_on_both_sides() -> None:
+    held_out = np.zeros(N, int)
+    for split in folds(LABELS, PATIENTS, 5, seed=1):
+        held_out += split == "test"
+        for one, other in (("train", "test"), ("train", "validation"), ("validation", "test")):
+            theirs = [{PATIENTS[row] for row in np.flatnonzero(split == name)} for name in (one, other)]
+            assert theirs[0].isdisjoint(theirs[1])
+        assert set(split) == {"train", "validation", "test"}
+    assert (held_out == 1).all()
+
+
+def test_the_same_seed_gives_the_same_folds_and_another_one_others() -> None:
+    one, same, other = (np.stack(list(folds(LABELS, PATIENTS, 5, seed))) for seed in (3, 3, 4))
+    assert (one == same).all()
+    assert (one != other).any()
+
+
+@pytest.mark.parametrize(("people", "count"), [(3, 3), (4, 2), (5, 5), (8, 5)])
+def test_few_patients_of_each_class_are_enough_to_learn_from_and_to_validate(people: int, count: int) -> None:
+    labels = np.arange(3).repeat(people)
+    for seed in range(10):
+        for split in folds(labels, [str(row) for row in range(len(labels))], count, seed):
+            assert set(split) == {"train", "validation", "test"}
+            assert set(labels[split == "train"]) == {0, 1, 2}
+
+
+@pytest.mark.filterwarnings("ignore:The least populated class")
+def test_a_class_that_is_wholly_held_out_does_not_stop_the_fold() -> None:
+    labels = np.array([0] * 6 + [1] * 6 + [2])
+    split = next(one for one in folds(labels, [str(row) for row in range(13)], 2, 0) if one[12] == "test")
+    assert {0, 1} == set(labels[split == "train"]) == set(labels[split == "validation"])
+
+
+def test_a_baseline_is_asked_about_rows_that_it_did_not_learn_from() -> None:
+    def answer(train: np.ndarray, test: np.ndarray) -> np.ndarray:
+        assert {PATIENTS[row] for row in train}.isdisjoint({PATIENTS[row] for row in test})
+        return np.eye(3, dtype=np.float32)[LABELS[test]]
+
+    assert (pooled(answer, LABELS, PATIENTS).argmax(axis=1) == LABELS).all()
+
+
+def test_a_linear_model_on_oriented_gradients_sees_which_way_edges_run() -> None:
+    rng = np.random.default_rng(0)
+    wave = np.sin(np.arange(64) / 3)
+    flat = [np.tile(wave, (64, 1)), np.tile(wave[:, None], (1, 64))]
+    labels = np.arange(40) % 2
+    images = np.stack([np.clip(128 + 90 * flat[label] + rng.normal(0, 20, (64, 64)), 0, 255) for label in labels])
+    features = gradient_histograms(images.astype(np.uint8)[..., None])
+    rows = np.arange(40)
+    answers = linear_baseline(features, labels, rows[:20], rows[20:])
+    assert (answers.argmax(axis=1) == labels[20:]).all()

@@ -1,0 +1,180 @@
+"""Promises of models/evaluation.py and models/bootstrap.py."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+
+from models.evaluation.bootstrap import replicate, weights
+from models.evaluation.metrics import HEADLINES, PER_CLASS, SPECIFICITY, evaluate
+from models.evaluation.test_set import TestSet, answers, describe, figures
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CLASSES = ("COVID-19", "NORMAL", "PNEUMONIA")
+
+
+def drawn(
+    n: int, seed: int = 0, images_a_patient: int = 2, ties: int | None = None
+) -> tuple[TestSet, NDArray[np.floating[Any]]]:
+    """A test set, and a model's answers to it that are right in four of five cases; rounded to `ties` digits."""
+    random = np.random.default_rng(seed)
+    labels = random.choice(3, n, p=(0.2, 0.4, 0.4))
+    logits = random.normal(size=(n, 3)) + 2 * np.eye(3)[labels]
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    if ties is not None:
+        probabilities = probabilities.round(ties) + 1e-3
+        probabilities /= probabilities.sum(axis=1, keepdims=True)
+    sexes = tuple(random.choice(["F", "M", "?"], n, p=(0.5, 0.45, 0.05)).tolist())
+    test = TestSet(
+        labels=labels,
+        patients=tuple(f"p{row // images_a_patient}" for row in range(n)),
+        classes=CLASSES,
+        contents=tuple(f"{row:064x}" for row in range(n)),
+        subgroups={"sex": tuple(None if one == "?" else one for one in sexes)},
+    )
+    return test, probabilities
+
+
+def test_a_resample_is_made_of_whole_patients() -> None:
+    patients = ["a", "b", "b", "c", "c", "c"]
+    resamples = weights(patients, 500, seed=0)
+    assert (resamples[:, 1] == resamples[:, 2]).all()
+    assert (resamples[:, [0, 1, 3]].sum(axis=1) == 3).all()
+    assert np.abs(resamples.mean(axis=0) - 1).max() < 0.1
+    shuffled = weights(["c", "b", "c", "a", "b", "c"], 500, seed=0)
+    assert (shuffled[:, 3] == resamples[:, 0]).all()  # the order of the images does not matter
+
+
+@pytest.mark.parametrize("ties", [None, 1])
+def test_every_replicate_is_what_scikit_learn_says_with_these_weights(ties: int | None) -> None:
+    test, probabilities = drawn(120, ties=ties)
+    resamples = weights(test.patients, 25, seed=3)
+    found = replicate(test.labels, probabilities, resamples)
+    predicted = probabilities.argmax(axis=1)
+    double = probabilities / probabilities.sum(axis=1, keepdims=True)
+    for row, weight in enumerate(resamples):
+        asked = {"sample_weight": weight, "labels": [0, 1, 2], "zero_division": np.nan}
+        precision, sensitivity, f1, _ = reference.precision_recall_fscore_support(test.labels, predicted, **asked)
+        expected = {
+            "accuracy": reference.accuracy_score(test.labels, predicted, sample_weight=weight),
+            "balanced_accuracy": reference.balanced_accuracy_score(test.labels, predicted, sample_weight=weight),
+            "macro_precision": np.nan_to_num(precision).mean(),
+            "macro_f1": f1.mean(),
+            "log_loss": reference.log_loss(test.labels, double, sample_weight=weight),
+        }
+        for name, value in expected.items():
+            assert found.metrics[name][row] == pytest.approx(value, abs=1e-6)
+        np.testing.assert_allclose(found.per_class["precision"][row], precision, atol=1e-6)
+        np.testing.assert_allclose(found.per_class["sensitivity"][row], sensitivity, atol=1e-6)
+        for index in range(3):
+            truth, scores = test.labels == index, double[:, index]
+            auc = reference.roc_auc_score(truth, scores, sample_weight=weight)
+            area = reference.average_precision_score(truth, scores, sample_weight=weight)
+            curve = reference.roc_curve(truth, scores, sample_weight=weight, drop_intermediate=False)
+            assert found.per_class["auc"][row, index] == pytest.approx(auc)
+            assert found.per_class["pr_auc"][row, index] == pytest.approx(area)
+            reached = curve[1][curve[0] <= 1 - SPECIFICITY + 1e-9].max()
+            assert found.per_class["sensitivity_at_95_specificity"][row, index] == pytest.approx(reached)
+
+
+@pytest.mark.parametrize("ties", [None, 1])
+def test_the_sample_itself_as_a_resample_gives_the_points(ties: int | None) -> None:
+    """So value and interval are about the same figure, computed twice."""
+    test, probabilities = drawn(200, ties=ties)
+    found = replicate(test.labels, probabilities, np.ones((1, 200), np.uint8))
+    points = evaluate(test.labels, probabilities, CLASSES)
+    for name in HEADLINES:
+        assert found.metrics[name][0] == pytest.approx(points[name], abs=1e-6)
+    for name in PER_CLASS:
+        expected = [points["per_class"][one][name] for one in CLASSES]
+        np.testing.assert_allclose(found.per_class[name][0], expected, atol=1e-6)
+
+
+def test_intervals_hold_the_value_and_shrink_with_the_images() -> None:
+    widths = []
+    for n in (100, 1600):
+        test, probabilities = drawn(n)
+        found = figures(test, probabilities, resamples=500)
+        for name in ("accuracy", "balanced_accuracy", "macro_auc", "macro_pr_auc", "brier", "log_loss"):
+            spread = found["metrics"][name]
+            assert spread["low"] < spread["value"] < spread["high"]
+        widths.append(found["metrics"]["accuracy"]["high"] - found["metrics"]["accuracy"]["low"])
+    assert widths[1] < 0.4 * widths[0]
+
+
+def test_images_of_one_patient_count_as_one_patient() -> None:
+    """Ten copies of each image say no more than one does, and the interval knows it."""
+    test, probabilities = drawn(60, images_a_patient=1)
+    copies = np.repeat(np.arange(60), 10)
+    tenfold = TestSet(
+        labels=test.labels[copies],
+        patients=tuple(test.patients[row] for row in copies),
+        classes=CLASSES,
+        contents=tuple(f"{row:064x}" for row in range(600)),
+    )
+    once, ten = figures(test, probabilities, resamples=500), figures(tenfold, probabilities[copies], resamples=500)
+    assert ten["metrics"]["accuracy"] == pytest.approx(once["metrics"]["accuracy"])
+    assert (ten["n"], ten["patients"]) == (600, 60)
+
+
+def test_the_same_seed_gives_the_same_intervals() -> None:
+    test, probabilities = drawn(80)
+    assert figures(test, probabilities, resamples=50) == figures(test, probabilities, resamples=50)
+    assert figures(test, probabilities, resamples=50) != figures(test, probabilities, resamples=50, seed=1)
+
+
+@pytest.mark.parametrize("labels", [[], [1], [0] * 5, [0, 0, 1, 1]])
+def test_what_is_undefined_is_none_and_the_rest_valid_json(labels: list[int]) -> None:
+    test = TestSet(
+        labels=np.array(labels, np.int64),
+        patients=tuple(f"p{row}" for row in range(len(labels))),
+        classes=CLASSES,
+        contents=tuple(f"{row:064x}" for row in range(len(labels))),
+    )
+    found = figures(test, np.full((len(labels), 3), 1 / 3, np.float32), resamples=20)
+    json.dumps(found, allow_nan=False)
+    assert found["per_class"]["PNEUMONIA"]["sensitivity"] == {"value": None, "low": None, "high": None}
+
+
+def test_a_subgroup_is_reported_when_it_is_large_enough() -> None:
+    test, probabilities = drawn(60)
+    given = answers(test, probabilities, resamples=50)
+    found = describe(given, subgroup_images=25, subgroup_patients=5)
+    women = np.array([one == "F" for one in test.subgroups["sex"]])
+    assert found["subgroups"]["sex"]["F"]["n"] == women.sum()
+    right = (probabilities.argmax(axis=1) == test.labels)[women].mean()
+    assert found["subgroups"]["sex"]["F"]["accuracy"]["value"] == pytest.approx(right)
+    assert found["unknown"]["sex"] == sum(one is None for one in test.subgroups["sex"])
+    few = describe(given, subgroup_images=1000)
+    assert few["subgroups"]["sex"] == {}
+    known = sum(one is not None for one in test.subgroups["sex"])
+    assert few["too_small"]["sex"] == {"groups": len(set(test.subgroups["sex"]) - {None}), "n": known}
+    assert few["metrics"]["ece"]["low"] is None, "a percentile interval would lie above it"
+    assert few["metrics"]["brier"]["low"] is not None
+
+
+def test_curves_are_thinned_but_run_from_corner_to_corner() -> None:
+    test, probabilities = drawn(3000)
+    curve = figures(test, probabilities, resamples=1)["roc"]["NORMAL"]
+    assert len(curve) <= 200
+    assert (curve[0], curve[-1]) == ([0.0, 0.0], [1.0, 1.0])
+
+
+def test_answers_that_are_none_are_refused_in_words() -> None:
+    test, probabilities = drawn(40)
+    with pytest.raises(ValueError, match=r"where \(40, 3\) are asked for"):
+        figures(test, probabilities[:-1])
+    spoiled = probabilities.copy()
+    spoiled[3, 1] = np.nan
+    with pytest.raises(ValueError, match="1 of 40 answers are not numbers"):
+        figures(test, spoiled)
+    with pytest.raises(ValueError, match="not probabilities that sum to 1"):
+        figures(test, probabilities * 2)
+    with pytest.raises(ValueError, match="as many labels as patients"):
+        TestSet(labels=np.array([0]), patients=(), classes=CLASSES, contents=("0",))

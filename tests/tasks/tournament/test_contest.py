@@ -1,0 +1,130 @@
+"""Promises of tasks/contest.py: what is kept of a contest, what is not, and what is told of it. Nothing is trained."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from models.radiographs.preprocessing import PreprocessingSpec
+from models.radiographs.radiograph import Limits, Measurement
+from models.recipes.recipe import Recipe
+from models.training import worker
+from tasks.datasets.labelled_images import LabelledImage
+from tasks.tournament import contest, entries
+from tasks.training import jobs
+from tasks.training.worker_process import Outcome
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RECIPE = Recipe(
+    name="frontal", architecture="compact_cnn", preprocessing=PreprocessingSpec(height=32, width=32), views=("PA",)
+)
+TERMS = contest.Terms(0, 0, 1, None, "test")
+VIEWS = ("PA", "AP", None)
+OF = entries.Entries(
+    "ward",
+    tuple(LabelledImage("AB"[row % 2], f"p{row}", "train", lambda: b"", view=VIEWS[row % 3]) for row in range(12)),
+    tuple(Measurement(n_bytes=1, sha256=f"{row:064x}") for row in range(12)),
+    ("A", "B"),
+    Limits(),
+)
+SPLIT = np.array(["train"] * 6 + ["validation"] * 3 + ["test"] * 3)
+DAY = 24 * 60 * 60
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache in which the images are there; they are not read, and a training stops after its first epoch."""
+
+    def images(cache: Path, *_: Any) -> Path:
+        target = cache / entries.FOLDER / "all.npy"
+        np.save(target, np.zeros((12, 32, 32, 1), np.uint8))
+        return target
+
+    def stop(folder: Path, _: object) -> Outcome:
+        (folder / worker.CHECKPOINTS / "epoch-0001").mkdir(parents=True, exist_ok=True)
+        (folder / worker.ARTIFACT).mkdir()
+        (folder / worker.ANSWERS).touch()
+        return Outcome("killed", "the system killed it")
+
+    monkeypatch.setattr(contest, "images", images)
+    monkeypatch.setattr(jobs, "train_apart", stop)
+    return tmp_path
+
+
+def finish(folder: Path, _: object) -> Outcome:
+    """What a training leaves that ends."""
+    with np.load(folder / worker.ROWS) as job:
+        held_out = np.flatnonzero(job["splits"] != 0)
+    np.savez(folder / worker.ANSWERS, rows=held_out, probabilities=np.full((len(held_out), 2), 0.5))
+    about = {"parameters": 1, "seconds": 1.0, "images_per_s": 1.0, "epochs_run": 1, "backend": "none", "notes": ["so"]}
+    (folder / worker.ARTIFACT).mkdir()
+    (folder / worker.ARTIFACT / "metadata.json").write_text(json.dumps({"training": about}))
+    return Outcome("trained", "")
+
+
+def interrupted(cache: Path) -> Path:
+    """The folder of a training that was killed."""
+    with pytest.raises(contest.ContestError, match="killed"):
+        contest.compete(cache, OF, RECIPE, 0, SPLIT, TERMS)
+    (folder,) = (path.parent for path in (cache / entries.FOLDER).glob(f"*/{worker.JOB}"))
+    return folder
+
+
+def test_of_a_training_that_was_interrupted_the_checkpoint_stays_and_no_pixel(cache: Path) -> None:
+    folder = interrupted(cache)
+    assert (folder / worker.IMAGES).is_file()
+    contest.clear(cache)
+    assert {path.name for path in folder.iterdir()} == {worker.JOB, worker.ROWS, worker.CHECKPOINTS}
+    assert not list(cache.rglob("*.npy"))
+    assert interrupted(cache) == folder
+    assert (folder / worker.IMAGES).is_file(), "its images are made anew"
+    assert (folder / worker.CHECKPOINTS / "epoch-0001").is_dir(), "and it goes on behind its checkpoint"
+
+
+def test_a_checkpoint_of_last_month_and_a_job_without_any_are_removed(cache: Path) -> None:
+    folder = interrupted(cache)
+    long_ago = time.time() - (contest.RESUMABLE_DAYS + 1) * DAY
+    os.utime(folder / worker.CHECKPOINTS / "epoch-0001", (long_ago, long_ago))
+    contest.clear(cache)
+    assert not folder.exists()
+    (interrupted(cache) / worker.CHECKPOINTS / "epoch-0001").rmdir()
+    contest.clear(cache)
+    assert not folder.exists()
+
+
+def test_what_was_answered_stays_and_a_damaged_file_is_none(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "train_apart", finish)
+    fold = contest.compete(cache, OF, RECIPE, 0, SPLIT, TERMS)
+    contest.clear(cache)
+    found = contest.known(cache, OF, RECIPE, 0, TERMS)
+    assert found is not None
+    assert (found.rows.tolist(), found.notes) == (fold.rows.tolist(), fold.notes)
+    (file,) = (cache / entries.FOLDER / contest.ANSWERS).iterdir()
+    whole = file.read_bytes()
+    for damaged in (b"", b"PK\x03\x04 and then nothing", whole[: len(whole) // 2], whole[:60] + b"\xff" + whole[61:]):
+        file.write_bytes(damaged)
+        assert contest.known(cache, OF, RECIPE, 0, TERMS) is None
+
+
+def test_images_of_another_view_are_asked_and_not_learned_from_and_it_is_said_how_many(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learned: list[int] = []
+
+    def look(folder: Path, on_epoch: object) -> Outcome:
+        with np.load(folder / worker.ROWS) as job:
+            learned.extend(np.flatnonzero(job["splits"] == 0))
+        return finish(folder, on_epoch)
+
+    monkeypatch.setattr(jobs, "train_apart", look)
+    fold = contest.compete(cache, OF, RECIPE, 0, SPLIT, TERMS)
+    assert learned == [0, 2, 3, 5]
+    assert fold.rows.tolist() == [9, 10, 11]
+    assert fold.notes == ("so", "4 images of another view than the recipe learns from: asked, and not learned from")
