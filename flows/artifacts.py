@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from prefect.context import SettingsContext, get_settings_context
 from models.radiographs.radiograph import Limits
 from tasks.nights import figures
 from tasks.nights import report as reporting
+from tasks.pages import publishing
 from tasks.radiographs import thumbnails
 
 if TYPE_CHECKING:
@@ -86,7 +88,7 @@ def write_data_docs(
     prefix = f"{reporting.folder(found.night, run_id)}data-docs/"
     with tempfile.TemporaryDirectory() as folder:
         index = build_data_docs(shards, Path(folder), shards_in_run)
-        reporting.publish_folder(store, Path(folder), prefix)
+        publishing.publish_folder(store, Path(folder), prefix)
         return prefix + index.relative_to(folder).as_posix()
 
 
@@ -106,7 +108,7 @@ def write_report(
     """Render the HTML report and store it; returns its key."""
     ui = (settings.prefect_api_url or "").removesuffix("/api")
     links = reporting.Links(
-        data_docs=reporting.link(settings, docs_key) if docs_key else None,
+        data_docs=publishing.link(settings, docs_key) if docs_key else None,
         flow_run=f"{ui}/runs/flow-run/{run_id}" if ui else None,
     )
     html = reporting.render(found, *sheets, links, settings.timezone, heat)
@@ -115,8 +117,8 @@ def write_report(
 
 def show(settings: Settings, found: RunFigures, report_key: str | None, docs_key: str | None) -> None:
     """Put the summary, the tables of classes and reasons, and the links into the UI."""
-    report = reporting.link(settings, report_key) if report_key else None
-    docs = reporting.link(settings, docs_key) if docs_key else None
+    report = publishing.link(settings, report_key) if report_key else None
+    docs = publishing.link(settings, docs_key) if docs_key else None
     summary = reporting.summary_markdown(found, report, docs)
     with at_once():
         create_markdown_artifact(summary, key="scoring-summary", description="What happened this night")
@@ -127,3 +129,13 @@ def show(settings: Settings, found: RunFigures, report_key: str | None, docs_key
         for link, text, key in ((report, "HTML report", "scoring-report"), (docs, "Data Docs", "scoring-data-docs")):
             if link and link.startswith("http"):
                 create_link_artifact(link, text, key=key, description=text)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a night's report was made of, to make it again with heat maps."""
+
+    found: RunFigures
+    sheets: ContactSheets
+    pictures: dict[int, Thumbnail]
+    docs_key: str | None

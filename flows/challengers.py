@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from flows.retraining import Retraining
+    from flows.runs import Retraining
     from models.radiographs.preprocessing import PreprocessingSpec
     from models.recipes.catalogue import Recipe
     from tasks.datasets.dataset import Dataset
@@ -121,7 +121,7 @@ def find_near_duplicates(this: Retraining, data: Dataset, spec: PreprocessingSpe
     cache, contents = this.settings.cache, [item.content_sha256 for item in data.items]
     images = arrays.assemble(jobs.job_folder(cache, WORKBENCH) / worker.IMAGES, contents, spec, cache)
     pairs = near_duplicates.find(images, [item.split for item in data.items])
-    return this.patiently(lambda: near_duplicates.remember(this.pool, contents, pairs))
+    return this.patiently(lambda: splits.remember(this.pool, contents, pairs))
 
 
 def keep(this: Retraining, data: Dataset, spec: PreprocessingSpec) -> Dataset:

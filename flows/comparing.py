@@ -18,7 +18,7 @@ from models.serving.artifact import ArtifactError
 from models.training import worker
 from tasks.datasets import dataset
 from tasks.labels import importing
-from tasks.nights import report as reporting  # fmt: skip
+from tasks.pages import publishing
 from tasks.pages.wording import counted
 from tasks.registry import model_versions, promotion
 from tasks.retraining import decisions, evaluation, evidence, model_card, record, verdict
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from flows.approval import Approval
     from flows.challengers import Trained
-    from flows.retraining import Retraining
+    from flows.runs import Retraining
     from models.evaluation.test_set import TestSet
     from models.gate.decision import Contender, Decision, Gate
     from tasks.datasets.dataset import Dataset, Item
@@ -239,7 +239,7 @@ def question(this: Retraining, found: ComparisonEvidence) -> str:
     lines = [f"**{verdict.headline(found)}**"]
     lines += [f"- {words}" for words in this.notes]
     if key := report(this, found):
-        link = reporting.link(this.settings, key)
+        link = publishing.link(this.settings, key)
         page = f"[The comparison report]({link})" if link.startswith("http") else "The comparison report"
         lines.append(f"{page}: `cxr report {this.run_id}`")
     lines.append("Without an answer in time the champion stays. Research use, not for diagnosis.")

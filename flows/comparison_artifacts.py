@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from flows.artifacts import at_once
-from tasks.nights import report as reporting
+from tasks.pages import publishing
 from tasks.retraining import model_card
 from tasks.retraining import report as comparison_report
 from tasks.retraining import summary as comparison_summary
@@ -38,8 +38,8 @@ def show(
     settings: Settings, evidence: ComparisonEvidence, report_key: str | None, card_keys: Mapping[str, str] | None = None
 ) -> None:
     """Put the decision, the models side by side, the gate's checks and the link to the report into the UI."""
-    report = reporting.link(settings, report_key) if report_key else None
-    cards = {version: reporting.link(settings, key) for version, key in (card_keys or {}).items()}
+    report = publishing.link(settings, report_key) if report_key else None
+    cards = {version: publishing.link(settings, key) for version, key in (card_keys or {}).items()}
     summary = comparison_summary.summary_markdown(evidence, report, cards)
     with at_once():
         create_markdown_artifact(summary, key="retraining-decision", description="What the gate decided, and why")

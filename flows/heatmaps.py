@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
@@ -17,31 +16,21 @@ from flows.work import KNOWN_ERRORS
 from models.radiographs.radiograph import Limits
 from tasks.explain import subject
 from tasks.pages.wording import counted
-from tasks.radiographs import thumbnails
+from tasks.radiographs import fetching, thumbnails
 from tasks.radiographs.thumbnails import Heat
-from tasks.scoring import intake
 from tasks.training import jobs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flows.work import Run
-    from tasks.nights.figures import ContactSheets, Exhibit, RunFigures
-    from tasks.radiographs.thumbnails import Thumbnail
+    from flows.artifacts import Report
+    from flows.runs import Run
+    from tasks.nights.figures import Exhibit
     from tasks.registry.model_versions import ModelVersion
+
 
 PATIENCE_S: Final = 120.0
 """For all of it; then the report stays without heat maps."""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What a night's report was made of, to make it again with heat maps."""
-
-    found: RunFigures
-    sheets: ContactSheets
-    pictures: dict[int, Thumbnail]
-    docs_key: str | None
 
 
 @task(name="explain the highest scores", cache_policy=NO_CACHE, persist_result=False)
@@ -88,7 +77,7 @@ def _heat(this: Run, champion: ModelVersion, report: Report, shown: Sequence[Exh
     executor = ThreadPoolExecutor(thumbnails.WORKERS, thread_name_prefix="heatmaps")
     try:
         taken = executor.map(
-            lambda one: intake.take_in(one.reference, this.store, champion.preprocessing, limits), shown,
+            lambda one: fetching.take_in(one.reference, this.store, champion.preprocessing, limits), shown,
             timeout=PATIENCE_S,
         )  # fmt: skip
         at_hand = [(one, image.pixels) for one, image in zip(shown, taken, strict=True) if image.pixels is not None]

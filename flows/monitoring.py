@@ -14,7 +14,7 @@ from tasks.nights import drift, triggers
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from flows.work import Run
+    from flows.runs import Run
     from tasks.nights.drift import Watch
     from tasks.nights.triggers import Trigger
 

@@ -6,10 +6,8 @@ Reads like a table of contents; how a step is done is in tasks/, what decides is
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID, uuid4
-from zoneinfo import ZoneInfo
 
 from prefect import flow
 from prefect.runtime import flow_run
@@ -17,13 +15,13 @@ from prefect.states import Completed
 
 from flows import challengers, comparing
 from flows.approval import Approval, ask
-from flows.work import Work, as_is
+from flows.runs import Retraining
+from flows.work import as_is
 from infra.settings import Settings
 from infra.version import code_version
 from models.gate import decision as gate
 from models.recipes.catalogue import recipe_named
 from tasks.datasets import dataset
-from tasks.pages.wording import counted
 from tasks.registry import promotion
 from tasks.retraining import record, verdict
 from tasks.tournament import contest
@@ -39,33 +37,6 @@ if TYPE_CHECKING:
     from models.gate.decision import Gate
     from tasks.datasets.dataset import Dataset
     from tasks.registry.promotion import Outcome
-
-LOCK = "cxr.retraining"
-"""One retraining at a time, whatever its bucket: there is one champion."""
-
-
-class Retraining(Work):
-    """One run of this flow, and what it found out so far."""
-
-    what = "retraining"
-    after_a_stop = "the next one goes on after the last epoch that it finished"
-
-    def __init__(self, settings: Settings, run_id: UUID, cause: str, *, dry_run: bool) -> None:
-        super().__init__(settings, run_id, LOCK)
-        self.cause, self.dry_run = cause, dry_run
-        self.date = datetime.now(ZoneInfo(settings.timezone)).date()
-        """The day under which its report lies, also where a person answers on a later one."""
-        self.failures: dict[str, str] = {}
-        """Recipes that gave no challenger, challengers that did not answer, and why."""
-
-    def fail(self, message: str) -> None:
-        """Write on the retraining's row that it failed, and what failed before."""
-        record.finish(self.pool, self.run_id, "failed", message + self.failed_recipes)
-
-    @property
-    def failed_recipes(self) -> str:
-        """How many recipes have nothing that could be judged, in brackets; nothing where all have."""
-        return f" ({counted(len(self.failures), 'recipe')} could not be judged)" if self.failures else ""
 
 
 @flow(

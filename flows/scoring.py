@@ -19,14 +19,16 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows import artifacts, heatmaps, monitoring
+from flows.runs import SHOWN_SETTINGS, Run
 from flows.shadow import beside
-from flows.work import SHOWN_SETTINGS, Run, as_is
+from flows.work import as_is
 from infra.settings import Settings
 from infra.version import code_version
 from models.radiographs.radiograph import Limits
 from tasks.nights import report
 from tasks.nights.figures import Outcome, gather
 from tasks.pages.wording import counted
+from tasks.radiographs import fetching
 from tasks.radiographs.prefetch import prefetch
 from tasks.registry import model_versions
 from tasks.scoring import discovery, inference, intake, predictions, runs
@@ -40,8 +42,8 @@ if TYPE_CHECKING:
 
     from models.serving.runtime import Runtime
     from tasks.nights.figures import RunFigures
+    from tasks.radiographs.fetching import Intake
     from tasks.scoring.discovery import Shard
-    from tasks.scoring.intake import Intake
     from tasks.scoring.shadow import Shadow
 
     ShardWork = tuple[list[Intake], predictions.Lineage, Runtime, Limits, Shadow | None]
@@ -157,7 +159,7 @@ def score_shards(this: Run, champion: model_versions.ModelVersion, shards: list[
     limits = Limits(this.settings.max_bytes, this.settings.max_pixels)
     progress = artifacts.Progress("scoring-progress", this.claimed)
 
-    def begun(some: Iterable[Shard]) -> Iterator[tuple[Shard, list[discovery.Reference]]]:
+    def begun(some: Iterable[Shard]) -> Iterator[tuple[Shard, list[fetching.Reference]]]:
         for one in some:
             yield one, this.patiently(partial(discovery.begin, this.pool, this.run_id, one.number))
 
@@ -166,7 +168,7 @@ def score_shards(this: Run, champion: model_versions.ModelVersion, shards: list[
         with this.best_effort("progress could not be shown"):
             progress.add(len(taken))
 
-    workers = intake.threads(this.settings.intake_threads)
+    workers = fetching.threads(this.settings.intake_threads)
     with (
         beside(this, champion) as shadow,
         intake.IntakePool(this.store, scorer.spec, limits, workers, shadow.own_spec if shadow else None) as pool,
@@ -266,7 +268,7 @@ def write_reports(this: Run, found: RunFigures) -> tuple[str | None, str | None]
             if this.kept_for_docs:
                 docs_key = artifacts.write_data_docs(this.store, found, this.run_id, this.kept_for_docs, this.shards)
         with this.best_effort("the report could not be written"):
-            this.report = heatmaps.Report(found, *sheets.result(), docs_key)
+            this.report = artifacts.Report(found, *sheets.result(), docs_key)
             report_key = artifacts.write_report(
                 this.store, this.settings, found, this.run_id, sheets.result(), docs_key
             )

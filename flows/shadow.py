@@ -11,7 +11,7 @@ from tasks.scoring.shadow import Shadow
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flows.work import Run
+    from flows.runs import Run
     from models.serving.runtime import Runtime
 
 

@@ -30,7 +30,7 @@ from infra.version import code_version
 from models.radiographs.radiograph import Limits
 from models.recipes.catalogue import RECIPES, recipe_named
 from tasks.datasets import dataset, labelled_images
-from tasks.nights import report as night_report
+from tasks.pages import publishing
 from tasks.pages.wording import counted
 from tasks.tournament import baselines, contest, ranking, report
 from tasks.tournament.entries import check_folds, enter
@@ -266,7 +266,7 @@ def publish(
         return save
     day = datetime.now(ZoneInfo(settings.timezone)).date()
     run_id = UUID(str(flow_run.id)) if flow_run.id else uuid4()
-    return night_report.link(settings, report.publish(Store(settings), day, run_id, page))
+    return publishing.link(settings, report.publish(Store(settings), day, run_id, page))
 
 
 def challenge(winner: str, epochs: int | None, seed: int, message: str) -> State[Any]:

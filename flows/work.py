@@ -18,30 +18,23 @@ from models.gate.rules import GateError
 from models.recipes.catalogue import RecipeError
 from models.serving.artifact import ArtifactError
 from models.serving.runtime import RuntimeUnfit
-from tasks.nights import report
+from tasks.pages import publishing
+from tasks.radiographs import fetching
 from tasks.registry import model_versions, promotion
 from tasks.retraining import record as retrainings
-from tasks.scoring import intake, runs
+from tasks.scoring import runs
 from tasks.training import jobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from datetime import date
     from uuid import UUID
 
     from prefect.client.schemas.objects import State
 
-    from flows.heatmaps import Report
     from infra.settings import Settings
-    from tasks.validation.verdicts import ShardVerdicts
 
 Result = TypeVar("Result")
 
-SHOWN_SETTINGS = {
-    "look_back_days", "skip_suffixes", "max_attempts", "max_bytes", "max_pixels", "shard_size", "max_bad_share_shard",
-    "max_bad_share_run", "bad_share_min_images", "runtime", "batch_size",
-}  # fmt: skip
-"""Settings written on the run's row: thresholds, never addresses or secrets."""
 
 KNOWN_ERRORS = (
     database.DatabaseError,
@@ -97,7 +90,7 @@ class Work(ABC):
         self.run_id = run_id
         self.log = get_run_logger()
         self.pool = database.engine(settings.database)
-        self.store = Store(settings, intake.threads(settings.intake_threads) + report.UPLOADS)
+        self.store = Store(settings, fetching.threads(settings.intake_threads) + publishing.UPLOADS)
         self.lock = database.Lock(self.pool, lock)
         self.notes: list[str] = []
 
@@ -164,26 +157,3 @@ class Work(ABC):
     @abstractmethod
     def fail(self, message: str) -> None:
         """Write on its row that it failed."""
-
-
-class Run(Work):
-    """One run of the scoring flow, and what it found out so far."""
-
-    what = "run"
-    after_a_stop = "the next run takes up what is left"
-
-    def __init__(self, settings: Settings, night: date, run_id: UUID) -> None:
-        super().__init__(settings, run_id, f"cxr.scoring:{settings.bucket}")
-        self.date = night
-        self.run_ids = [run_id]
-        """This run, then the dead ones that it took over."""
-        self.skipped = 0
-        self.claimed = 0
-        self.shards = 0
-        self.kept_for_docs: list[ShardVerdicts] = []
-        self.report: Report | None = None
-        """What its report was made of, once it is stored."""
-
-    def fail(self, message: str) -> None:
-        """Write on the run's row that it failed, and how far it came."""
-        runs.finish(self.pool, self.run_id, "failed", message, runs.count(self.pool, [self.run_id]), self.skipped)

@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "infra": {"infra"},
 }
 FOREIGN_TO_MODELS = {"boto3", "botocore", "prefect", "psycopg2", "sqlalchemy", "tensorflow", "torch", "jax"}
-BACKEND_PROBES = {"models/serving/devices.py", "models/networks/gradients.py"}
+BACKEND_PROBES = {"models/serving/devices.py", "models/networks/grad_cam.py"}
 """They ask the Keras backend in use for what Keras itself cannot: its GPU, a gradient; inside a function only."""
 FOREIGN_TO_TASKS = {"prefect"}
 LINES, TEST_LINES = 320, 340

@@ -108,7 +108,7 @@ def shadow(
     Examples: `cxr champion shadow compact-cnn-20260131T021500Z-1f3a9c02 --reason 'two weeks before we promote it'`, and
     `cxr champion shadow --off --reason 'the two weeks are over'`
     """
-    from tasks.scoring import shadow as trial
+    from tasks.registry import trial
 
     if off == (model_version is not None):
         raise typer.BadParameter("name a model version, or say --off", param_hint="MODEL_VERSION")

@@ -15,6 +15,7 @@ import typer
 from flows.commands.session import connected, prepare_prefect
 from infra import statefolder
 from infra.settings import Settings, SettingsError, home, named_services
+from tasks.pages import publishing
 from tasks.pages.wording import counted
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def _images_in(folder: Path, settings: Settings) -> int:
 
 def _copy(store: Store, folder: Path, prefix: str, settings: Settings) -> str:
     """Copy a folder's files into the bucket; returns how many, and how many of them a night passes over."""
-    from tasks.nights.report import publish_folder
+    from tasks.pages.publishing import publish_folder
 
     count = publish_folder(store, folder, prefix)
     others = count - _images_in(folder, settings)
@@ -251,13 +252,13 @@ def _ui(settings: Settings) -> str:
 
 
 def _where_to_look(settings: Settings, seconds: float) -> None:
-    from tasks.nights import overview, report
+    from tasks.nights import overview
 
     reports = {}
     with connected() as (_, pool):
         for what, retraining in (("night", False), ("comparison", True)):
             try:
-                reports[what] = report.link(settings, overview.report_key(pool, None, retraining=retraining))
+                reports[what] = publishing.link(settings, overview.report_key(pool, None, retraining=retraining))
             except overview.NoSuchRunError as error:
                 reports[what] = str(error)
     typer.echo(f"\nAll of it took {seconds:.0f} s. Where to look:")

@@ -18,13 +18,11 @@ from typing import TYPE_CHECKING, Any, Final
 import cv2
 import numpy as np
 
-from infra import database
-from tasks.datasets.splits import STRICTNESS
+from models.vocabulary import STRICTNESS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    import sqlalchemy as sa
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float32]
@@ -135,29 +133,6 @@ def _agreement_along(first: Floats, moved: Floats, way: Floats) -> float:
     if inside.mean() < LEAST_OVERLAP:
         return 0.0
     return _agreement(first, _structure(along(moved, cv2.INTER_LINEAR)), inside)
-
-
-def remember(pool: sa.Engine, contents: Sequence[str], pairs: Iterable[Pair]) -> int:
-    """Keep pairs for ever: an image of the test set may be gone when the other one comes to be trained on again.
-
-    Args:
-        pool: connections to the database.
-        contents: sha256 of each image, in the order of the array that `find` was given.
-        pairs: what `find` found.
-
-    Returns:
-        How many were not known before.
-    """
-    rows = [(*sorted((contents[pair.i], contents[pair.j])), pair.similarity) for pair in pairs]
-    with database.transaction(pool) as cursor:
-        cursor.execute("create temporary table twin (one text, other text, similarity real) on commit drop")
-        database.copy(cursor, "twin", rows)
-        cursor.execute(
-            "insert into cxr.near_duplicates (content_sha256, other_sha256, similarity)"
-            " select one, other, max(similarity)"
-            " from twin where one <> other group by one, other on conflict do nothing"
-        )
-        return cursor.rowcount
 
 
 def _reduced(image: NDArray[np.uint8]) -> Floats:

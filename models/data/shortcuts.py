@@ -13,8 +13,16 @@ import cv2
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
     from numpy.typing import NDArray
+
+    from models.radiographs.radiograph import Measurement
+
+
+FILE: Final = "the file's size and format"
+BORDER: Final = "the image's border"
 
 NUMBERS: Final = ("size_bytes", "width", "height", "bit_depth", "channels")
 FEATURES: Final = (*NUMBERS, "format")
@@ -125,3 +133,15 @@ def frames(images: NDArray[np.uint8]) -> NDArray[np.float32]:
             [cv2.resize(np.ascontiguousarray(strip), size, interpolation=cv2.INTER_AREA).ravel() for strip in strips]
         )
     return kept
+
+
+def measured_files(measurements: Sequence[Measurement]) -> Any:
+    """Return what `file_features` does, of images that no database knows."""
+    import pandas as pd
+
+    from models.data.shortcuts import FEATURES
+
+    rows = [
+        {name: one.n_bytes if name == "size_bytes" else getattr(one, name) for name in FEATURES} for one in measurements
+    ]
+    return pd.DataFrame(rows, columns=list(FEATURES))

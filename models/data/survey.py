@@ -42,7 +42,7 @@ class Glance:
     small: NDArray[np.uint8]
     """(64, 64, 1)"""
     frame: NDArray[np.float32]
-    """(768,), from `models.shortcuts.frames`."""
+    """(768,), from `models.data.shortcuts.frames`."""
 
 
 @dataclass(slots=True)
@@ -80,7 +80,7 @@ def grey_shares(counts: Counts) -> NDArray[np.float64]:
     """Return the shares (64,) of pixels by grey value, of a histogram with 256 or 65,536 values.
 
     A film of 16 bits, of which many use 12 only, spans what lies between the 0.5th and the 99.5th percentile, as in
-    `models.radiograph.Measurement`.
+    `models.radiographs.radiograph.Measurement`.
     """
     share = counts / counts.sum()
     if counts.size == LEVELS_8:

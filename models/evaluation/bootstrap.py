@@ -29,9 +29,9 @@ class Replicates:
     """A model's figures in each resample; NaN where a resample leaves one undefined."""
 
     metrics: dict[str, NDArray[np.float64]]
-    """Those of `models.metrics.HEADLINES`, each (resamples,)."""
+    """Those of `models.evaluation.metrics.HEADLINES`, each (resamples,)."""
     per_class: dict[str, NDArray[np.float64]]
-    """Those of `models.metrics.PER_CLASS`, each (resamples, classes)."""
+    """Those of `models.evaluation.metrics.PER_CLASS`, each (resamples, classes)."""
 
 
 def weights(patients: Sequence[str], resamples: int, seed: int) -> NDArray[np.uint8]:

@@ -64,7 +64,7 @@ def between(champion: Answers, challenger: Answers, *, level: float = LEVEL) -> 
 
 
 def metric_difference(champion: Answers, challenger: Answers, name: str, level: float) -> dict[str, float | None]:
-    """Paired difference in one of `models.metrics.HEADLINES`."""
+    """Paired difference in one of `models.evaluation.metrics.HEADLINES`."""
     return difference(
         champion.points[name],
         challenger.points[name],

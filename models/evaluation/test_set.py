@@ -73,7 +73,7 @@ class Answers:
     test: TestSet
     probabilities: NDArray[np.floating[Any]]
     points: dict[str, Any]
-    """From `models.metrics.evaluate`."""
+    """From `models.evaluation.metrics.evaluate`."""
     drawn: NDArray[np.uint8]
     replicates: Replicates
 

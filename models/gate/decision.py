@@ -48,9 +48,9 @@ class Decision:
     checks: dict[str, list[Check]]
     """By model version of the challenger, the decisive ones first."""
     figures: dict[str, dict[str, Any]]
-    """By model version, champion included: `models.evaluation.describe`."""
+    """By model version, champion included: `models.evaluation.test_set.describe`."""
     comparisons: dict[str, dict[str, Any]]
-    """By model version of the challenger: `models.comparison.between`; empty without a champion."""
+    """By model version of the challenger: `models.evaluation.comparison.between`; empty without a champion."""
     baselines: dict[str, dict[str, Any]]
     """By what the baseline sees: its figures."""
 

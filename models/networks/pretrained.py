@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from models.files import sha256_of
 from models.networks.safetensors import SafetensorsError, read_safetensors
-from models.serving.artifact import sha256_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,7 +78,7 @@ def load(model: keras.Model, architecture: str, folder: Path | None) -> dict[str
     """Put ImageNet's weights into a network's backbone.
 
     Args:
-        model: built by `models.architectures.build`.
+        model: built by `models.networks.architectures.build`.
         architecture: its name.
         folder: CXR_PRETRAINED_DIR: the file lies there; None: it is fetched, once for each user.
 

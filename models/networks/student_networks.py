@@ -1,8 +1,8 @@
 """The convolutional networks that the five student reports made by hand, trained from scratch.
 
 Each takes grey values 0..255 and scales them inside the graph. What a report leaves open was chosen here, and
-`models.reports` says so. The layers are those of the reports, so that published counts of parameters hold; batch
-normalisation has the momentum of 0.9 that the Harrisburg report names and that a small data set needs.
+`models.recipes.student_reports` says so. The layers are those of the reports, so that published counts of parameters
+hold; batch normalisation has the momentum of 0.9 that the Harrisburg report names and that a small data set needs.
 """
 
 from __future__ import annotations

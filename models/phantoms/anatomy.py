@@ -17,6 +17,7 @@ import numpy as np
 
 from models.phantoms import drawing
 from models.phantoms.exposure import expose
+from models.vocabulary import CLASSES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from models.phantoms.drawing import Plane, Points
-
-CLASSES = ("COVID-19", "NORMAL", "PNEUMONIA")
 
 
 @dataclass(frozen=True)

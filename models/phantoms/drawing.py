@@ -1,7 +1,7 @@
 """Canvas: the small fixed plane on which a phantom is drawn, and the few shapes that it is drawn with.
 
-All coordinates are in units (see `models.anatomy`): `SPAN` of them across, x is 0 in the middle. Shapes come as
-float32 planes of (SIDE, SIDE), 1 inside and 0 outside.
+All coordinates are in units (see `models.phantoms.anatomy`): `SPAN` of them across, x is 0 in the middle. Shapes come
+as float32 planes of (SIDE, SIDE), 1 inside and 0 outside.
 """
 
 from __future__ import annotations

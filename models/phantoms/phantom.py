@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from models.phantoms.anatomy import CLASSES, draw
+from models.phantoms.anatomy import draw
+from models.vocabulary import CLASSES, MARKER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +37,6 @@ __all__ = [
     "write_phantoms",
 ]
 
-MARKER = "cxr-nightly phantom"
 
 FORMATS = (
     "png-grey-8",

@@ -15,8 +15,9 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, PngImagePlugin
 
-from models.phantoms.anatomy import CLASSES, draw
-from models.phantoms.phantom import MARKER, encode, png_text
+from models.phantoms.anatomy import draw
+from models.phantoms.phantom import encode, png_text
+from models.vocabulary import CLASSES, MARKER
 
 if TYPE_CHECKING:
     from collections.abc import Callable

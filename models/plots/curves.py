@@ -8,48 +8,35 @@ as well as in colour (Okabe and Ito, 2008), for readers who do not tell colours 
 
 from __future__ import annotations
 
-import html
-import io
 import math
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import cv2
-import matplotlib as mpl
 import numpy as np
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from models.plots.pictures import warmed
+from models.plots.svg import (
+    DASHES,
+    INK,
+    MARGINS,
+    MARKERS,
+    MINUS,
+    SIZE,
+    SOFT,
+    SQUARE,
+    WIDE,
+    _colour,
+    _number,
+    plain,
+    svg,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from matplotlib.axes import Axes
-    from numpy.typing import NDArray
 
-INK: Final = "#16222c"
-SOFT: Final = "#566472"
-LINE: Final = "#dde3e8"
-SERIES: Final = ("#0072b2", "#d55e00", "#009e73", "#a4578a", "#b07d00")
-MARKERS: Final = ("o", "s", "^", "D", "v")
-DASHES: Final = ("-", (0, (5, 1.6)), (0, (1.4, 1.4)), (0, (6, 1.6, 1.4, 1.6)), (0, (9, 3)))
-STYLE: Final = {INK: "--ink", SOFT: "--soft", LINE: "--line"} | {
-    colour: f"--series-{place}" for place, colour in enumerate(SERIES)
-}
-"""The page's names of the colours drawn here."""
-MINUS: Final = "\N{MINUS SIGN}"
-SQUARE: Final = (3.5, 3.5)
-WIDE: Final = (3.9, 2.9)
-MARGINS: Final = {"left": 0.15, "right": 0.97, "bottom": 0.15, "top": 0.97}
-"""Shares of a drawing's size that hold its labels; to have them found out takes a third of the time."""
-SIZE: Final = 9
-LONGER_SIDE: Final = 288
 JPEG_QUALITY: Final = 84
-_FONT: Final = re.compile(r"'DejaVu Sans'[^;\"]*")
-_GLOBAL_STYLE: Final = re.compile(r"<defs>\s*<style.*?</defs>\s*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,73 +208,3 @@ def learning_curve(
         axes.legend(fontsize=SIZE, frameon=False, labelcolor=INK, handlelength=2.6)
     plain(axes, grid="both")
     return svg(figure, alt, name)
-
-
-def photograph(image: NDArray[np.uint8], longer_side: int = LONGER_SIDE) -> bytes:
-    """Return a small grey JPEG of a preprocessed image (height, width) or (height, width, channels)."""
-    return jpeg(shrunk(image, longer_side))
-
-
-def overlay(image: NDArray[np.uint8], heat: NDArray[np.floating[Any]], longer_side: int = LONGER_SIDE) -> bytes:
-    """Return a small JPEG of a preprocessed image with a heat map over it, such as Grad-CAM's.
-
-    Args:
-        image: (height, width) or (height, width, channels).
-        heat: (h, w) of any size, 0 to 1; see `models.heat.warmed`.
-        longer_side: of the picture at most, in pixels.
-    """
-    return jpeg(warmed(shrunk(image, longer_side), heat))
-
-
-def shrunk(image: NDArray[np.uint8], longer_side: int) -> NDArray[np.uint8]:
-    """Return a preprocessed image as grey (height, width), no side longer than this."""
-    grey = np.asarray(image)
-    grey = grey.mean(axis=2).round().astype(np.uint8) if grey.ndim > 2 else grey  # noqa: PLR2004 - with channels
-    scale = min(1.0, longer_side / max(grey.shape))
-    size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
-    return np.asarray(cv2.resize(np.ascontiguousarray(grey), size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def jpeg(pixels: NDArray[np.uint8]) -> bytes:
-    """Return a JPEG of pixels (height, width), or (height, width, 3) with blue first."""
-    _, encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    return bytes(encoded)
-
-
-def _colour(place: int) -> str:
-    return SERIES[place % len(SERIES)]
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else math.nan
-
-
-def plain(axes: Axes, grid: str) -> None:
-    """Quiet axes: no frame, a light grid, small words."""
-    for side in ("top", "right", "left") if grid == "x" else ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color(SOFT)
-    axes.tick_params(labelsize=SIZE, colors=SOFT, length=0 if grid == "x" else 3)
-    axes.grid(visible=True, axis=grid, color=LINE, linewidth=0.8)  # type: ignore[arg-type]
-    axes.set_axisbelow(True)
-
-
-def svg(figure: Figure, alt: str, name: str) -> bytes:
-    """Write a figure as SVG that may stand inside a page: ids of its own, no prolog, the page's font and colours."""
-    for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
-        patch.set_visible(False)
-    written = io.BytesIO()
-    # The salt makes equal figures equal bytes; without it each drawing's ids are random.
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "text.parse_math": False}):
-        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        canvas: Any = FigureCanvasSVG(figure)
-        canvas.print_svg(written, metadata=nothing)
-    drawing = written.getvalue().decode()
-    drawing = drawing[drawing.index("<svg") :]
-    drawing = _FONT.sub("system-ui, sans-serif", _GLOBAL_STYLE.sub("", drawing))
-    drawing = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", drawing)
-    for colour, variable in STYLE.items():
-        drawing = drawing.replace(colour, f"var({variable}, {colour})")
-    label = f'<svg role="img" aria-label="{html.escape(alt)}"'
-    return drawing.replace("<svg", label, 1).encode()

@@ -1,4 +1,4 @@
-"""Drawings for the page about labelled images, in the manner of `models.plots`: one shape and colour for each class."""
+"""Drawings for the page about labelled images, in the manner of `plots.curves`: one shape and colour for each class."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from models.plots.curves import DASHES, INK, LONGER_SIDE, MARKERS, SERIES, SIZE, SOFT, jpeg, plain, svg
+from models.plots.pictures import LONGER_SIDE, jpeg
+from models.plots.svg import DASHES, INK, MARKERS, SERIES, SIZE, SOFT, plain, svg
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,6 +1,7 @@
 """Plate: an explanation as one picture, for a slide or a case file.
 
-Radiograph, heat maps, probabilities, and what these are not. Drawn with matplotlib without pyplot, as `models.plots`.
+Radiograph, heat maps, probabilities, and what these are not. Drawn with matplotlib without pyplot, as
+`models.plots.curves`.
 """
 
 from __future__ import annotations

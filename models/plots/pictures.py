@@ -1,4 +1,4 @@
-"""Heat: a heat map such as Grad-CAM's laid over a radiograph, for people to look at.
+"""Pictures for people to look at: small radiographs, and heat maps such as Grad-CAM's laid over them.
 
 The warmer, the more opaque, in matplotlib's `inferno`, which is told apart by its lightness alone.
 """
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from models.radiographs.preprocessing import PreprocessingSpec
+
+
+LONGER_SIDE: Final = 288
 
 OPACITY: Final = 0.6
 COLDEST: Final = 0.25
@@ -62,3 +65,34 @@ def over_thumbnail(jpeg: bytes, heat: NDArray[np.floating[Any]], spec: Preproces
     shown = np.repeat((grey * UNSEEN).astype(np.uint8)[..., None], 3, axis=2)
     shown[rows, columns] = warmed(grey[rows, columns], heat)
     return bytes(cv2.imencode(".jpg", shown, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1])
+
+
+def photograph(image: NDArray[np.uint8], longer_side: int = LONGER_SIDE) -> bytes:
+    """Return a small grey JPEG of a preprocessed image (height, width) or (height, width, channels)."""
+    return jpeg(shrunk(image, longer_side))
+
+
+def overlay(image: NDArray[np.uint8], heat: NDArray[np.floating[Any]], longer_side: int = LONGER_SIDE) -> bytes:
+    """Return a small JPEG of a preprocessed image with a heat map over it, such as Grad-CAM's.
+
+    Args:
+        image: (height, width) or (height, width, channels).
+        heat: (h, w) of any size, 0 to 1; see `warmed`.
+        longer_side: of the picture at most, in pixels.
+    """
+    return jpeg(warmed(shrunk(image, longer_side), heat))
+
+
+def shrunk(image: NDArray[np.uint8], longer_side: int) -> NDArray[np.uint8]:
+    """Return a preprocessed image as grey (height, width), no side longer than this."""
+    grey = np.asarray(image)
+    grey = grey.mean(axis=2).round().astype(np.uint8) if grey.ndim > 2 else grey  # noqa: PLR2004 - with channels
+    scale = min(1.0, longer_side / max(grey.shape))
+    size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
+    return np.asarray(cv2.resize(np.ascontiguousarray(grey), size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def jpeg(pixels: NDArray[np.uint8]) -> bytes:
+    """Return a JPEG of pixels (height, width), or (height, width, 3) with blue first."""
+    _, encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    return bytes(encoded)

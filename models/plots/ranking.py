@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from models.plots.curves import INK, SERIES, SIZE, SOFT, plain, svg
+from models.plots.svg import INK, SERIES, SIZE, SOFT, plain, svg
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

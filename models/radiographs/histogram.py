@@ -29,7 +29,7 @@ def histogram(grey: NDArray[Any]) -> Counts:
 
 
 def statistics(counts: Counts) -> dict[str, Any]:
-    """Return what a histogram tells of an image; names and units are those of `models.radiograph.Measurement`."""
+    """Return what a histogram tells of an image; names and units are those of `radiograph.Measurement`."""
     share = counts / counts.sum()
     cumulative = np.cumsum(share)
     lowest, highest = (0, 255) if counts.size == LEVELS_8 else np.searchsorted(cumulative, USED_SHARES).tolist()

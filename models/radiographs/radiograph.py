@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from models.phantoms.phantom import MARKER
 from models.radiographs import png
 from models.radiographs.histogram import histogram, statistics
+from models.vocabulary import MARKER
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from models.radiographs.preprocessing import PreprocessingSpec
-from models.recipes.recipe import FORM, SPLITS, Augmentation, Plateau, Recipe, Split, Stage
+from models.recipes.recipe import FORM, Augmentation, Plateau, Recipe, Stage
 from models.recipes.student_reports import REPORTS
+from models.vocabulary import SPLITS, Split
 
 __all__ = [
     "DEFAULT", "FORM", "PARAMETERS", "RECIPES", "SPLITS", "Augmentation", "Plateau", "Recipe", "RecipeError", "Split",

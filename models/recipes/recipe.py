@@ -9,9 +9,6 @@ from models.radiographs.preprocessing import PreprocessingSpec
 
 FORM: Final = 1
 """Raised when the same recipe, data and seed would learn otherwise than before."""
-Split = Literal["train", "validation", "test"]
-SPLITS: Final[tuple[Split, ...]] = get_args(Split)
-"""What each image is for; their positions are the codes in arrays."""
 
 Optimizer = Literal["adamw", "adam", "adamax", "sgd"]
 Schedule = Literal["cosine", "constant", "plateau"]
@@ -103,7 +100,7 @@ class Recipe:
 
     name: str
     architecture: str
-    """A name in `models.architectures.ARCHITECTURES`."""
+    """A name in `models.networks.architectures.ARCHITECTURES`."""
     preprocessing: PreprocessingSpec = field(default_factory=PreprocessingSpec)
     augmentation: Augmentation = field(default_factory=Augmentation)
     epochs: int = 6

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
+from models.files import sha256_of
 from models.radiographs.preprocessing import PreprocessingSpec
 
 if TYPE_CHECKING:
@@ -223,12 +224,6 @@ def open_model(path: Path, classes: int) -> keras.Model:
             "belong together. Train anew."
         )
     return model
-
-
-def sha256_of(path: Path) -> str:
-    """Sha256 of a file's bytes, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _require_harmless(path: Path) -> None:

@@ -1,7 +1,7 @@
 """Convert a `.keras` model to OpenVINO, once for each model and OpenVINO version, into a cache that may be deleted.
 
-Keras does the conversion (`Model.export`) in a process of its own, ``python -m models.conversion``: the memory, threads
-and messages of TensorFlow stay out of the process that scores.
+Keras does the conversion (`Model.export`) in a process of its own, ``python -m models.serving.conversion``: the
+memory, threads and messages of TensorFlow stay out of the process that scores.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from models.files import sha256_of
 from models.serving import quiet_imports
-from models.serving.artifact import open_model, sha256_of
+from models.serving.artifact import open_model
+from models.serving.quiet_imports import silence_telemetry
 
 if TYPE_CHECKING:
     from models.serving.artifact import Artifact
@@ -107,12 +109,6 @@ def _convert(model: Path, graph: Path, classes: int) -> None:
         raise ConversionError(
             f"the conversion to OpenVINO ended with status {done.returncode}: {words[-1] if words else 'no message'}"
         )
-
-
-def silence_telemetry() -> None:
-    """Keep OpenVINO from reporting its use: its Python package does so when imported, unless this one is missing."""
-    modules: dict[str, Any] = sys.modules
-    modules.setdefault("openvino_telemetry", None)  # None is how Python marks a module that is not there
 
 
 def main(model: str, graph: str, classes: str) -> None:

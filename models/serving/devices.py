@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from models.serving.conversion import silence_telemetry
+from models.serving.quiet_imports import silence_telemetry
 
 GPU_NODES: Final = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/nvmap", "/dev/kfd", "/dev/dxg")
 """NVIDIA, Jetson, AMD, WSL: without one of these files Linux has no GPU to compute on."""

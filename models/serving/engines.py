@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import numpy as np
 
-from models.serving.conversion import silence_telemetry
+from models.serving.quiet_imports import silence_telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Callable

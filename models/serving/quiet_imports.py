@@ -21,3 +21,9 @@ def import_keras() -> None:
     finally:
         for name in absent:
             modules.pop(name, None)
+
+
+def silence_telemetry() -> None:
+    """Keep OpenVINO from reporting its use: its Python package does so when imported, unless this one is missing."""
+    modules: dict[str, Any] = sys.modules
+    modules.setdefault("openvino_telemetry", None)  # None is how Python marks a module that is not there

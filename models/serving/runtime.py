@@ -127,7 +127,7 @@ def load_runtime(
         batch_size: images in a batch; halved on a GPU when memory runs out.
 
     Raises:
-        models.artifact.ArtifactError: the artifact is not the registered one or cannot be opened.
+        models.serving.artifact.ArtifactError: the artifact is not the registered one or cannot be opened.
         RuntimeUnfit: no allowed runtime answers the sample as Keras did.
     """
     artifact = artifacts.load(folder, expected_sha256)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from models.serving.artifact import sha256_of
+from models.files import sha256_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -62,7 +62,7 @@ class _Assembled:
     trainer: keras.Model
     """The network behind its augmentation."""
     read: dict[str, str]
-    """See `models.pretrained.load`; empty where nothing was."""
+    """See `models.networks.pretrained.load`; empty where nothing was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Stretch:
     end: int
     """The epoch behind its last one."""
     backbone: float | None
-    """See `models.recipe.Stage`; None: nothing is frozen."""
+    """See `models.recipes.recipe.Stage`; None: nothing is frozen."""
     learning_rate: float
 
 

@@ -48,8 +48,8 @@ class Trained:
     recipe: Recipe
     classes: tuple[str, ...]
     metrics: dict[str, Any]
-    """`models.metrics.evaluate` on the validation split, which chose epoch and temperature and so flatters, plus
-    `split`, which says so, and `splits`: images in each."""
+    """`models.evaluation.metrics.evaluate` on the validation split, which chose epoch and temperature and so
+    flatters, plus `split`, which says so, and `splits`: images in each."""
     settings: dict[str, Any]
     """The recipe's values, seed, epochs run, best epoch, learning curves, temperature, seconds, backend, precision."""
     sample: NDArray[np.uint8]
@@ -58,7 +58,7 @@ class Trained:
     """Loss and accuracy of each epoch, training and validation."""
 
     def metadata(self, *, data_fingerprint: str, code_version: str, made_data: bool) -> ArtifactMetadata:
-        """What `models.artifact.save` writes beside the model."""
+        """What `models.serving.artifact.save` writes beside the model."""
         return ArtifactMetadata(
             recipe=self.recipe.name,
             classes=self.classes,

@@ -1,5 +1,6 @@
-"""Training and answering in a process of its own: ``python -m models.worker train FOLDER`` or ``... answer FOLDER``.
+"""Training and answering in a process of its own.
 
+``python -m models.training.worker train FOLDER`` or ``... answer FOLDER``.
 A process can be killed by lack of memory, hang in a driver, or keep a GPU's memory to itself; so each model is trained,
 and each contender answers, in one that ends. Everything goes through the folder, nothing through a network.
 
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from models.files import write_arrays, write_json
 from models.recipes.catalogue import SPLITS, Recipe
 from models.serving import artifact, quiet_imports
 
@@ -73,13 +75,6 @@ def read_outcome(folder: Path) -> dict[str, Any] | None:
     return told
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a file that is there whole or not at all."""
-    beside = path.with_name(f".{path.name}")
-    beside.write_text(json.dumps(value, allow_nan=False))
-    beside.replace(path)
-
-
 def without_paths(words: str) -> str:
     """Return a message with no more of each path than its last part: where the cache lies is nothing for a report."""
     return PATH.sub(r".../\1", QUOTED_PATH.sub(r"\1\2\1", words))
@@ -112,7 +107,7 @@ def _train(folder: Path) -> dict[str, Any]:
     about = artifact.save(folder / ARTIFACT, trained.model, about, trained.sample)
     saved = artifact.load(folder / ARTIFACT, about.model_sha256).open_model()
     held_out = np.flatnonzero(splits != SPLITS.index("train"))
-    _write_arrays(folder / ANSWERS, rows=held_out, probabilities=training.probabilities(saved, images, held_out))
+    write_arrays(folder / ANSWERS, rows=held_out, probabilities=training.probabilities(saved, images, held_out))
     told = {"model_version": about.model_version, "model_sha256": about.model_sha256}
     return {"state": "trained", "message": _sentence(trained.settings), "notes": trained.settings["notes"], **told}
 
@@ -145,7 +140,7 @@ def _answer(folder: Path) -> dict[str, Any]:
             began = time.perf_counter()
             parts.append(engine(batch))
             milliseconds.append(1000 * (time.perf_counter() - began) / size)  # the last batch is filled up
-        _write_arrays(folder / ANSWERS, probabilities=np.concatenate(parts))
+        write_arrays(folder / ANSWERS, probabilities=np.concatenate(parts))
         timing = {"milliseconds": float(np.median(milliseconds)), "runtime": engine.name, "batch_size": size}
         write_json(folder / TIMING, timing)
         if rows := job.get("explain"):
@@ -169,7 +164,7 @@ def _explain(
             parts.append(grad_cam(model, np.asarray(images[rows[some]]), classes[some]))
         except (ValueError, NotImplementedError) as error:  # this network, or this Keras backend
             return [_words(error).removeprefix("ValueError: ")]
-    _write_arrays(folder / HEATMAPS, rows=rows, classes=classes, heatmaps=np.concatenate(parts).astype(np.float16))
+    write_arrays(folder / HEATMAPS, rows=rows, classes=classes, heatmaps=np.concatenate(parts).astype(np.float16))
     return []
 
 
@@ -201,12 +196,6 @@ def _words(error: Exception) -> str:
     return first if ours and first else f"{type(error).__name__}: {first}".removesuffix(": ")
 
 
-def _write_arrays(path: Path, **arrays: NDArray[Any]) -> None:
-    beside = path.with_name(f".{path.name}")
-    np.savez(beside, allow_pickle=False, **arrays)  # the name ends in .npz, so NumPy adds nothing
-    beside.replace(path)
-
-
 def _end_with(parent: int) -> None:
     """End this process when its parent is gone: a GPU must not go on computing for nobody."""
 
@@ -220,7 +209,9 @@ def _end_with(parent: int) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do one job; 0 where it is done, 1 where outcome.json says why it is not."""
-    parser = argparse.ArgumentParser(prog="python -m models.worker", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m models.training.worker", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("work", choices=("train", "answer"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--parent", type=int, help="process id: the worker ends when it is no longer its parent")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from tasks.retraining.evaluation import BORDER, FILE, measured_files
+from models.data.shortcuts import BORDER, FILE, measured_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from models.plots import pictures
 from tasks.data_report.people import NOT_GIVEN, OTHER
 
 if TYPE_CHECKING:
@@ -84,18 +85,17 @@ def of_people(people: People, number: int, places: Mapping[str, int]) -> View:
 
 def _templates(facts: Facts) -> View:
     """The mean pictures, and their differences, all on one scale."""
-    from models.plots import curves
     from models.plots.data import difference, scale_colours
 
     whole = facts.mean
     reach = max(float(np.abs(one.mean - whole).max()) for one in facts.classes)
     return {
-        "whole": curves.photograph(whole.round().astype(np.uint8)),
+        "whole": pictures.photograph(whole.round().astype(np.uint8)),
         "templates": [
             {
                 "name": one.name,
                 "images": one.images,
-                "mean": curves.photograph(one.mean.round().astype(np.uint8)),
+                "mean": pictures.photograph(one.mean.round().astype(np.uint8)),
                 "difference": difference(one.mean, whole, reach),
                 "most": float(np.abs(one.mean - whole).max()),
             }

@@ -12,7 +12,7 @@ from models.data import near_duplicates
 from models.data.survey import overlap
 from models.recipes.catalogue import SPLITS
 from tasks.data_report.baselines import Answered, ask
-from tasks.retraining.evidence import SplitFacts
+from tasks.datasets.dataset import SplitFacts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -31,7 +31,7 @@ ALL: Final = "all"
 NUMERIC_SHARE: Final = 0.8
 """A column is of numbers where so many of its values are: "38+" among temperatures is left out then."""
 NAMES: Final = frozenset({"patient", "key", "sha256", "file", "source"})
-"""Columns, by the names of `tasks.sheets.SYNONYMS`, that say who or which, and are neither compared nor shown."""
+"""Columns, named as in `tasks.labels.sheets.SYNONYMS`, that say who or which: neither compared nor shown."""
 IDENTIFIER: Final = re.compile(r"(^|_)u?id$")
 CANONICAL: Final = ("label", "patient", "sex", "age", "view")
 WANTED: Final = "a CSV file with columns such as finding (or label), patient_id, sex, age and view"
@@ -77,7 +77,8 @@ def of_sheet(sheet: Path, classes: Sequence[str] = ()) -> People:
     """Read a sheet of metadata, such as the one of ieee8023/covid-chestxray-dataset.
 
     Args:
-        sheet: CSV; which columns are the finding, the patient, sex, age and view is told by `tasks.sheets.SYNONYMS`.
+        sheet: CSV; which columns are the finding, the patient, sex, age and view is told by
+            `tasks.labels.sheets.SYNONYMS`.
         classes: findings that come first, in this order.
 
     Raises:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
 from models.data.survey import SPEC
+from models.plots.pictures import photograph
 from models.radiographs.radiograph import read
 from tasks.data_report import drawings
 from tasks.data_report.warnings import warnings
 from tasks.datasets.labelled_images import UnreadableError
-from tasks.nights.report import REPORTS, content_type
 from tasks.pages.model_figures import environment, made_warning
+from tasks.pages.publishing import REPORTS, content_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from tasks.data_report.people import People
     from tasks.data_report.survey import Survey
     from tasks.datasets.labelled_images import Collection, LabelledImage
+
 
 MADE_ONLY: Final = "Made data (phantoms): no image here is of a patient."
 SHEET, LABELS = "the sheet of metadata", "the labels of the images"
@@ -126,7 +128,6 @@ def _pairs(evidence: DataEvidence) -> list[dict[str, Any]]:
     """The near-duplicates that are shown, without saying which images they are."""
     if evidence.facts is None or evidence.survey is None:
         return []
-    from models.plots import curves
 
     shown = []
     for one, other, similarity in evidence.facts.twins.shown:
@@ -138,7 +139,7 @@ def _pairs(evidence: DataEvidence) -> list[dict[str, Any]]:
                 "labels": [image.label for image in images],
                 "splits": [image.split for image in images],
                 "one_patient": images[0].patient == images[1].patient,
-                "photographs": [None if picture is None else curves.photograph(picture) for picture in found],
+                "photographs": [None if picture is None else photograph(picture) for picture in found],
                 "made": [evidence.survey.measurements[place].made for place in (one, other)],
             }
         )

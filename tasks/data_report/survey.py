@@ -19,7 +19,7 @@ from models.radiographs.radiograph import Limits, read
 from tasks.datasets.dataset import MIN_CLASSES, DatasetError
 from tasks.datasets.labelled_images import UnreadableError
 from tasks.pages.wording import counted
-from tasks.scoring.intake import threads
+from tasks.radiographs.fetching import threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

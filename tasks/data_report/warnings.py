@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from models.data.shortcuts import BORDER
 from tasks.pages.wording import counted
-from tasks.retraining.evaluation import BORDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -43,7 +43,7 @@ class Item:
     etag: str = field(repr=False)
     label: str
     patient: str = field(repr=False)
-    """The person as `tasks.splits` joins and names them: a content's sha256; no identifier that a hospital gave."""
+    """The person as `datasets.splits` joins and names them: a content's sha256; no identifier that a hospital gave."""
     split: str
     """train, validation or test."""
     made: bool
@@ -240,3 +240,12 @@ def _checked(dataset: Dataset) -> Dataset:
 def fingerprint(lines: Iterable[str]) -> str:
     """Return the sha256 over lines, whatever their order."""
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class SplitFacts:
+    """How large a split is; `classes` are its images by class."""
+
+    images: int
+    patients: int
+    classes: Mapping[str, int]

@@ -13,17 +13,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from infra import database
+from models.vocabulary import STRICTNESS
 from sql.library import query
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     import sqlalchemy as sa
 
+    from models.data.near_duplicates import Pair
     from models.recipes.catalogue import Split
 
-STRICTNESS: Final[Mapping[str, int]] = {"test": 2, "validation": 1, "train": 0}
-"""What an image in a stricter split shows must not be learned from in a laxer one."""
+
 OF_A_PATIENT: Final = "patient has images in the {} set"
 NEAR_DUPLICATE: Final = "near-duplicate of a {} image"
 
@@ -190,3 +191,26 @@ def _strictest(splits: Mapping[str, str], groups: Mapping[str, int]) -> dict[int
         if content in groups:
             strictest[groups[content]] = max(strictest.get(groups[content], "train"), split, key=STRICTNESS.__getitem__)
     return strictest
+
+
+def remember(pool: sa.Engine, contents: Sequence[str], pairs: Iterable[Pair]) -> int:
+    """Keep pairs for ever: an image of the test set may be gone when the other one comes to be trained on again.
+
+    Args:
+        pool: connections to the database.
+        contents: sha256 of each image, in the order of the array that `find` was given.
+        pairs: what `find` found.
+
+    Returns:
+        How many were not known before.
+    """
+    rows = [(*sorted((contents[pair.i], contents[pair.j])), pair.similarity) for pair in pairs]
+    with database.transaction(pool) as cursor:
+        cursor.execute("create temporary table twin (one text, other text, similarity real) on commit drop")
+        database.copy(cursor, "twin", rows)
+        cursor.execute(
+            "insert into cxr.near_duplicates (content_sha256, other_sha256, similarity)"
+            " select one, other, max(similarity)"
+            " from twin where one <> other group by one, other on conflict do nothing"
+        )
+        return cursor.rowcount

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from tasks.nights.figures import NORMAL
+from models.plots import pictures
+from models.vocabulary import NORMAL
 from tasks.pages import model_figures
 
 if TYPE_CHECKING:
@@ -113,8 +114,6 @@ def lines(found: Explanation) -> list[str]:
 
 def page(found: Explanation) -> str:
     """Return the page: one file that needs nothing else."""
-    from models.plots import curves
-
     names = list(found.probabilities)
     findings = [name for name in found.model.classes if name != NORMAL]
     agrees, sentence = agreement(found)
@@ -129,9 +128,9 @@ def page(found: Explanation) -> str:
         agrees=agrees,
         sentence=sentence,
         seen=(width, height),
-        photograph=curves.photograph(found.subject.pixels, PICTURE_SIDE),
+        photograph=pictures.photograph(found.subject.pixels, PICTURE_SIDE),
         maps=[
-            (name, curves.overlay(found.subject.pixels, heat, PICTURE_SIDE), bool(heat.any()))
+            (name, pictures.overlay(found.subject.pixels, heat, PICTURE_SIDE), bool(heat.any()))
             for name, heat in found.heat.items()
         ],
         HONEST=HONEST,
@@ -140,10 +139,10 @@ def page(found: Explanation) -> str:
 
 def picture(found: Explanation) -> bytes:
     """Return the same as one PNG, for a slide or a case file."""
-    from models.plots import curves, explanation_picture
+    from models.plots import explanation_picture
     from models.plots.pictures import warmed
 
-    grey = curves.shrunk(found.subject.pixels, PICTURE_SIDE)
+    grey = pictures.shrunk(found.subject.pixels, PICTURE_SIDE)
     panels = [("as the model sees it", grey)]
     for name, heat in found.heat.items():
         words = f"heat map for {name}" if heat.any() else f"{name}: nothing speaks for it"

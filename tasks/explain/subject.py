@@ -1,6 +1,6 @@
 """Explaining: an image that a person names, read as a night reads it, and what a model answers and where it looked.
 
-The model answers in the worker's process (`tasks.training`), as in retrainings: nothing here imports Keras.
+The model answers in the worker's process (`tasks.training.jobs`), as in retrainings: nothing here imports Keras.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Final
 
 from infra import database
 from infra.storage import ObjectError
+from models import files
 from models.radiographs.radiograph import Limits, Measurement
 from sql.library import query
+from tasks.radiographs import fetching
 from tasks.registry import model_versions
-from tasks.scoring import intake
-from tasks.training import arrays, jobs
+from tasks.training import jobs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -130,9 +131,9 @@ def admit(source: Source, spec: PreprocessingSpec, limits: Limits) -> Subject:
     place = source.image_id or 0
     if source.n_bytes > limits.max_bytes:
         problem = f"the file has {source.n_bytes:,} bytes, more than the limit of {limits.max_bytes:,}"
-        taken = intake.Intake(place, Measurement(n_bytes=source.n_bytes, sha256=None, problem=problem))
+        taken = fetching.Intake(place, Measurement(n_bytes=source.n_bytes, sha256=None, problem=problem))
     else:
-        taken = intake.taken(place, source.data, spec, limits, made=source.made)
+        taken = fetching.taken(place, source.data, spec, limits, made=source.made)
     found = taken.measurement
     if found is None:
         raise ExplainError(f"{source.what} could not be measured")
@@ -195,7 +196,7 @@ def _from_file(path: Path, max_bytes: int) -> Source:
 def _workbench(cache: Path) -> Iterator[Path]:
     """Give a folder for one job, which opens for its owner only and is gone afterwards."""
     place = cache / FOLDER
-    place.mkdir(mode=arrays.OWNER_ONLY, parents=True, exist_ok=True)
+    place.mkdir(mode=files.OWNER_ONLY, parents=True, exist_ok=True)
     for left in place.iterdir():
         with suppress(FileNotFoundError):  # another one is done with it just now
             if left.stat().st_mtime < time.time() - LEFT_BEHIND_S:

@@ -137,7 +137,7 @@ def _frame(rows: Sequence[Row], images: Sequence[str | None]) -> Any:
 
 
 def _evaluate(frame: Any, classes: Sequence[str]) -> defaultdict[int, list[tuple[str, str]]]:
-    from tasks.validation.verdicts import new_context, quiet_great_expectations
+    from tasks.validation.context import new_context, quiet_great_expectations
 
     suite = quiet_great_expectations().ExpectationSuite(name=SUITE, expectations=_expectations(classes))
     batches = new_context().data_sources.add_pandas("sheets").add_dataframe_asset("sheet")

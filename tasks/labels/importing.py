@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from infra import database
-from models.phantoms.anatomy import CLASSES
+from models.vocabulary import CLASSES
 from sql.library import query
 from tasks.labels import covid_chestxray, sheets
 from tasks.labels.expectations import judge

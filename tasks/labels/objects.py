@@ -15,8 +15,8 @@ from infra.storage import ObjectError
 from models.radiographs.radiograph import Limits, Measurement, read
 from sql.library import query
 from tasks.labels.sheets import LeftOut
-from tasks.nights.report import content_type
-from tasks.scoring.intake import threads
+from tasks.pages.publishing import content_type
+from tasks.radiographs.fetching import threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

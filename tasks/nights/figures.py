@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from infra import database
+from models.vocabulary import NORMAL
 from sql.library import query
-from tasks.scoring.discovery import Reference
+from tasks.radiographs.fetching import Reference
 from tasks.scoring.runs import Counts, RunError
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 BINS: Final = 20
 """Bins of the score histogram, over 0 to 1."""
-NORMAL: Final = "NORMAL"
-"""The class that is no finding; the contact sheet of the highest scores leaves it out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ def environment() -> Environment:
     """Return the environment of the templates about models."""
     made = templating.environment()
     made.filters |= {
-        "drawing": lambda svg: Markup(svg.decode()),  # noqa: S704 - made by models.plots, which escapes
+        "drawing": lambda svg: Markup(svg.decode()),  # noqa: S704 - made by models.plots.curves, which escapes
         "value": value_text,
         "cell": _cell,
         "share": lambda share: f"{share:.0%}".replace("%", " %"),

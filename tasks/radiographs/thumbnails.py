@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from infra.storage import Store
     from models.radiographs.radiograph import Limits, Pixels
-    from tasks.scoring.discovery import Reference
+    from tasks.radiographs.fetching import Reference
 
 LONGER_SIDE = 200
 JPEG_QUALITY = 82

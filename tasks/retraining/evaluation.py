@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from models.data.shortcuts import BORDER, FILE
 from models.serving.artifact import MODEL_FILE
 from tasks.datasets import dataset
 
@@ -17,13 +18,9 @@ if TYPE_CHECKING:
 
     from models.evaluation.test_set import TestSet
     from models.gate.decision import Contender
-    from models.radiographs.radiograph import Measurement
     from tasks.datasets.dataset import Dataset, Item
     from tasks.registry.model_versions import ModelVersion
     from tasks.training.jobs import Answers
-
-FILE: Final = "the file's size and format"
-BORDER: Final = "the image's border"
 
 
 def places(data: Dataset, split: str) -> NDArray[np.intp]:
@@ -110,18 +107,6 @@ def baselines(data: Dataset, images: NDArray[np.uint8]) -> dict[str, NDArray[np.
         FILE: shortcuts.file_baseline(features.iloc[train], truth[train], features.iloc[test], classes),
         BORDER: shortcuts.frame_baseline(frames[train], truth[train], frames[test], classes),
     }
-
-
-def measured_files(measurements: Sequence[Measurement]) -> Any:
-    """Return what `file_features` does, of images that no database knows."""
-    import pandas as pd
-
-    from models.data.shortcuts import FEATURES
-
-    rows = [
-        {name: one.n_bytes if name == "size_bytes" else getattr(one, name) for name in FEATURES} for one in measurements
-    ]
-    return pd.DataFrame(rows, columns=list(FEATURES))
 
 
 def file_features(items: Sequence[Item]) -> Any:

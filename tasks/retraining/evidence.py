@@ -13,6 +13,7 @@ import numpy as np
 
 from models.gate.rules import DEFAULT, Gate
 from models.recipes.catalogue import SPLITS
+from tasks.datasets.dataset import SplitFacts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,15 +33,6 @@ SHOWN: Final = 24
 """Misclassified images shown of a model at most."""
 EXPLAINED: Final = 2
 """Images explained of each class that the model got right, and as many that it got wrong."""
-
-
-@dataclass(frozen=True, slots=True)
-class SplitFacts:
-    """How large a split is; `classes` are its images by class."""
-
-    images: int
-    patients: int
-    classes: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
-from tasks.nights.report import REPORTS, content_type
 from tasks.pages.model_figures import CLASS_ORDER, ORDER, environment, made_warning
+from tasks.pages.publishing import REPORTS, content_type
 from tasks.retraining.verdict import headline, order
 
 if TYPE_CHECKING:
@@ -50,8 +50,9 @@ TOLD: Final = {
 class CardEvidence:
     """What a card says of one model version.
 
-    `figures` are those of the frozen test set (`models.evaluation.describe`), None as long as nobody judged it; then
-    the card has the validation figures of its training alone. `data` is what it learned from, None where that is not
+    `figures` are those of the frozen test set (`models.evaluation.test_set.describe`), None as long as nobody judged
+    it; then the card has the validation figures of its training alone. `data` is what it learned from, None where that
+    is not
     known any more. `baselines` are the shortcut audit's figures, `sentence` is the decision's.
     """
 

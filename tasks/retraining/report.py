@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from tasks.nights.report import REPORTS, content_type
+from models.plots import pictures
 from tasks.pages.model_figures import CLASS_ORDER, HASH_SHOWN, MINUS, environment, interval_text, made_warning, words
+from tasks.pages.publishing import REPORTS, content_type
 from tasks.retraining.evidence import Case, cases, mistakes
 from tasks.retraining.verdict import OUTCOMES, check_rows, headline, names, order
 
@@ -141,16 +142,14 @@ def _said(name: str) -> str:
 
 def _exhibit(evidence: ComparisonEvidence, model: ModelEvidence, case: Case, other: Sequence[Case] | None) -> View:
     """One image with what was said of it."""
-    from models.plots import curves as plots
-
     picture = _picture(model, case.row)
     heat = model.heatmaps.get(case.row)
     return {
         "case": case,
         "name": evidence.test.contents[case.row][:HASH_SHOWN],
         "other": other[case.row] if other else None,
-        "photograph": plots.photograph(picture) if picture is not None else None,
-        "overlay": plots.overlay(picture, heat) if picture is not None and heat is not None else None,
+        "photograph": pictures.photograph(picture) if picture is not None else None,
+        "overlay": pictures.overlay(picture, heat) if picture is not None and heat is not None else None,
     }
 
 

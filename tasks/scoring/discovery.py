@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from infra import database
 from sql.library import query
+from tasks.radiographs.fetching import Reference
 from tasks.radiographs.prefetch import prefetch
 
 if TYPE_CHECKING:
@@ -24,17 +25,6 @@ APART_AFTER, GIVEN_UP_AFTER = 2, 4
 """Runs that died at work on an image before it gets a shard of its own, and before it is given up."""
 OUR_OWN = ("models/", "reports/", "labelled/")
 """What the system itself writes into the bucket; never scored, whatever prefix is listed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """Where one radiograph lies. Its representation has no key: keys may contain identifiers."""
-
-    image_id: int
-    key: str = field(repr=False)
-    etag: str
-    size: int
-    made: bool
 
 
 @dataclass(frozen=True, slots=True)

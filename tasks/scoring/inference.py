@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from models.serving.runtime import Runtime
-    from tasks.scoring.intake import Intake
+    from tasks.radiographs.fetching import Intake
     from tasks.validation.verdicts import Verdict
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from infra.settings import Settings
 
+
 SCORING = "nightly_scoring"
 
 
@@ -104,8 +105,6 @@ def count(pool: sa.Engine, run_ids: Sequence[UUID]) -> Counts:
 
 def judge(pool: sa.Engine, settings: Settings, run_ids: Sequence[UUID]) -> str | None:
     """Return why the night must be held, or None: the share of bad images is too high, in the runs or in a shard."""
-    from tasks.validation.verdicts import bad_share_exceeded
-
     whole, least = count(pool, run_ids), settings.bad_share_min_images
     if over_run := bad_share_exceeded(whole.bad, whole.discovered, settings.max_bad_share_run, least):
         return over_run
@@ -186,3 +185,18 @@ def newest(pool: sa.Engine, bucket: str) -> tuple[str, str | None]:
     if row is None:
         raise RunError("no run of this bucket has begun")
     return row[0], row[1]
+
+
+def bad_share_exceeded(bad: int, total: int, threshold: float, min_images: int) -> str | None:
+    """Return why the share of bad images is too high, in words, or None where it is not or too few are there to judge.
+
+    Args:
+        bad: images that were quarantined or failed.
+        total: images judged.
+        threshold: largest share of bad images that is accepted, 0 to 1.
+        min_images: below this many images no share is judged.
+    """
+    if total < max(min_images, 1) or bad / total <= threshold:
+        return None
+    share = f"{bad} of {total} images ({bad / total:.0%})"
+    return f"{share} were quarantined or failed; at most {threshold:.0%} is accepted"

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from models.data.survey import SPEC
-from tasks.retraining import evaluation
 from tasks.tournament.entries import images
 
 if TYPE_CHECKING:
@@ -40,13 +39,13 @@ def baselines(cache: Path, entries: Entries, splits: Sequence[NDArray[np.str_]])
 
     pixels = np.load(images(cache, entries, SPEC), mmap_mode="r", allow_pickle=False)
     classes, labels, outlines = len(entries.classes), entries.labels, gradient_histograms(pixels)
-    files, frames = evaluation.measured_files(entries.measurements), shortcuts.frames(pixels)
-    found = {what: np.zeros((len(labels), classes), np.float32) for what in (HOG, evaluation.BORDER, evaluation.FILE)}
+    files, frames = shortcuts.measured_files(entries.measurements), shortcuts.frames(pixels)
+    found = {what: np.zeros((len(labels), classes), np.float32) for what in (HOG, shortcuts.BORDER, shortcuts.FILE)}
     for split in splits:
         train, test = np.flatnonzero(split != "test"), np.flatnonzero(split == "test")
         found[HOG][test] = linear_baseline(outlines, labels, train, test)
-        found[evaluation.BORDER][test] = shortcuts.frame_baseline(frames[train], labels[train], frames[test], classes)
-        found[evaluation.FILE][test] = shortcuts.file_baseline(
+        found[shortcuts.BORDER][test] = shortcuts.frame_baseline(frames[train], labels[train], frames[test], classes)
+        found[shortcuts.FILE][test] = shortcuts.file_baseline(
             files.iloc[train], labels[train], files.iloc[test], classes
         )
     return found

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from models import files
 from models.recipes.recipe import FORM
 from models.training import worker
 from tasks.datasets import dataset
 from tasks.pages.wording import counted
 from tasks.tournament.entries import FOLDER, ORDER, images
-from tasks.training import arrays, jobs
+from tasks.training import jobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -184,7 +185,7 @@ def _link(source: Path, target: Path) -> None:
 
 def _keep(path: Path, result: Fold) -> None:
     told = {name: value for name, value in asdict(result).items() if name not in ("rows", "probabilities")}
-    arrays.private(path.parent)
+    files.private(path.parent)
     beside = path.with_name(f".{path.name}")
     np.savez(beside, allow_pickle=False, told=json.dumps(told), rows=result.rows, probabilities=result.probabilities)
     beside.replace(path)
@@ -197,7 +198,7 @@ def alone(cache: Path) -> Iterator[None]:
     Raises:
         ContestError: another one is at work.
     """
-    arrays.private(cache / FOLDER)
+    files.private(cache / FOLDER)
     with (cache / FOLDER / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

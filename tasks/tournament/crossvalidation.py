@@ -61,7 +61,7 @@ def measure(
         folds: how many.
         epochs: at most, instead of the recipe's.
         seed: of folds and trainings.
-        pretrained_dir: see `tasks.contest.Terms`.
+        pretrained_dir: see `tasks.tournament.contest.Terms`.
         baselines: answer the folds with simple models too.
         say: told of each epoch and fold.
 

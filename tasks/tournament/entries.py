@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 import cv2
 import numpy as np
 
+from models import files
 from models.radiographs.preprocessing import preprocess
 from models.radiographs.radiograph import read
 from tasks.datasets import splits
 from tasks.datasets.dataset import LATERAL, MIN_CLASSES, DatasetError, fingerprint
 from tasks.datasets.labelled_images import UnreadableError
 from tasks.pages.wording import counted
-from tasks.scoring.intake import threads
-from tasks.training import arrays
+from tasks.radiographs.fetching import threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -53,7 +53,7 @@ class Entries:
     classes: tuple[str, ...]
     limits: Limits
     patients_known: bool = True
-    """See `tasks.labelled_images.Collection`."""
+    """See `tasks.datasets.labelled_images.Collection`."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Labelled images that take no part: how many, by reason."""
 
@@ -64,7 +64,7 @@ class Entries:
 
     @property
     def patients(self) -> list[str]:
-        """Whose each image is: people, as `tasks.splits` joins and names them."""
+        """Whose each image is: people, as `tasks.datasets.splits` joins and names them."""
         return [image.patient for image in self.images]
 
     @property
@@ -165,7 +165,7 @@ def images(cache: Path, entries: Entries, spec: PreprocessingSpec) -> Path:
     target = cache / FOLDER / f"{entries.fingerprint[:16]}-{spec.hash}-{ORDER}.npy"
     if target.is_file():
         return target
-    arrays.private(target.parent)
+    files.private(target.parent)
     beside = target.with_name(f".{os.getpid()}-{target.name}")
     together = np.lib.format.open_memmap(beside, mode="w+", dtype=np.uint8, shape=(len(entries.images), *spec.shape))
     for place, (_, found) in enumerate(_decoded(entries.images, entries.limits)):

@@ -72,7 +72,7 @@ class Standings:
     backend: str
     made: bool
     remarks: tuple[str, ...]
-    """`tasks.entries.Entries.remarks`."""
+    """`tasks.tournament.entries.Entries.remarks`."""
 
     @property
     def winner(self) -> Standing:

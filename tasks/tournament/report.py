@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
 from models.recipes.student_reports import REPORTS as PUBLISHED
-from tasks.nights.report import REPORTS, content_type
 from tasks.pages.model_figures import environment, made_warning, p_value
+from tasks.pages.publishing import REPORTS, content_type
 from tasks.tournament import ranking
 
 if TYPE_CHECKING:

@@ -19,9 +19,10 @@ import cv2
 import numpy as np
 
 from infra.storage import ObjectError
+from models.files import private
 from models.radiographs.preprocessing import preprocess
 from models.radiographs.radiograph import read
-from tasks.scoring.intake import threads
+from tasks.radiographs.fetching import threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 FOLDER: Final = "arrays"
 SUFFIX: Final = ".npz"
-OWNER_ONLY: Final = 0o700
 WRITING: Final = ".writing-"
 
 
@@ -99,7 +99,7 @@ def keep(
 
 
 def put(content: str, pixels: NDArray[np.uint8], spec: PreprocessingSpec, cache: Path) -> None:
-    """Keep one array: `pixels` is what `models.preprocessing.preprocess` made of that content.
+    """Keep one array: `pixels` is what `models.radiographs.preprocessing.preprocess` made of that content.
 
     Written beside and renamed; NumPy's zip holds a checksum, which a bare .npy does not.
     """
@@ -172,13 +172,6 @@ def prune(cache: Path, wanted: Collection[str]) -> int:
                 path.unlink()
                 removed += path.suffix == SUFFIX and not path.name.startswith(WRITING)
     return removed
-
-
-def private(*folders: Path) -> None:
-    """Make folders that open for their owner only, and so do those above them that are made now."""
-    for folder in folders:
-        for missing in reversed([one for one in (folder, *folder.parents) if not one.exists()]):
-            missing.mkdir(mode=OWNER_ONLY, exist_ok=True)
 
 
 def _folder(cache: Path, spec: PreprocessingSpec) -> Path:

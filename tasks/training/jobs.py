@@ -1,4 +1,4 @@
-"""Training and answering apart: jobs for `models.worker`, which works on one in a process of its own."""
+"""Training and answering apart: jobs for `models.training.worker`, which works on one in a process of its own."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from models import files
+from models.files import read_json
 from models.recipes.catalogue import FORM, SPLITS
 from models.training import worker
 from tasks.training import arrays
-from tasks.training.worker_process import Outcome, outcome_of, read_json, run
+from tasks.training.worker_process import Outcome, outcome_of, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,7 +56,7 @@ class AnswersMissing(RuntimeError):  # noqa: N818 - reads as what it says
 def job_key(learning_fingerprint: str, recipe: Recipe, seed: int, epochs: int | None) -> str:
     """Name a training: what learns from the same data by the same recipe and seed is not trained twice.
 
-    The recipe says which weights its backbone begins with: see `models.recipes.recipe_named`.
+    The recipe says which weights its backbone begins with: see `models.recipes.catalogue.recipe_named`.
     """
     about = [FORM, learning_fingerprint, recipe.to_dict(), seed, epochs or recipe.epochs]
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
@@ -85,9 +87,9 @@ def prepare_job(
     Args:
         folder: of this training alone, see `job_folder`.
         recipe: what to train.
-        items: whose arrays `tasks.arrays.keep` has kept.
+        items: whose arrays `tasks.training.arrays.keep` has kept.
         classes: in the order of the model's outputs.
-        cache: given to `tasks.arrays.keep`.
+        cache: given to `tasks.training.arrays.keep`.
         data_fingerprint: of the data set.
         code_version: of this code.
         made_data: the data set is made data.
@@ -156,7 +158,7 @@ def write_job(
         np.savez(folder / worker.ROWS, labels=np.array(labels, np.int64), splits=codes)
         write_images(folder / worker.IMAGES)
     folder_of_weights = str(pretrained_dir.absolute()) if pretrained_dir else None
-    worker.write_json(folder / worker.JOB, job | {"budget_s": budget_s, "pretrained_dir": folder_of_weights})
+    files.write_json(folder / worker.JOB, job | {"budget_s": budget_s, "pretrained_dir": folder_of_weights})
 
 
 def prepare_answers(
@@ -168,8 +170,8 @@ def prepare_answers(
         folder: of this job alone; what was there is removed.
         artifact: its folder.
         sha256: of its model, from the registry.
-        items: whose arrays `tasks.arrays.keep` has kept for the artifact's preprocessing.
-        cache: given to `tasks.arrays.keep`.
+        items: whose arrays `tasks.training.arrays.keep` has kept for the artifact's preprocessing.
+        cache: given to `tasks.training.arrays.keep`.
         explain: places of items that get a heatmap.
 
     Raises:
@@ -183,7 +185,7 @@ def prepare_answers(
     spec = read_metadata(artifact).preprocessing
     arrays.assemble(folder / worker.IMAGES, [item.content_sha256 for item in items], spec, cache)
     job = {"artifact": str(artifact.absolute()), "sha256": sha256, "explain": [int(place) for place in explain]}
-    worker.write_json(folder / worker.JOB, job)
+    files.write_json(folder / worker.JOB, job)
 
 
 def prepare_explanations(
@@ -205,7 +207,7 @@ def prepare_explanations(
         "artifact": str(artifact.absolute()), "sha256": sha256, "explain": rows, "classes": classes,
         "batch_size": min(worker.BATCH, len(images)),
     }  # fmt: skip
-    worker.write_json(folder / worker.JOB, job)
+    files.write_json(folder / worker.JOB, job)
 
 
 def train_apart(
@@ -300,7 +302,7 @@ def _begin(folder: Path, job: dict[str, Any], free: set[str]) -> None:
 
 
 def _make(folder: Path) -> None:
-    arrays.private(folder)
+    files.private(folder)
 
 
 def _remove(path: Path) -> None:

@@ -6,7 +6,6 @@ What a worker does to memory, to a GPU or to itself concerns nobody else: howeve
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from infra.processes import clean_environment
+from models.files import read_json
 from models.training import worker
 
 if TYPE_CHECKING:
@@ -120,11 +120,3 @@ def outcome_of(told: dict[str, Any]) -> Outcome:
     return Outcome(
         state, told["message"], told.get("model_version"), told.get("model_sha256"), tuple(told.get("notes", ()))
     )
-
-
-def read_json(path: Path, otherwise: Any) -> Any:
-    """Read a file, or say something else where it is missing or no JSON."""
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
-        return otherwise

@@ -7,8 +7,6 @@ imported on first use, since importing it takes longer than an empty night.
 from __future__ import annotations
 
 import gc
-import logging
-import os
 import threading
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from models.radiographs.radiograph import Measurement
 from tasks.validation.checklist import SUITE, Check, Rule, checklist, frame, row
+from tasks.validation.context import new_context, quiet_great_expectations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,26 +117,6 @@ def prepare(limits: Limits) -> None:
     gc.freeze()
 
 
-def quiet_great_expectations() -> Any:
-    """Import Great Expectations with its telemetry, progress bars and chatter off."""
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    import great_expectations as gx
-
-    for chatty in ("great_expectations", "great_expectations.data_context.types.base"):  # the latter sets its own level
-        logging.getLogger(chatty).setLevel(logging.ERROR)
-    return gx
-
-
-def new_context() -> Any:
-    """Return a context of Great Expectations that keeps nothing, sends nothing and draws no progress bars."""
-    from great_expectations.data_context.types.base import ProgressBarsConfig
-
-    context = quiet_great_expectations().get_context(mode="ephemeral")
-    context.enable_analytics(enable=False)
-    context.variables.progress_bars = ProgressBarsConfig(globally=False, metric_calculations=False)
-    return context
-
-
 @lru_cache(maxsize=1)
 def _bench(limits: Limits) -> _Bench:
     gx = quiet_great_expectations()
@@ -194,18 +173,3 @@ def _verdict(
 
 def _found(rule: Rule, known: dict[str, Any]) -> str:
     return rule.found.format(**(known | rule.thresholds))
-
-
-def bad_share_exceeded(bad: int, total: int, threshold: float, min_images: int) -> str | None:
-    """Return why the share of bad images is too high, in words, or None where it is not or too few are there to judge.
-
-    Args:
-        bad: images that were quarantined or failed.
-        total: images judged.
-        threshold: largest share of bad images that is accepted, 0 to 1.
-        min_images: below this many images no share is judged.
-    """
-    if total < max(min_images, 1) or bad / total <= threshold:
-        return None
-    share = f"{bad} of {total} images ({bad / total:.0%})"
-    return f"{share} were quarantined or failed; at most {threshold:.0%} is accepted"

@@ -160,7 +160,7 @@ class Bench:
         )
 
     def commit(self) -> Iterable[Row]:
-        """Rows written by `tasks.predictions.commit`."""
+        """Rows written by `tasks.scoring.predictions.commit`."""
         say("commit")
         rates = [
             [database_rows.committed_per_s(self.site, shards, size) for _ in range(self.size.rounds)]

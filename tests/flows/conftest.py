@@ -69,7 +69,7 @@ class Site:
         return Store(self.settings)
 
     def upload(self, folder: Path, prefix: str = "incoming/") -> int:
-        from tasks.nights.report import publish_folder
+        from tasks.pages.publishing import publish_folder
 
         return publish_folder(self.store, folder, prefix)
 

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from prefect.logging import disable_run_logger
 
-from flows import challengers, comparing, retraining
+from flows import challengers, comparing, retraining, runs
 from flows.challengers import Plan, Trained
 from flows.work import RunCancelledError
 from infra.database import DatabaseError
 from infra.storage import StorageError, Store
+from models import files
 from models.gate.rules import DEFAULT
 from models.radiographs.preprocessing import PreprocessingSpec
 from models.recipes.catalogue import RECIPES
@@ -30,7 +31,7 @@ from tests.support.nights import MODEL, sha256
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flows.retraining import Retraining
+    from flows.runs import Retraining
     from infra.settings import Settings
     from tests.conftest import Database
     from tests.support.nights import Nights
@@ -49,7 +50,7 @@ DATA = Dataset(
 def this(settings: Settings) -> Iterator[Retraining]:
     """A retraining at work, outside of Prefect."""
     with disable_run_logger():
-        made = retraining.Retraining(settings, uuid4(), "by hand", dry_run=False)
+        made = runs.Retraining(settings, uuid4(), "by hand", dry_run=False)
         record.start(made.pool, made.run_id, None, settings.bucket, "by hand", False, "1.0")
         yield made
         made.pool.dispose()
@@ -134,7 +135,7 @@ def test_a_retraining_that_is_cancelled_is_cancelled_and_its_row_says_so(db: Dat
 
 def test_pixels_that_a_killed_tournament_left_are_removed(this: Retraining) -> None:
     left = this.settings.cache / FOLDER / "left.npy"
-    arrays.private(left.parent)
+    files.private(left.parent)
     left.write_bytes(b"pixels of a patient")
     retraining.clean(this, DATA, [])
     assert not left.exists()

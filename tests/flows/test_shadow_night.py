@@ -8,8 +8,7 @@ import pytest
 
 from infra import database
 from models.serving.artifact import MODEL_FILE
-from tasks.registry import promotion
-from tasks.scoring import shadow
+from tasks.registry import promotion, trial
 from tests.flows.conftest import untrained
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ def test_a_shadow_scores_what_the_champion_scores_and_changes_nothing_of_it(
     site: Site, pool: sa.Engine, phantoms: Path, challenger: Artifact, smaller: Artifact, alone: dict[str, Any]
 ) -> None:
     site.environment["CXR_SHARD_SIZE"] = "10"
-    shadow.choose(pool, site.register(challenger), "on trial")
+    trial.choose(pool, site.register(challenger), "on trial")
     site.upload(phantoms)
     site.store.write("incoming/no image.png", b"no image")
     state = site.night()
@@ -85,7 +84,7 @@ def test_a_shadow_scores_what_the_champion_scores_and_changes_nothing_of_it(
     assert b"shadow" not in site.store.read(site.runs()[-1]["report_key"]), "there is nothing that ops should know"
 
     # One with preprocessing of its own gets arrays of its own.
-    shadow.choose(pool, site.register(smaller), "the next one")
+    trial.choose(pool, site.register(smaller), "the next one")
     newcomers(site, phantoms, "second")
     assert site.night().is_completed()
     second = smaller.metadata
@@ -93,7 +92,7 @@ def test_a_shadow_scores_what_the_champion_scores_and_changes_nothing_of_it(
     assert words(site) == [(*about, IMAGES), (second.model_version, second.preprocessing.hash, "openvino-f32", 2)]
 
     # When the trial is over, nobody is beside the champion.
-    shadow.end(pool, "we know enough")
+    trial.end(pool, "we know enough")
     newcomers(site, phantoms, "third")
     assert site.night().is_completed()
     assert site.db.value("select count(*) from cxr.predictions") == IMAGES + 4
@@ -105,7 +104,7 @@ def test_a_shadow_whose_file_was_changed_in_the_store_harms_no_night(
     site: Site, pool: sa.Engine, phantoms: Path, challenger: Artifact, alone: dict[str, Any]
 ) -> None:
     version = site.register(challenger)
-    shadow.choose(pool, version, "on trial")
+    trial.choose(pool, version, "on trial")
     # Another folder than the cache's: what is there has been verified before.
     site.db.rows("update cxr.model_versions set artifact_sha256 = repeat('0', 64) where model_version = %s", version)
     site.upload(phantoms)
@@ -123,7 +122,7 @@ def test_a_run_that_takes_over_from_a_dead_one_does_without_the_shadow(
     """It may be what the dead one died of."""
     site.environment["CXR_SHARD_SIZE"] = "4"
     version = site.register(challenger)
-    shadow.choose(pool, version, "on trial")
+    trial.choose(pool, version, "on trial")
     site.upload(phantoms)
     killed = site.start("score")
     site.until("exists (select from cxr.shadow_predictions)", killed)

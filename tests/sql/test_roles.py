@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 
 from infra import database
-from tasks.registry import promotion
+from tasks.registry import promotion, trial
 from tasks.retraining import record
 from tasks.scoring import shadow
 from tests.support.nights import ANALYST, MODEL, OWNER, WRITER, Nights, failed, quarantined, scored
@@ -65,7 +65,7 @@ def change_champions(nights: Nights, night: UUID, image_id: int) -> None:
         data_fingerprint="d", test_fingerprint="t", test_images=9, test_patients=9,
     )  # fmt: skip
     promotion.record(nights.pool, retraining, ruling, outcome="kept")
-    shadow.choose(nights.pool, "model-2", "on trial")
+    trial.choose(nights.pool, "model-2", "on trial")
     about = {"run_id": str(night), "model_version": "model-2", "preprocessing_hash": "p", "code_version": "1"}
     answer = np.array([0.1, 0.2, 0.7], np.float32)
     shadow.commit(nights.pool, about | {"runtime": "keras"}, [(image_id, "PNEUMONIA", answer)])

@@ -15,7 +15,8 @@ from models.gate.decision import Contender, Gate, decide
 from models.phantoms.phantom import CLASSES
 from models.radiographs.preprocessing import PreprocessingSpec
 from models.serving.artifact import ArtifactMetadata
-from tasks.retraining.evidence import ComparisonEvidence, DataFacts, ModelEvidence, SplitFacts, rows_to_explain
+from tasks.datasets.dataset import SplitFacts
+from tasks.retraining.evidence import ComparisonEvidence, DataFacts, ModelEvidence, rows_to_explain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,8 +2,9 @@
 
 Test sets are made with the shares of the classes in the public data and one to three images a patient. Whether a model
 is right on an image is drawn with what the two models share (some images and some patients are hard for both) and what
-each has of its own, which differs between patients as well. The gate's own code then decides: `models.bootstrap` for
-the resamples, `models.checks` for the rules about the gain and about each class's sensitivity.
+each has of its own, which differs between patients as well. The gate's own code then decides:
+`models.evaluation.bootstrap` for the resamples, `models.gate.checks` for the rules about the gain and about each
+class's sensitivity.
 """
 
 from __future__ import annotations
@@ -157,7 +158,7 @@ def _tallies(
 ) -> tuple[NDArray[np.float64], ...]:
     """Confusion matrices (sets, models, rows, classes, classes): of the sets themselves and of their resamples.
 
-    As `models.bootstrap.tallies`, with one product for the whole batch.
+    As `models.evaluation.bootstrap.tallies`, with one product for the whole batch.
     """
     size = len(CLASSES)
     columns = np.hstack([cells(labels, said, size) for labels, *both in batch for said in both])

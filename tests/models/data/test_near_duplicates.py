@@ -13,6 +13,7 @@ from models.data import near_duplicates
 from models.phantoms.phantom import draw
 from models.radiographs.preprocessing import PreprocessingSpec, preprocess
 from models.radiographs.radiograph import Limits, read
+from tasks.datasets import splits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,8 +97,8 @@ def test_real_radiographs_of_different_patients_are_told_apart_and_the_one_copy_
 
 def test_pairs_are_remembered_once(db: Database, pool: sa.Engine) -> None:
     pairs = [near_duplicates.Pair(0, 1, 0.97), near_duplicates.Pair(2, 1, 0.95)]
-    assert near_duplicates.remember(pool, ["c", "a", "b"], pairs) == 2
-    assert near_duplicates.remember(pool, ["a", "c"], pairs[:1]) == 0
+    assert splits.remember(pool, ["c", "a", "b"], pairs) == 2
+    assert splits.remember(pool, ["a", "c"], pairs[:1]) == 0
     found = db.rows("select content_sha256, other_sha256 from cxr.near_duplicates order by 2")
     assert found == [("a", "b"), ("a", "c")]
 

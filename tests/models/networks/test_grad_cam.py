@@ -8,8 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from models.networks.grad_cam import grad_cam
-from models.networks.gradients import gradients
+from models.networks.grad_cam import grad_cam, gradients
 
 
 def test_the_gradient_is_what_differences_say() -> None:

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 
+from models import files
 from models.networks import architectures
 from models.networks.backbones import backbone_of
 from models.networks.pretrained import SOURCES, PretrainedError, load
@@ -145,7 +146,7 @@ def test_a_training_without_its_weights_has_failed_in_these_words(tmp_path: Path
         "recipe": recipe.to_dict(), "classes": ["A", "B"], "seed": 0, "pretrained_dir": str(tmp_path / "weights"),
         "data_fingerprint": "f" * 64, "code_version": "test", "made_data": True,
     }  # fmt: skip
-    worker.write_json(tmp_path / worker.JOB, job)
+    files.write_json(tmp_path / worker.JOB, job)
     np.save(tmp_path / worker.IMAGES, np.zeros((4, *SHAPE), np.uint8))
     np.savez(tmp_path / worker.ROWS, labels=np.array([0, 1, 0, 1]), splits=np.array([0, 0, 1, 1], np.uint8))
     outcome = worker.train(tmp_path)

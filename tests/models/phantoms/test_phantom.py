@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from models.phantoms.phantom import CLASSES, FORMATS, MARKER, PLAIN_FORMATS, Phantom, draw, encode, write_phantoms
+from models.phantoms.phantom import CLASSES, FORMATS, PLAIN_FORMATS, Phantom, draw, encode, write_phantoms
 from models.phantoms.spoiled import Spoiled, write_spoiled
+from models.vocabulary import MARKER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -150,7 +151,7 @@ def test_the_bad_set_holds_no_file_twice(spoiled: dict[str, Spoiled]) -> None:
 def test_the_bomb_is_small_and_promises_billions_of_pixels(
     spoiled: dict[str, Spoiled], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100_000_000)  # Pillow's own limit, which models.radiograph lifts
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100_000_000)  # Pillow's own, which our reader lifts
     data = spoiled["bomb.png"].path.read_bytes()
     assert len(data) < 20_000
     assert int.from_bytes(data[16:20], "big") * int.from_bytes(data[20:24], "big") == 3_600_000_000

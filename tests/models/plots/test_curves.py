@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from models.plots import curves
+from models.plots import curves, pictures
 
 NASTY = "<script>alert(1)</script> & $x_1$"
 BINS = [{"confidence": 0.4, "accuracy": 0.5, "n": 3}, {"confidence": 0.9, "accuracy": 0.8, "n": 20}]
@@ -92,15 +92,15 @@ def test_nothing_to_draw_is_drawn_empty() -> None:
 @pytest.mark.parametrize("shape", [(600, 400, 1), (600, 400, 3), (600, 400)])
 def test_a_photograph_is_small_and_keeps_its_aspect(shape: tuple[int, ...]) -> None:
     image = np.full(shape, 120, np.uint8)
-    small = cv2.imdecode(np.frombuffer(curves.photograph(image), np.uint8), cv2.IMREAD_UNCHANGED)
-    assert small.shape == (curves.LONGER_SIDE, curves.LONGER_SIDE * 2 // 3)
+    small = cv2.imdecode(np.frombuffer(pictures.photograph(image), np.uint8), cv2.IMREAD_UNCHANGED)
+    assert small.shape == (pictures.LONGER_SIDE, pictures.LONGER_SIDE * 2 // 3)
     assert abs(int(small.mean()) - 120) <= 1
 
 
 def test_a_heat_map_of_any_size_warms_its_own_place_and_leaves_the_rest_as_it_was() -> None:
     image, heat = np.full((64, 64, 1), 100, np.uint8), np.zeros((7, 7))
     heat[0, 0] = 1
-    shown = cv2.imdecode(np.frombuffer(curves.overlay(image, heat), np.uint8), cv2.IMREAD_COLOR).astype(int)
+    shown = cv2.imdecode(np.frombuffer(pictures.overlay(image, heat), np.uint8), cv2.IMREAD_COLOR).astype(int)
     blue, _, red = shown[2, 2]
     assert red - blue > 40
     assert np.abs(shown[40:, 40:] - 100).max() <= 6

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from models import files
 from models.serving import artifact, devices, engines
 from models.serving.conversion import converted
 from models.serving.runtime import RuntimeUnfit, _keras, _keras_on_gpu, load_runtime
@@ -63,7 +64,7 @@ def wrong_cache(saved: Any, cache: Path, tmp_path: Path) -> Path:
     model = openvino.Core().read_model(graph)
     turned = ops.gather(model.output(0).get_node().input_value(0), np.array([1, 2, 0]), np.array(1))
     openvino.save_model(openvino.Model([turned], model.get_parameters()), folder / "model.xml", compress_to_fp16=False)
-    sums = {name: artifact.sha256_of(folder / name) for name in ("model.xml", "model.bin")}
+    sums = {name: files.sha256_of(folder / name) for name in ("model.xml", "model.bin")}
     (folder / "checksums.json").write_text(json.dumps(sums))
     return tmp_path / "cache"
 
@@ -108,7 +109,8 @@ def test_a_gpu_on_which_the_model_cannot_be_built_is_left_for_the_next_runtime(s
 def test_a_backend_that_fails_when_asked_for_gpus_leaves_scoring_to_openvino(saved: Any, cache: Path) -> None:
     load(saved, cache)
     program = (
-        "import sys\nfrom pathlib import Path\nfrom models import devices\nfrom models.runtime import load_runtime\n"
+        "import sys\nfrom pathlib import Path\nfrom models.serving import devices\n"
+        "from models.serving.runtime import load_runtime\n"
         "devices.GPU_NODES = ('/',)\n"  # as if the driver were there, so that the backend is asked
         "runtime = load_runtime(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))\n"
         "print(runtime.name, *runtime.notes, sep='\\n')"
@@ -130,7 +132,7 @@ def test_without_a_gpu_auto_means_openvino(saved: Any, cache: Path) -> None:
 def test_openvino_starts_from_its_cache_without_keras_or_tensorflow_and_says_nothing(saved: Any, cache: Path) -> None:
     load(saved, cache)
     program = (
-        "import sys\nfrom pathlib import Path\nfrom models.runtime import load_runtime\n"
+        "import sys\nfrom pathlib import Path\nfrom models.serving.runtime import load_runtime\n"
         "load_runtime(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), 'openvino-f32')\n"
         "print([name for name in ('keras', 'tensorflow', 'jax', 'torch') if name in sys.modules])\n"
         "print(sys.modules.get('openvino_telemetry'))"
@@ -217,7 +219,7 @@ def test_a_damaged_converted_model_is_converted_again(saved: Any, cache: Path, t
             (copy / "checksums.json").unlink()
     if damage == "changed":  # one conversion is enough to show that it works; the others need only be noticed
         assert load(saved, tmp_path).notes == ()
-        assert artifact.sha256_of(weights) == artifact.sha256_of(folder / "model.bin")
+        assert files.sha256_of(weights) == files.sha256_of(folder / "model.bin")
         return
     from models.serving.conversion import _intact
 
@@ -226,8 +228,8 @@ def test_a_damaged_converted_model_is_converted_again(saved: Any, cache: Path, t
 
 def test_a_killed_conversion_leaves_nothing_half_done(saved: Any, tmp_path: Path) -> None:
     program = (
-        "import sys\nfrom pathlib import Path\nfrom models.artifact import load\n"
-        "from models.conversion import converted\n"
+        "import sys\nfrom pathlib import Path\nfrom models.serving.artifact import load\n"
+        "from models.serving.conversion import converted\n"
         "converted(load(Path(sys.argv[1]), sys.argv[2]), Path(sys.argv[3]))"
     )
     command = [sys.executable, "-c", program, str(saved.folder), saved.metadata.model_sha256, str(tmp_path)]

@@ -16,6 +16,7 @@ from infra.settings import Settings
 from models.phantoms.phantom import CLASSES
 from models.radiographs.preprocessing import PreprocessingSpec
 from tasks.nights import figures, report
+from tasks.pages import publishing
 from tasks.radiographs import thumbnails
 
 if TYPE_CHECKING:
@@ -285,7 +286,7 @@ def test_reports_and_folders_are_stored_with_the_types_that_browsers_expect(stor
     run_id = uuid4()
     key = report.publish(store, NIGHT, run_id, "<p>ü</p>")
     assert key == f"reports/2026-05-07/{run_id}/report.html"
-    assert report.publish_folder(store, tmp_path, f"{report.folder(NIGHT, run_id)}data-docs/") == 2
+    assert publishing.publish_folder(store, tmp_path, f"{report.folder(NIGHT, run_id)}data-docs/") == 2
     style_key = f"{report.folder(NIGHT, run_id)}data-docs/static/style.css"
     style = store.client.get_object(Bucket=store.bucket, Key=style_key)
     page = store.client.get_object(Bucket=store.bucket, Key=key)
@@ -296,6 +297,6 @@ def test_reports_and_folders_are_stored_with_the_types_that_browsers_expect(stor
 def test_links_open_in_a_browser_where_an_address_is_set() -> None:
     key = "reports/2026-05-07/x/report.html"
     with_address = Settings(_env_file=None, s3_bucket="b", reports_url="https://cxr.example/reports/")
-    assert report.link(with_address, key) == "https://cxr.example/reports/2026-05-07/x/report.html"
+    assert publishing.link(with_address, key) == "https://cxr.example/reports/2026-05-07/x/report.html"
     without = Settings(_env_file=None, s3_bucket="b", reports_url=None)
-    assert report.link(without, key) == f"s3://b/{key}"
+    assert publishing.link(without, key) == f"s3://b/{key}"

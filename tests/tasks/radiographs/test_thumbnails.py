@@ -10,7 +10,7 @@ import pytest
 
 from models.radiographs.radiograph import Limits
 from tasks.radiographs import thumbnails
-from tasks.scoring.discovery import Reference
+from tasks.radiographs.fetching import Reference
 
 if TYPE_CHECKING:
     from infra.storage import Store

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from psycopg2.extras import LoggingConnection
 
 from infra import database
+from tasks.radiographs import fetching
 from tasks.scoring import discovery, runs
 from tasks.scoring.discovery import Discovered, expand
 from tests.support.nights import Nights, failed, quarantined, scored
@@ -65,7 +66,7 @@ def test_objects_with_odd_names_are_found_once_and_can_be_read(
 
 
 def test_a_reference_shows_no_key_where_it_is_printed() -> None:
-    assert "DOE" not in repr(discovery.Reference(1, "incoming/DOE.png", "e", 1, made=False))
+    assert "DOE" not in repr(fetching.Reference(1, "incoming/DOE.png", "e", 1, made=False))
 
 
 def test_a_changed_object_is_new_and_an_unchanged_one_is_not(

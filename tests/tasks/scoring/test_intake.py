@@ -18,8 +18,8 @@ from infra.storage import ObjectError, StorageError, Store
 from models.phantoms.phantom import FORMATS, draw, encode
 from models.radiographs.preprocessing import PreprocessingSpec
 from models.radiographs.radiograph import Limits
-from tasks.scoring.discovery import Reference
-from tasks.scoring.intake import IntakePool, take_in, threads
+from tasks.radiographs.fetching import Reference, take_in, threads
+from tasks.scoring.intake import IntakePool
 
 if TYPE_CHECKING:
     from collections.abc import Callable

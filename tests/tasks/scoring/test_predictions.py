@@ -14,8 +14,8 @@ import pytest
 
 from infra import database
 from models.radiographs.radiograph import Measurement
+from tasks.radiographs.fetching import Intake
 from tasks.scoring import inference, predictions
-from tasks.scoring.intake import Intake
 from tasks.scoring.predictions import Result
 from tests.support.nights import CLASSES, Nights, failed, quarantined, scored, sha256
 

@@ -11,11 +11,13 @@ import pytest
 
 from models.radiographs.radiograph import Measurement
 from models.serving.artifact import ArtifactError
+from tasks.radiographs.fetching import Intake
 from tasks.registry import model_versions, promotion
+from tasks.registry import trial as shadow_trial
 from tasks.registry.model_versions import RegistryError
+from tasks.registry.trial import ShadowError
 from tasks.scoring import shadow
-from tasks.scoring.intake import Intake
-from tasks.scoring.shadow import Shadow, ShadowError
+from tasks.scoring.shadow import Shadow
 from tests.support.nights import ANALYST, CLASSES, MODEL, NIGHT, Nights, quarantined, scored, sha256
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tests.conftest import Database
+
 
 TRIAL = "model-2"
 
@@ -51,7 +54,7 @@ def trial(nights: Nights) -> Nights:
     """A champion and a shadow."""
     nights.register(TRIAL)
     promotion.promote(nights.pool, MODEL, "the first one")
-    shadow.choose(nights.pool, TRIAL, "two weeks on trial")
+    shadow_trial.choose(nights.pool, TRIAL, "two weeks on trial")
     return nights
 
 
@@ -92,18 +95,18 @@ def test_it_is_chosen_and_ended_with_a_reason_and_is_never_the_champion_itself(d
         (TRIAL, " ", ShadowError, "say why"),
     ):  # fmt: skip
         with pytest.raises(error, match=words):
-            shadow.choose(pool, version, reason)
+            shadow_trial.choose(pool, version, reason)
     with pytest.raises(ShadowError, match="no model version scores beside"):
-        shadow.end(pool, "it is over")
-    shadow.choose(pool, TRIAL, "two weeks")
+        shadow_trial.end(pool, "it is over")
+    shadow_trial.choose(pool, TRIAL, "two weeks")
     with pytest.raises(ShadowError, match="already"):
-        shadow.choose(pool, TRIAL, "two weeks more")
+        shadow_trial.choose(pool, TRIAL, "two weeks more")
     assert model_versions.shadow(pool) == model_versions.require(pool, TRIAL)
     seen = "select model_version, champion, shadow from analysis.model_versions order by 1"
     assert db.rows(seen) == [(MODEL, True, False), (TRIAL, False, True)]
-    assert shadow.end(pool, "it is over") == TRIAL
+    assert shadow_trial.end(pool, "it is over") == TRIAL
     assert model_versions.shadow(pool) is None
-    shadow.choose(pool, TRIAL, "again")
+    shadow_trial.choose(pool, TRIAL, "again")
     promotion.promote(pool, TRIAL, "it did well")
     assert model_versions.shadow(pool) is None, "who has become champion is no shadow any more"
     told = "select model_version, reason, set_by from cxr.shadows order by shadow_id"

@@ -17,6 +17,7 @@ import numpy as np
 import psutil
 import pytest
 
+from models import files
 from models.radiographs.preprocessing import PreprocessingSpec
 from models.recipes.catalogue import RECIPES, Recipe, recipe_named
 from models.serving import artifact
@@ -141,7 +142,7 @@ def test_a_worker_does_not_outlive_an_exception(prepared: Callable[..., Path]) -
 
 def test_a_worker_does_not_outlive_a_parent_that_was_killed(prepared: Callable[..., Path]) -> None:
     folder = prepared(replace(SMALL, epochs=500, patience=500))
-    code = f"from pathlib import Path; from tasks.training import train_apart; train_apart(Path({str(folder)!r}))"
+    code = f"from pathlib import Path; from tasks.training.jobs import train_apart; train_apart(Path({str(folder)!r}))"
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
     deadline = time.monotonic() + PATIENCE_S
     while not (found := psutil.Process(parent.pid).children()):
@@ -218,7 +219,7 @@ def test_jobs_of_other_data_are_removed_and_of_the_same_those_that_nobody_goes_o
     prepared: Callable[..., Path], cache: Path
 ) -> None:
     wanted, interrupted, failed, old = (prepared(seed=seed) for seed in range(4))
-    worker.write_json(failed / worker.OUTCOME, {"state": "diverged", "message": "the loss is not a number"})
+    files.write_json(failed / worker.OUTCOME, {"state": "diverged", "message": "the loss is not a number"})
     os.utime(old / worker.JOB, (0, time.time() - 1.1 * jobs.INTERRUPTED_S))
     answering = cache / jobs.FOLDER / "answer-0"
     answering.mkdir()

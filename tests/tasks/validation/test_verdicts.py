@@ -17,8 +17,9 @@ from PIL import Image
 from models.phantoms import phantom, spoiled
 from models.radiographs import radiograph
 from models.radiographs.radiograph import Limits, Measurement
+from tasks.scoring.runs import bad_share_exceeded
 from tasks.validation.data_docs import DOCS_SHARDS, build_data_docs, keep_for_docs
-from tasks.validation.verdicts import ShardVerdicts, Verdict, bad_share_exceeded, validate
+from tasks.validation.verdicts import ShardVerdicts, Verdict, validate
 
 ROOT = Path(__file__).resolve().parents[3]
 ORIGINALS = ROOT.parent / "shared" / "xrays" / "originals"
@@ -189,7 +190,7 @@ def test_an_id_given_twice_is_refused() -> None:
 
 def test_an_empty_shard_does_not_import_great_expectations() -> None:
     code = (
-        "import sys; from models.radiograph import Limits; from tasks.validation import validate; "
+        "import sys; from models.radiographs.radiograph import Limits; from tasks.validation.verdicts import validate; "
         "assert not validate([], [], Limits()).verdicts; assert 'great_expectations' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

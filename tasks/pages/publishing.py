@@ -1,0 +1,58 @@
+"""Pages in the bucket: where they lie, how they are written, and the links to them."""
+
+from __future__ import annotations
+
+import mimetypes
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from infra.settings import Settings
+    from infra.storage import Store
+
+REPORTS: Final = "reports/"
+UPLOADS: Final = 8
+
+
+def publish_folder(store: Store, source: Path, prefix: str) -> int:
+    """Write all files below a folder into the bucket, in parallel, with the content types that browsers expect.
+
+    Args:
+        store: the bucket.
+        source: the folder.
+        prefix: what comes before the files' paths below it, with its slash.
+
+    Returns:
+        The number of files.
+
+    Raises:
+        StorageError: the store refuses or cannot be reached.
+    """
+    files = [path for path in sorted(source.rglob("*")) if path.is_file()]
+
+    def upload(path: Path) -> None:
+        key = prefix + path.relative_to(source).as_posix()
+        store.write(key, path.read_bytes(), content_type(path.name))
+
+    with ThreadPoolExecutor(UPLOADS, thread_name_prefix="upload") as executor:
+        list(executor.map(upload, files))
+    return len(files)
+
+
+def content_type(name: str) -> str:
+    """Return the content type for a file's name; text is UTF-8."""
+    # Python's own table: the machine's may differ, and pages would then open differently by where they were written.
+    kind, _ = mimetypes.MimeTypes().guess_type(name)
+    if kind is None:
+        return "application/octet-stream"
+    return f"{kind}; charset=utf-8" if kind.startswith("text/") or kind == "application/json" else kind
+
+
+def link(settings: Settings, key: str) -> str:
+    """Return the address of something below reports/: for a browser where one is configured, else s3://."""
+    if settings.reports_url:
+        return f"{settings.reports_url.rstrip('/')}/{quote(key.removeprefix(REPORTS))}"
+    return f"s3://{settings.bucket}/{key}"
