@@ -1,4 +1,4 @@
-"""Promises of models/lean.py."""
+"""Promises of models/serving/quiet_imports.py."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import sys
 
 PROGRAM = """
 import sys
-from models import lean
-lean.import_keras()
+from models.serving import quiet_imports
+quiet_imports.import_keras()
 assert "keras" in sys.modules
 assert not {"matplotlib", "pandas", "sklearn"} & set(sys.modules)
 import matplotlib.figure, pandas, sklearn.metrics
