@@ -51,7 +51,10 @@ def test_an_unknown_recipe_is_answered_with_the_known_ones() -> None:
 
 
 def test_the_list_starts_without_keras() -> None:
-    code = "import sys, flows.commands.recipes as f; f.recipes(); print(sorted({'keras', 'tensorflow'} & set(sys.modules)))"
+    code = (
+        "import sys; from flows.commands.recipes import recipes; recipes(); "
+        "print(sorted({'keras', 'tensorflow'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
 
