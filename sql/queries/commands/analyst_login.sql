@@ -1,4 +1,5 @@
--- A login for analysts in the local database. Its password is set each time: the state folder may be a new one.
+-- Gives the local database a login for analysts. The password is set each time, so that it is always the state
+-- folder's.
 do $$
 begin
     if not exists (select from pg_roles where rolname = 'analyst') then

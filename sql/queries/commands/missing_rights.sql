@@ -1,4 +1,4 @@
--- The rights that the login lacks to run the flows: those on tables that are asked for, and the one to make partitions.
+-- The rights that the login lacks: of these rights on tables, and of the right to create partitions.
 select privilege || ' on ' || relation as missing
 from unnest(%(relations)s::text[], %(privileges)s::text[]) as needed (relation, privilege)
 where not has_table_privilege(relation, privilege)

@@ -1,5 +1,5 @@
--- Each content that has a label, with an object of this bucket that still holds it: one that a night has scored, in its
--- newest version, else one that came in with its label.
+-- Each labelled content with an object of this bucket that holds it: one that a night has scored and that has not been
+-- overwritten since, else one that was stored with its label. The object's columns are null if the bucket holds none.
 select l.content_sha256, l.class as label, o.object_key, o.etag, o.made, o.size_bytes, o.format, o.width, o.height,
        o.bit_depth, o.channels, l.view, l.sex, l.age, l.site
 from cxr.current_labels l

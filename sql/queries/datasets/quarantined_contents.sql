@@ -1,4 +1,4 @@
--- Labelled contents that a night found unfit, and that none has ever scored.
+-- Labelled contents that a night has quarantined and no night has ever scored.
 select distinct i.content_sha256
 from cxr.images i
 join cxr.current_labels l using (content_sha256)

@@ -1,4 +1,4 @@
--- An image that a person names by its id or by its object's key; of a key that was replaced the newest version.
+-- The image with this id, or the newest version of the object with this key.
 select image_id, object_key, etag, size_bytes, made, content_sha256
 from cxr.images
 where bucket = %(bucket)s and (image_id = %(image_id)s or object_key = %(key)s)

@@ -1,4 +1,5 @@
--- A source's newer word about an image replaces what waited of it (temporary tables `word`: taken, `waiting`: not yet).
+-- Keeps the labels in the temporary table `waiting` until their class and image are known. Whatever a source says now,
+-- in `waiting` or in `word`, replaces the labels of the same source that wait for the same image.
 update cxr.waiting_labels w set resolved_at = now()
 where w.bucket = %(bucket)s and w.resolved_at is null
   and exists (

@@ -1,4 +1,4 @@
--- What a sheet says about images that are known (`word`), and what has to wait (`waiting`).
+-- The rows of a sheet: those that become labels now (`word`), and those whose class or image is unknown (`waiting`).
 create temporary table word (
     place          integer     not null,
     object_key     text,

@@ -1,5 +1,5 @@
--- What a sheet speaks of: a key means its newest version, and that only where its content is known. A hash means any image
--- with this content, wherever it lies.
+-- The content that each key and each hash of a sheet refers to. A key stands for the newest version of its object;
+-- there is no match if its content is unknown. A hash stands for any image with this content, wherever it lies.
 with contents as materialized (
     select content_sha256 from cxr.images where content_sha256 in (select sha256 from wanted)
     union

@@ -1,4 +1,5 @@
--- The same content may lie under several keys: where it was seen last is where it is read.
+-- Notes where labelled contents lie. A content that lies under several keys is read from the key where it was seen
+-- last.
 insert into cxr.labelled_objects (
     content_sha256, bucket, object_key, etag, size_bytes, made, format, width, height, bit_depth, channels
 )

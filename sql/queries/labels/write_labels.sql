@@ -1,7 +1,8 @@
--- Words of a sheet (temporary table `word`) become labels. A source that says the same again changes nothing; one that says
--- something else supersedes its own older row and no other's. What a newer word leaves empty, the older one fills in.
+-- Writes the rows of a sheet (temporary table `word`) as labels. A source that repeats its label changes nothing. A
+-- source that changes its label supersedes its own older one and nobody else's. Values that the new label leaves empty
+-- are taken from the older one.
 
--- One at a time: two sheets of one source would both find no current row.
+-- One sheet at a time: otherwise two sheets of one source would both find no current label.
 select pg_advisory_xact_lock(hashtextextended('cxr.write_labels', 0));
 
 create temporary table change on commit drop as

@@ -1,20 +1,21 @@
--- Two windows of published images that the champion scored: its first ones since its promotion, and the newest ones
--- after these. Only made or only real ones: whatever most of this night's images are.
--- Of a run that has more than a window still takes, the images with the smallest hashes come in: a fair sample of it.
--- Its first ones would be those of one ward or one device, whose keys come first in the listing.
+-- Two windows of published images that the champion scored: the first ones since its promotion (the reference), and the
+-- newest ones that are not in the reference. Both windows hold either made data or real data only, whichever most of
+-- this night's images are. If a run has more images than a window has room for, those with the smallest hashes are
+-- taken: a fair sample. The first ones in the listing would not be, since they may all come from one ward or one
+-- device.
 with tonight as (
     select mode() within group (order by made) as made
     from cxr.images
     where run_id = any(%(run_ids)s::uuid[]) and state = 'scored'
 ), published as materialized (
-    -- By when they became visible: a held run that is released later does not change the reference.
+    -- The order is that of publication, so a held run that is released later does not change the reference.
     select r.run_id, r.started_at, r.published_at, r.model_version, t.made
     from cxr.runs r
     join cxr.champion c on c.model_version = r.model_version and c.promoted_at <= r.published_at
     cross join tonight t
     where r.bucket = %(bucket)s and r.flow = %(flow)s and r.scored > 0
 ), reference as materialized (
-    -- Run after run and no more than it takes: sorted as a whole, the images of all runs would be read first.
+    -- Read run after run until the window is full. Sorting all images at once would read those of every run.
     select r.run_id, r.model_version, r.started_at, r.made, i.*
     from (select * from published order by published_at, run_id offset 0) r
     cross join lateral (

@@ -1,4 +1,4 @@
--- Why a retraining is due: the triggers that none has taken up yet.
+-- The triggers that no retraining has taken up yet, oldest first.
 select detail
 from cxr.triggers
 where retraining_id is null

@@ -1,4 +1,4 @@
--- As latest_runs: a retraining at work holds the lock of all of them, since there is one champion.
+-- As in latest_runs. All retrainings share one lock, since there is one champion.
 select to_char(started_at, 'YYYY-MM-DD HH24:MI') as started, state, cause, dry_run, retraining_id, message,
        exists (
            select from pg_locks l

@@ -1,4 +1,4 @@
--- A run at work holds its bucket's lock, which ends with its process; Postgres shows who holds which lock to everybody.
+-- A run at work holds its bucket's lock, which ends with its process. Postgres shows every login which locks are held.
 select night, to_char(started_at, 'YYYY-MM-DD HH24:MI') as started,
        case when resumed_by is not null then state || ', taken over' else state end as state,
        run_id, message,

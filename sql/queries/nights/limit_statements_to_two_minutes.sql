@@ -1,2 +1,2 @@
--- For what a night can do without: it takes 0.1 s with a million images, and must never hold up the end of a night.
+-- For steps that a night can do without. They take 0.1 s with a million images and must never delay the end of a night.
 set local statement_timeout = '2min'

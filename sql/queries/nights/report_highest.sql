@@ -1,4 +1,4 @@
--- The surest findings: every class but the normal one in turn, highest probability first.
+-- The predictions with the highest probability. All classes but the normal one take turns.
 select i.image_id, i.object_key, i.etag, i.size_bytes, p.made, p.predicted_class, p.top_probability, p.model_version
 from (
     select *, row_number() over (partition by predicted_class order by top_probability desc, image_id) as place

@@ -1,4 +1,4 @@
--- How the images of these runs ended, and what they were like; `own` were decided by the reporting run itself.
+-- How the images of these runs ended, and what they are like. `own` counts those that the reporting run decided itself.
 select count(*) as discovered,
        count(*) filter (where state = 'scored') as scored,
        count(*) filter (where state = 'quarantined') as quarantined,

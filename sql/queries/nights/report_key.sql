@@ -1,4 +1,5 @@
--- A run that is named is found with or without a report; else the newest of its kind with one, or with a decision.
+-- The run or retraining that is named, whether it has a report or not; else the newest night or retraining that has a
+-- report or a decision.
 select report_key, decided
 from (
     select run_id, report_key, started_at, false as retraining, null as decided from cxr.runs

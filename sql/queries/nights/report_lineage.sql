@@ -1,4 +1,4 @@
--- The runs whose images this report is about, and how many each of them decided.
+-- The runs whose images this report covers, and how many images each run decided.
 select r.run_id::text, r.state, r.started_at, count(i.image_id) as images
 from cxr.runs r
 left join cxr.images i on i.run_id = r.run_id and i.state <> 'pending'

@@ -1,4 +1,5 @@
--- What is usual here: the nights of this bucket published in the four weeks before, runs of one night together.
+-- Medians over the nights of this bucket that were published in the four weeks before. Runs of the same night are added
+-- up.
 with nights as (
     select before.night, sum(before.discovered)::integer as discovered,
            sum(before.quarantined + before.failed)::float8 / sum(before.discovered) as bad_share

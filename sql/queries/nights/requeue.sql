@@ -1,4 +1,4 @@
--- Not what a run that is at work has decided: it will count these images.
+-- Images that a run at work has decided are left alone: the run will count them.
 update cxr.images i
 set state = 'pending', reason = null, failed_expectations = '{}', run_id = null, shard = null, attempts = 0,
     crashes = 0, begun = false, decided_at = null

@@ -1,6 +1,6 @@
--- What a night's end must know to ask for a retraining once and not every night.
+-- What the end of a night must know to ask for a retraining once, and not every night.
 with answered as (
-    -- A retraining that is under way or came to an end knows what there was when it began; a dry run changes nothing.
+    -- A retraining that is under way or has completed covers what was there when it began. A dry run changes nothing.
     select started_at, labels from cxr.retrainings
     where bucket = %(bucket)s and not dry_run and state in ('running', 'completed')
 ), asked as (
@@ -25,14 +25,14 @@ with answered as (
     join cxr.runs r on r.run_id = d.run_id and r.bucket = %(bucket)s
     group by d.run_id
 ), onset as (
-    -- Since when there has been drift without a night between that had none; none where the newest had none.
+    -- When the present drift began: every night since then has drifted. Null if the newest night has not.
     select min(measured_at) as moment
     from watched
     where measured_at > coalesce((select max(measured_at) from watched where not drifted), '-infinity')
 )
 select l.images,
-       -- Labels that waited for their image are as old as their sheet, and corrections are no further images: the
-       -- larger of both counts misses neither.
+       -- `later` misses labels that waited for their image, since they are as old as their sheet; `more` misses
+       -- corrections, since they add no image. The larger of the two misses neither.
        greatest(l.later, l.more) as new_labels,
        o.moment is not null
            and not exists (select from answered where started_at >= o.moment)

@@ -1,4 +1,4 @@
--- The newest decision between a model version and the champion of this moment, whichever of them was champion then.
+-- The newest decision between a model version and the present champion, whichever of the two was champion at that time.
 select d.outcome, d.winner, d.decided_at, d.sentence, d.champion_version = %(model_version)s as was_champion
 from cxr.decisions d
 cross join (select (select model_version from cxr.champion) as champion) c

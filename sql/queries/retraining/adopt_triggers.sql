@@ -1,5 +1,5 @@
--- Open ones, and those of a retraining that came to no end: what they were about has not been answered. A dry run
--- answers nothing and takes none.
+-- Assigns to a retraining the open triggers, and those of retrainings that crashed or failed: what they were fired for
+-- has not been dealt with. A dry run deals with nothing and takes none.
 update cxr.triggers t
 set retraining_id = %(retraining_id)s
 where t.bucket = %(bucket)s and not %(dry_run)s

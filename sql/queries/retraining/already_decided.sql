@@ -1,5 +1,6 @@
 -- The newest decision about exactly these trainings against this champion, on the same images with the same labels.
--- A dry run's is none: it changed nothing and asked nobody. Nor is silence: nobody answered in time.
+-- The decision of a dry run does not count: it changed nothing and asked nobody. Nor does one that nobody answered in
+-- time.
 select d.outcome, d.decided_at, d.sentence
 from cxr.decisions d
 join cxr.retrainings r on r.retraining_id = d.retraining_id and not r.dry_run

@@ -1,5 +1,5 @@
--- When a person last took a model version back, by a rollback or by choosing another one, or declined it, unless a person
--- has promoted it since.
+-- When and why a person last decided against a model version: by a rollback, by promoting another one in its place, or
+-- by declining it. No row if a person has promoted it since.
 select what, happened_at, why
 from (
     select case p.kind when 'rollback' then 'rolled back' else 'replaced by hand' end as what,

@@ -1,4 +1,5 @@
--- Said before the work begins, so that a run which dies of an image leaves word of which ones it was at work on.
+-- Marks the undecided images of a shard before work on them begins. If an image kills the run, the marks show which
+-- images it was working on.
 with begun as (
     update cxr.images set begun = true
     where run_id = %(run_id)s and shard = %(shard)s and state = 'pending'

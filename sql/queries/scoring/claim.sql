@@ -1,16 +1,17 @@
--- Claim what waits in this bucket and lay it out in shards: new images, those that a dead run left behind, and failed
--- ones that deserve another try. The caller holds the bucket's lock, so nobody else is claiming. What a run claimed and
--- did not decide is only looked for in runs that were not published: a published one has decided all of its images.
+-- Claims the images that wait in this bucket and divides them into shards: new images, images that a dead run left
+-- undecided, and failed images that have attempts left. The caller holds the bucket's lock, so nobody else is claiming.
+-- Undecided images are looked for in unpublished runs only: a published run has decided all of its images.
 
--- An image that was alone at work when its run died, again, is what it died of: a decoder that crashes on it takes the
--- process with it. It is given up.
+-- Give up an image that has crashed too many runs. In the last of them it was alone in its shard, so it must be the
+-- cause: a decoder that crashes on it takes the process down with it.
 update cxr.images
 set state = 'failed', decided_at = now(), run_id = %(run_id)s, shard = null, attempts = %(max_attempts)s,
     reason = 'given up: ' || crashes || ' runs died while they were at work on it; cxr replay takes it again'
 where run_id in (select run_id from cxr.runs where bucket = %(bucket)s and published_at is null)
   and state = 'pending' and crashes >= %(given_up_after)s;
 
--- One that was at work when runs died gets a shard of its own, behind the others; the worst suspects come last.
+-- An image that several runs died on gets a shard of its own, after all others. The images with the most crashes come
+-- last.
 with waiting as (
     select image_id, crashes, false as suspect
     from cxr.images
@@ -38,5 +39,5 @@ with waiting as (
 update cxr.images i
 set state = 'pending', reason = null, run_id = %(run_id)s, shard = w.shard, begun = false, decided_at = null
 from laid_out w
--- The states again: a dead run's last commit may land while this waits for its rows.
+-- Check the state again: a dead run's last commit may land while this statement waits for its rows.
 where w.image_id = i.image_id and i.state in ('pending', 'failed')

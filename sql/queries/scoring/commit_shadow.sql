@@ -1,4 +1,5 @@
--- Only of what this run's champion has scored and committed: a duplicate, or an image that another run took, has no row.
+-- Writes the shadow's predictions, only for images that this run's champion has scored and committed. A duplicate, or
+-- an image that another run has taken over, has no such row.
 insert into cxr.shadow_predictions (
     content_sha256, model_version, image_id, predicted_class, top_probability, probabilities, night, run_id,
     preprocessing_hash, code_version, runtime, made

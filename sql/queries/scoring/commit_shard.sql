@@ -1,15 +1,16 @@
--- One shard, one transaction. `result` holds what the run found out about its images.
+-- Commits one shard in one transaction. The temporary table `result` holds what the run found out about its images.
 
--- One commit at a time: two buckets that bring the same content at once would each take it for new.
+-- One commit at a time: otherwise two buckets that bring in the same content at once would both take it for new.
 select pg_advisory_xact_lock(hashtextextended('cxr.commit_shard', 0));
 
--- A run that another one has taken over holds nothing any more; while this lasts, it cannot be taken over.
+-- A run that another run has taken over may write nothing. The lock on its row keeps this run from being taken over
+-- now.
 delete from result
 where not exists (
     select from (select from cxr.runs where run_id = %(run_id)s and state = 'running' for share) held
 );
 
--- The same content is scored once: the first image keeps it, the others point there.
+-- The same content is scored once. The first image with it is scored, the others become its duplicates.
 update result r
 set state = 'duplicate', duplicate_of = f.image_id
 from (
@@ -24,7 +25,8 @@ from (
 ) f
 where f.candidate = r.image_id and f.image_id <> r.image_id;
 
--- Only what this run still has to decide: a commit whose answer was lost is repeated here and finds nothing left to do.
+-- Write only what this run has not decided yet. A commit that is repeated because its answer was lost finds nothing to
+-- do.
 with decided as (
     update cxr.images i
     set state = r.state, failed_expectations = r.failed_expectations, reason = r.reason, duplicate_of = r.duplicate_of,

@@ -1,4 +1,5 @@
--- A flow run that is tried again goes on with its row, unless that has been judged or has passed to another run.
+-- A flow run that is retried continues with its row, unless the run has been judged or waits with a held run that took
+-- it over.
 insert into cxr.runs as r (run_id, flow, flow_run_id, bucket, night, code_version, settings)
 values (%(run_id)s, %(flow)s, %(flow_run_id)s, %(bucket)s, %(night)s, %(code_version)s, %(settings)s)
 on conflict (run_id) do update
