@@ -9,18 +9,18 @@ import csv
 import io
 from contextlib import contextmanager, suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import psycopg2
 import sqlalchemy as sa
+from psycopg2.extras import NamedTupleCursor
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from psycopg2.extensions import connection as RawConnection  # noqa: N812 - psycopg2's class has a lower-case name
-    from psycopg2.extensions import cursor as RawCursor  # noqa: N812 - as above
 
 Result = TypeVar("Result")
 APPLICATION = "cxr-nightly"
@@ -49,6 +49,29 @@ class DatabaseError(RuntimeError):
 
 class LockLostError(RuntimeError):
     """Another run took the lock while this one had lost its connection; this run must stop."""
+
+
+class Cursor(Protocol):
+    """The part of a psycopg2 cursor that is used here. Rows give each column by its name: `row.model_version`."""
+
+    @property
+    def rowcount(self) -> int:
+        """Rows that the last statement found or changed."""
+
+    def execute(self, query: str, vars: Mapping[str, Any] | None = None) -> object:  # noqa: A002 - psycopg2's name
+        """Run one or several statements."""
+
+    def executemany(self, query: str, vars: Iterable[Mapping[str, Any]]) -> object:  # noqa: A002 - as above
+        """Run a statement once for each set of values."""
+
+    def fetchone(self) -> Any | None:
+        """Return the next row of the last statement, None where there is none left."""
+
+    def fetchall(self) -> list[Any]:
+        """Return the rows that are left."""
+
+    def copy_expert(self, sql: str, file: Any) -> object:
+        """Run a COPY statement."""
 
 
 def engine(url: str) -> sa.Engine:
@@ -82,12 +105,12 @@ def _keep_alive(connection: RawConnection, _: object) -> None:
 
 
 @contextmanager
-def transaction(pool: sa.Engine) -> Iterator[RawCursor]:
-    """Give a psycopg2 cursor inside one transaction: committed at the end, rolled back on any error."""
+def transaction(pool: sa.Engine) -> Iterator[Cursor]:
+    """Give a cursor inside one transaction: committed at the end, rolled back on any error."""
     with pool.connect() as connection:
         raw: RawConnection = connection.connection.driver_connection  # type: ignore[assignment]
         try:
-            with raw.cursor() as cursor:
+            with raw.cursor(cursor_factory=NamedTupleCursor) as cursor:
                 yield cursor
             raw.commit()
         except psycopg2.Error as error:
@@ -115,7 +138,7 @@ class _Csv:
         return lines.getvalue()
 
 
-def copy(cursor: RawCursor, table: str, rows: Iterable[Sequence[Any]]) -> None:
+def copy(cursor: Cursor, table: str, rows: Iterable[Sequence[Any]]) -> None:
     """Write rows into a table, in the order of its columns; None is NULL, and so is an empty text."""
     file: Any = _Csv(rows)  # psycopg2's type asks for bytes; its texts go in the connection's own encoding
     cursor.copy_expert(f"copy {table} from stdin (format csv)", file)

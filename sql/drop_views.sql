@@ -1,4 +1,4 @@
--- Dropped and made anew by each migration: `create or replace` cannot take a column away or change its place.
+-- Each migration drops the views and creates them again: `create or replace` can neither remove nor move a column.
 drop view if exists analysis.prediction_history, analysis.latest_prediction, analysis.class_probabilities,
     analysis.night_summary, analysis.quarantine, analysis.runs;
 drop view if exists analysis.champions, analysis.decisions, analysis.model_versions, analysis.shadow_comparison,

@@ -30,8 +30,17 @@ VIEWS = (
 
 @cache
 def query(name: str) -> str:
-    """Return the statement in ``queries/<name>.sql``."""
-    return (HERE / "queries" / f"{name}.sql").read_text(encoding="utf-8")
+    """Return the text of ``<name>.sql`` in ``queries/`` or one of its folders; no two files have the same name.
+
+    Raises:
+        KeyError: there is no such file.
+    """
+    return _query_files()[name].read_text(encoding="utf-8")
+
+
+@cache
+def _query_files() -> dict[str, Path]:
+    return {path.stem: path for path in (HERE / "queries").rglob("*.sql")}
 
 
 def migration(name: str) -> str:

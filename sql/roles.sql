@@ -1,5 +1,5 @@
--- Two group roles that cannot log in; a login gets one of them: grant cxr_analyst to alice.
--- Roles belong to the whole server, so another database may have made them already.
+-- Two group roles that cannot log in. A login is granted one of them: grant cxr_analyst to alice.
+-- Roles belong to the whole server, so another database may have created them already.
 do $$
 declare
     name text;
@@ -13,7 +13,8 @@ begin
     end loop;
 end $$;
 
--- The writer runs the flows: reads and writes rows, makes partitions through the function, changes no structure.
+-- The writer runs the flows. It reads and writes rows, creates partitions through the function, and changes no
+-- structure.
 grant usage on schema cxr, analysis, public to cxr_writer;
 grant select, insert, update on cxr.images, cxr.runs, cxr.labels to cxr_writer;
 grant select, insert, update on cxr.waiting_labels, cxr.labelled_objects, cxr.retrainings, cxr.triggers to cxr_writer;

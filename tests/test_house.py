@@ -157,10 +157,23 @@ def test_settings_are_never_loaded_at_import(path: Path) -> None:
 def test_every_sql_file_is_used(folder: str) -> None:
     from sql.library import VIEWS
 
-    files = {path.stem for path in (ROOT / "sql" / folder).glob("*.sql")}
+    found = [path.stem for path in (ROOT / "sql" / folder).rglob("*.sql")]
+    files = set(found)
+    assert len(files) == len(found), "two files of one name"
     if folder == "views":
         assert files == set(VIEWS)
         return
     calls = [node for path in FILES for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
     named = {str(given.value) for call in calls for given in call.args if isinstance(given, ast.Constant)}
     assert files <= named, "a query that nothing loads"
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if name(path).startswith(("tasks/", "flows/"))], ids=name)
+def test_every_statement_that_is_executed_comes_from_a_sql_file(path: Path) -> None:
+    executing = {"execute", "executemany", "exec_driver_sql", "copy_expert", "scalar", "scalars"}
+    for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(call, ast.Call) and call.args and isinstance(call.func, ast.Attribute):
+            statement = call.args[0]
+            from_file = isinstance(statement, ast.Call) and ast.unparse(statement.func) == "query"
+            executed = call.func.attr in executing or ast.unparse(call.func) == "sa.text"
+            assert from_file or not executed, f"line {call.lineno}: SQL belongs in sql/queries/"

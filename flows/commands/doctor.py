@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-import sqlalchemy as sa
 import typer
 
 from flows.commands.session import prepare_prefect
 from infra import database
 from infra.settings import Settings, SettingsError, home, unknown_variables
 from infra.storage import StorageError, Store
+from sql.library import query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,7 +39,6 @@ WRITER_NEEDS = {
     "cxr.champion": ("select",),
     "cxr.published_predictions": ("select",),
 }
-PARTITIONS = "cxr.ensure_partitions(integer)"
 MARKS = {True: ("ok  ", typer.colors.GREEN), False: ("BAD ", typer.colors.RED), None: ("note", typer.colors.YELLOW)}
 
 
@@ -88,31 +87,21 @@ def look_at_postgres(settings: Settings) -> Iterator[Finding]:
     try:
         pool = database.engine(settings.database)
         with database.explained(), pool.connect() as connection:
-            version = connection.scalar(sa.text("show server_version_num"))
-            user = connection.scalar(sa.text("select current_user"))
-            recent = int(version) >= OLDEST_POSTGRES
-            number = f"{int(version) // 10000}.{int(version) % 10000}"
+            server = connection.exec_driver_sql(query("server_and_login")).one()
+            version, user = server.server_version, server.login
+            recent = version >= OLDEST_POSTGRES
+            number = f"{version // 10000}.{version % 10000}"
             yield recent, f"version {number} answers as {user}" + ("" if recent else "; 14 or newer is needed")
             found, wanted = schema.current(connection), schema.head()
             if found != wanted:
                 yield False, f"the schema is at revision {found or 'none'}, this code needs {wanted}: run `cxr migrate`"
                 return
             yield True, f"schema at revision {found}"
-            lacking = [
-                f"{right} on {table}"
-                for table, rights in WRITER_NEEDS.items()
-                for right in rights
-                if not connection.scalar(
-                    sa.text("select has_table_privilege(:table, :right)"), {"table": table, "right": right}
-                )
-            ]
-            if not connection.scalar(sa.text("select has_function_privilege(:f, 'execute')"), {"f": PARTITIONS}):
-                lacking.append(f"execute on {PARTITIONS}")
-            yield (
-                not lacking,
-                (f"{user} lacks {', '.join(lacking)}: grant cxr_writer to {user}" if lacking else "rights to write"),
-            )
-            champion = connection.execute(sa.text("select model_version, made_data from cxr.champion")).first()
+            needs = [(table, right) for table, rights in WRITER_NEEDS.items() for right in rights]
+            asked = {"relations": [table for table, _ in needs], "privileges": [right for _, right in needs]}
+            missing = ", ".join(connection.exec_driver_sql(query("missing_rights"), asked).scalars())
+            yield not missing, f"{user} lacks {missing}: grant cxr_writer to {user}" if missing else "rights to write"
+            champion = connection.exec_driver_sql(query("champion")).first()
             if champion is None:
                 yield None, "no champion yet: `cxr labels import`, then `cxr retrain`"
             elif champion.made_data:

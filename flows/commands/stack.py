@@ -14,6 +14,7 @@ from flows.commands.session import PREFECT_DEFAULTS, connected, require_services
 from infra import database, local, statefolder
 from infra.postgres import programs
 from infra.settings import LOCAL_FILE, Settings, SettingsError, home
+from sql.library import query
 
 CXR = [sys.executable, "-m", "flows.cli"]
 ANALYST = "analyst"
@@ -52,9 +53,7 @@ def _prepare_database(environment: dict[str, str]) -> None:
     password = statefolder.credentials(home())[ANALYST]
     with database.explained(), pool.begin() as connection:
         revision = schema.migrate(connection)
-        exists = connection.execute(sa.text("select 1 from pg_roles where rolname = :name"), {"name": ANALYST}).first()
-        how = f"alter role {ANALYST}" if exists else f"create role {ANALYST} login in role cxr_analyst"
-        connection.exec_driver_sql(f"{how} password '{password}'")
+        connection.exec_driver_sql(query("analyst_login"), {"password": password})
     pool.dispose()
     typer.echo(f"Schema at revision {revision}.")
 

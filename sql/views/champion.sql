@@ -12,4 +12,4 @@ from (select * from cxr.shadows order by shadow_id desc limit 1) s
 join cxr.model_versions m using (model_version)
 where not exists (select from cxr.champion c where c.model_version = m.model_version);
 comment on view cxr.shadow is
-    'The model version that scores beside the champion: the newest word in shadows. None where that is null, or has become champion.';
+    'The model version on trial beside the champion: that of the newest row of shadows. No row if that names none, or names the champion.';

@@ -5,6 +5,6 @@ from cxr.promotions p
 join cxr.model_versions m using (model_version)
 left join cxr.decisions d using (decision_id);
 comment on view analysis.champions is
-    'Every change of champion, for ever: who, when and why. The champion of today has the highest promotion_id.';
+    'Every change of champion: who made it, when and why. The present champion has the highest promotion_id.';
 comment on column analysis.champions.model_version is 'The model version that became champion.';
-comment on column analysis.champions.reason is 'Why, in words: the gate''s sentence, or those of the person who changed it.';
+comment on column analysis.champions.reason is 'Why: the gate''s sentence, or the words of the person who made the change.';

@@ -1,5 +1,5 @@
--- Internal: the one label of each content. What an adjudication says stands before all else, then the latest word; what the
--- winner leaves empty (view, sex, age, site) another source may fill in.
+-- Internal: the one label of each content that counts. An adjudication overrides all others; without one, the latest
+-- label counts. Values that it leaves empty (view, sex, age, site) are taken from other sources.
 create or replace view cxr.current_labels as
 select content_sha256,
        (array_agg(class order by place))[1] as class,
@@ -22,4 +22,4 @@ from (
     where l.superseded_at is null
 ) ranked
 group by content_sha256;
-comment on view cxr.current_labels is 'One label for each content: an adjudication''s, else the latest source''s.';
+comment on view cxr.current_labels is 'The label of each content that counts: an adjudication if there is one, else the latest label.';

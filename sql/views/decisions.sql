@@ -6,5 +6,5 @@ from cxr.decisions d
 join cxr.retrainings r using (retraining_id);
 comment on view analysis.decisions is
     'Every decision of the gate: one row for each retraining that came to one, with the rules and all figures.';
-comment on column analysis.decisions.dry_run is 'It was tried only: nothing could be promoted.';
+comment on column analysis.decisions.dry_run is 'The retraining was a dry run: nothing could be promoted.';
 comment on column analysis.decisions.report_key is 'Key of the comparison report in the bucket.';

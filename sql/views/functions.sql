@@ -2,4 +2,4 @@ create or replace function analysis.probability_of(classes text[], probabilities
 language sql immutable parallel safe
 return probabilities[array_position(classes, class)];
 comment on function analysis.probability_of is
-    'The probability of a class, null where the model does not know it: analysis.probability_of(classes, probabilities, ''NORMAL'').';
+    'The probability of a class, null if the model does not know it: analysis.probability_of(classes, probabilities, ''NORMAL'').';

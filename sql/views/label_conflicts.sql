@@ -8,8 +8,8 @@ where c.disputed
 group by c.content_sha256, c.class, c.source, c.newest_at;
 comment on view analysis.label_conflicts is
     'Images whose sources name different classes, what each of them says now, and which one counts.';
-comment on column analysis.label_conflicts.winning_class is 'The class that the image is trained and tested under.';
-comment on column analysis.label_conflicts.winning_source is 'Who says so.';
-comment on column analysis.label_conflicts.settled_by is 'adjudication: a word that stands before all others; latest word: no adjudication, so the newest source counts.';
+comment on column analysis.label_conflicts.winning_class is 'The class that the image has in training and tests.';
+comment on column analysis.label_conflicts.winning_source is 'The source that names it.';
+comment on column analysis.label_conflicts.settled_by is 'adjudication: it overrides all other labels; latest word: there is no adjudication, so the latest label counts.';
 comment on column analysis.label_conflicts.classes_by_source is 'What each source says now, as {"source": "class"}.';
-comment on column analysis.label_conflicts.newest_at is 'When the latest of these words came in.';
+comment on column analysis.label_conflicts.newest_at is 'When the latest of these labels came in.';

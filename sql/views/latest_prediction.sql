@@ -18,10 +18,4 @@ join newest_prediction p on p.content_sha256 = i.content_sha256
 where i.state in ('scored', 'duplicate')
 order by i.bucket, i.object_key, i.last_modified desc, i.image_id desc;
 comment on view analysis.latest_prediction is
-    'One row per object: its newest version with a published prediction, and the latest of these. An object with the same content as another shows that one''s prediction (duplicate_of).';
-comment on column analysis.latest_prediction.object_key is 'Where the radiograph lies in the bucket. May contain identifiers: handle as patient data.';
-comment on column analysis.latest_prediction.top_probability is 'The probability of the predicted class.';
-comment on column analysis.latest_prediction.probability_covid_19 is 'Null where the model version does not know the class.';
-comment on column analysis.latest_prediction.made is 'Made data (a phantom), not a patient.';
-comment on column analysis.latest_prediction.model_made_data is 'The model was trained on made data: its word on a real radiograph means nothing.';
-comment on column analysis.latest_prediction.duplicate_of is 'image_id of the first image with the same content, which was scored.';
+    'One row per object: its newest version that has a published prediction, with the latest one. An object with the same content as another shows the prediction of that one (duplicate_of).';

@@ -11,8 +11,8 @@ select m.model_version, m.recipe, m.classes, m.made_data, m.created_at,
 from cxr.model_versions m
 left join cxr.champion c using (model_version)
 left join cxr.shadow s using (model_version);
-comment on view analysis.model_versions is 'Every trained model. How it did on the test images is in analysis.decisions.';
-comment on column analysis.model_versions.model_version is 'Its name: recipe, time of training, and how its file''s sha256 begins.';
+comment on view analysis.model_versions is 'Every trained model. Its results on the test set are in analysis.decisions.';
+comment on column analysis.model_versions.model_version is 'Its name: the recipe, the time of training and the first digits of its file''s sha256.';
 comment on column analysis.model_versions.code_version is 'Version of the code that trained it.';
 comment on column analysis.model_versions.data_fingerprint is 'Hash of the images and labels that it was trained on.';
-comment on column analysis.model_versions.preprocessing_hash is 'Hash of the preprocessing that it scores with; equal hashes, equal preprocessing.';
+comment on column analysis.model_versions.preprocessing_hash is 'Hash of the preprocessing that it scores with; equal hashes mean equal preprocessing.';

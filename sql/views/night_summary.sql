@@ -31,6 +31,6 @@ left join predicted p on p.night = d.night and p.made = d.made
 group by d.night, d.made, p.predicted_covid_19, p.predicted_normal, p.predicted_pneumonia,
          p.mean_top_probability, p.model_versions;
 comment on view analysis.night_summary is
-    'One row per night, made data apart: how many images ended in each state, and the classes predicted (published ones only).';
+    'One row per night, and another one for its made data: how many images ended in each state, and how many were predicted of each class (published predictions only).';
 comment on column analysis.night_summary.scored_unpublished is 'Scored, but the run is unfinished or was held: not yet in the other views.';
 comment on column analysis.night_summary.pending is 'Claimed by a run that has not decided yet.';

@@ -1,4 +1,4 @@
--- Internal: what every other view about predictions stands on.
+-- Internal: all other views of predictions are built on this one.
 create or replace view cxr.published_predictions as
 select p.*, m.classes, m.made_data as model_made_data
 from cxr.predictions p

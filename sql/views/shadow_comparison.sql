@@ -10,4 +10,4 @@ join cxr.shadow_predictions s
     on s.content_sha256 = p.content_sha256 and s.run_id = p.run_id and s.model_version <> p.model_version
 join cxr.model_versions m on m.model_version = s.model_version;
 comment on view analysis.shadow_comparison is
-    'What the shadow, a model version on trial, said of each image beside the champion''s published prediction. No other view shows a shadow''s word.';
+    'The prediction of the shadow, a model version on trial, beside the champion''s published prediction for each image. No other view shows the predictions of a shadow.';

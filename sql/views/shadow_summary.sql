@@ -6,5 +6,5 @@ select night, champion_version, shadow_version, made,
 from analysis.shadow_comparison
 group by night, champion_version, shadow_version, made;
 comment on view analysis.shadow_summary is
-    'One row per night and pair of champion and shadow, made data apart: how often both predicted the same class.';
+    'One row per night and pair of champion and shadow, and another one for made data: how often both predicted the same class.';
 comment on column analysis.shadow_summary.images is 'Images of the night that both have scored.';

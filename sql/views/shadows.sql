@@ -7,11 +7,11 @@ from (
 ) words
 where model_version is not null;
 comment on view analysis.shadows is
-    'Every trial of a model version beside the champion: who wanted it, why, and how long it lasted. One that became champion has ended too.';
+    'Every trial of a model version beside the champion: who started it, why, and how long it lasted. It is also over once the model version has become champion.';
 comment on column analysis.shadows.shadow_id is 'Number of the trial; the highest is the newest.';
 comment on column analysis.shadows.model_version is 'The model version on trial.';
 comment on column analysis.shadows.reason is 'Why it was put on trial, in the words of the person who did it.';
-comment on column analysis.shadows.set_by is 'Database user who did it, and in brackets the person.';
-comment on column analysis.shadows.set_at is 'When; the next night after that was the first one.';
-comment on column analysis.shadows.ended_at is 'When it was taken off, or another one put in its place; null: nobody did.';
+comment on column analysis.shadows.set_by is 'The database user who did it and, in brackets, the person.';
+comment on column analysis.shadows.set_at is 'When it was put on trial; it scores from the next night on.';
+comment on column analysis.shadows.ended_at is 'When the trial was ended, or another model version was put on trial instead; null: neither has happened.';
 comment on column analysis.shadows.end_reason is 'Why, in the words of that person.';

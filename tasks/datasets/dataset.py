@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from infra import database
 from sql.library import query
@@ -58,6 +58,16 @@ class Item:
     age: float | None = None
     """Years."""
     site: str | None = None
+
+    @classmethod
+    def from_row(cls, row: Any, patient: str, split: str) -> Item:
+        """Return the item in a row that `labelled_images` gives."""
+        return cls(
+            content_sha256=row.content_sha256, bucket_key=row.object_key, etag=row.etag, label=row.label,
+            patient=patient, split=split, made=row.made, size_bytes=row.size_bytes, format=row.format,
+            width=row.width, height=row.height, bit_depth=row.bit_depth, channels=row.channels,
+            view=row.view, sex=row.sex, age=row.age, site=row.site,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,34 +125,25 @@ def load(pool: sa.Engine, bucket: str, shares: tuple[float, float] | None = None
     with database.transaction(pool) as cursor:
         cursor.execute(query("labelled_images"), {"bucket": bucket})
         rows = cursor.fetchall()
-        cursor.execute("select content_sha256, split from cxr.splits")
-        known: dict[str, str] = dict(cursor.fetchall())
-        cursor.execute(query("label_words"))
-        words = cursor.fetchall()
-        cursor.execute("select content_sha256, other_sha256 from cxr.near_duplicates")
-        pairs: list[tuple[str, str]] = cursor.fetchall()
+        known, words, pairs = splits.read_splits(cursor), splits.read_words(cursor), splits.read_pairs(cursor)
         cursor.execute(query("quarantined_contents"))
-        quarantined = {content for (content,) in cursor.fetchall()}
+        quarantined = {row.content_sha256 for row in cursor.fetchall()}
         if shares:
-            cursor.execute("select content_sha256, patient_id from cxr.current_labels")
-            known |= splits.proposed(dict(cursor.fetchall()), known, words, pairs, *shares)
+            known |= splits.proposed(splits.read_patients(cursor), known, words, pairs, *shares)
     unfit, people = splits.left_out(known, words, pairs), splits.named(splits.people(words, pairs))
     reasons: Counter[str] = Counter()
     items = []
-    for content, label, *rest in rows:
-        key, etag, made, size, kind, width, height, bit_depth, channels, view, sex, age, site = rest
-        reason = QUARANTINED if content in quarantined else _unfit(content, view, key, known, unfit)
+    for row in rows:
+        content = row.content_sha256
+        reason = QUARANTINED if content in quarantined else _unfit(content, row.view, row.object_key, known, unfit)
         if reason:
             reasons[reason] += 1
-            continue
-        items.append(
-            Item(content, key, etag, label, people[content], known[content], made, size, kind, width, height,
-                 bit_depth, channels, view, sex, age, site)
-        )  # fmt: skip
+        else:
+            items.append(Item.from_row(row, people[content], known[content]))
     if any(not item.made for item in items):
         reasons[MADE_BESIDE_REAL] += sum(item.made for item in items)
         items = [item for item in items if not item.made]
-    labelled = {row[0] for row in rows}
+    labelled = {row.content_sha256 for row in rows}
     near = sum({one, other} <= labelled and known.get(one) != known.get(other) for one, other in pairs)
     return _checked(Dataset(tuple(items), +reasons, near))
 

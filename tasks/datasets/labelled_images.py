@@ -95,8 +95,7 @@ def of_database(pool: sa.Engine, store: Store, shares: Shares) -> Collection:
     """
     data = dataset.load(pool, store.bucket, shares)
     with database.transaction(pool) as cursor:
-        cursor.execute("select content_sha256 from cxr.splits")
-        assigned = {content for (content,) in cursor.fetchall()}
+        assigned = splits.read_splits(cursor)
     images = tuple(
         LabelledImage(item.label, item.patient, item.split, _object(item, store),
                       item.view, item.sex, item.age, item.site)

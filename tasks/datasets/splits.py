@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
+    from infra.database import Cursor
     from models.data.near_duplicates import Pair
     from models.recipes.catalogue import Split
 
@@ -68,22 +69,41 @@ def assign(pool: sa.Engine, validation_share: float, test_share: float) -> Assig
     """
     with database.transaction(pool) as cursor:
         # One at a time: two would put a new patient's images into two splits where the shares differ.
-        cursor.execute("select pg_advisory_xact_lock(hashtextextended('cxr.assign_splits', 0))")
-        cursor.execute("select content_sha256, split from cxr.splits")
-        known: dict[str, str] = dict(cursor.fetchall())
-        cursor.execute("select content_sha256, patient_id from cxr.current_labels")
-        patients: dict[str, str] = dict(cursor.fetchall())
+        cursor.execute(query("transaction_lock"), {"lock": "cxr.assign_splits"})
+        known, patients = read_splits(cursor), read_patients(cursor)
         fresh = [content for content in patients if content not in known]
         rows: list[tuple[str, str, str]] = []
         if fresh:
-            cursor.execute(query("label_words"))
-            words = cursor.fetchall()
-            cursor.execute("select content_sha256, other_sha256 from cxr.near_duplicates")
-            given = proposed(patients, known, words, cursor.fetchall(), validation_share, test_share)
+            words, pairs = read_words(cursor), read_pairs(cursor)
+            given = proposed(patients, known, words, pairs, validation_share, test_share)
             rows = [(content, patients[content], given[content]) for content in fresh]
             database.copy(cursor, "cxr.splits (content_sha256, patient_id, split)", rows)
     new = Counter(split for *_, split in rows)
     return Assigned(new, Counter(known.values()) + new)
+
+
+def read_splits(cursor: Cursor) -> dict[str, str]:
+    """Read the split of each content that has one."""
+    cursor.execute(query("splits"))
+    return {row.content_sha256: row.split for row in cursor.fetchall()}
+
+
+def read_patients(cursor: Cursor) -> dict[str, str]:
+    """Read whose each labelled content is, by its current label."""
+    cursor.execute(query("labelled_patients"))
+    return {row.content_sha256: row.patient_id for row in cursor.fetchall()}
+
+
+def read_words(cursor: Cursor) -> list[tuple[str, str]]:
+    """Read which content was ever said to be which patient's, as (content, patient)."""
+    cursor.execute(query("label_words"))
+    return [(row.content_sha256, row.patient_id) for row in cursor.fetchall()]
+
+
+def read_pairs(cursor: Cursor) -> list[tuple[str, str]]:
+    """Read the pairs of contents that show the same picture."""
+    cursor.execute(query("near_duplicates"))
+    return [(row.content_sha256, row.other_sha256) for row in cursor.fetchall()]
 
 
 def proposed(
@@ -206,11 +226,7 @@ def remember(pool: sa.Engine, contents: Sequence[str], pairs: Iterable[Pair]) ->
     """
     rows = [(*sorted((contents[pair.i], contents[pair.j])), pair.similarity) for pair in pairs]
     with database.transaction(pool) as cursor:
-        cursor.execute("create temporary table twin (one text, other text, similarity real) on commit drop")
-        database.copy(cursor, "twin", rows)
-        cursor.execute(
-            "insert into cxr.near_duplicates (content_sha256, other_sha256, similarity)"
-            " select one, other, max(similarity)"
-            " from twin where one <> other group by one, other on conflict do nothing"
-        )
+        cursor.execute(query("near_duplicate_table"))
+        database.copy(cursor, "near_duplicate", rows)
+        cursor.execute(query("write_near_duplicates"))
         return cursor.rowcount

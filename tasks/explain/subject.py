@@ -104,18 +104,20 @@ def find(pool: sa.Engine, store: Store, settings: Settings, key: str) -> Source:
         row = cursor.fetchone()
     if by_id and row is None:
         raise ExplainError("no image of this bucket has this id, and there is no file of this name")
-    image_id, place, etag, size, made, content = row or (None, key, None, 0, False, None)
+    image_id, place, made = (row.image_id, row.object_key, row.made) if row else (None, key, False)
     what = f"image {image_id}" if by_id else "the object"
-    if size > settings.max_bytes:
-        return Source(b"", size, what, image_id, made)
+    if row and row.size_bytes > settings.max_bytes:
+        return Source(b"", row.size_bytes, what, image_id, made)
     try:
-        data = store.read(place, etag if by_id else None)  # an id means one version, a key what lies there now
+        data = store.read(place, row.etag if row and by_id else None)  # an id is one version, a key what lies there now
     except ObjectError as error:
         if row is None:
             raise ExplainError("there is no image of this key or id in the bucket, and no file of this name") from None
         raise ExplainError(f"{what} cannot be fetched: {error}") from None
     made = made or place.startswith(tuple(settings.made_prefixes))
-    if not by_id and content != hashlib.sha256(data).hexdigest():  # what lies there was not looked at yet
+    if (
+        row and not by_id and row.content_sha256 != hashlib.sha256(data).hexdigest()
+    ):  # what lies there was not looked at yet
         image_id = None
     return Source(data, len(data), what, image_id, made)
 
@@ -174,7 +176,7 @@ def said(pool: sa.Engine, content: str) -> Said | None:
     with database.transaction(pool) as cursor:
         cursor.execute(query("said_of_content"), {"content": content})
         row = cursor.fetchone()
-    return Said(*row) if row else None
+    return Said(**row._asdict()) if row else None
 
 
 def _is_file(path: Path) -> bool:

@@ -22,15 +22,12 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
+    from infra.database import Cursor
     from infra.settings import Settings
     from infra.storage import Store
 
 UNKNOWN_CLASS: Final = "unknown class"
 NO_IMAGE: Final = "no such image"
-_COLUMNS: Final = (
-    "place integer, object_key text, content_sha256 text, class text, patient_id text, source text, view text,"
-    " sex text, age real, site text, said_at timestamptz"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +176,12 @@ def resolve_waiting(
     if not found:
         return Resolved()
     rows = [
-        Row(place, label, patient, source, key, sha256, None, view, sex, None if age is None else f"{age:g}", site)
-        for place, (_, key, sha256, label, patient, source, view, sex, age, site, _) in enumerate(found)
-    ]
+        Row(
+            place, one.label, one.patient_id, one.source, one.object_key, one.content_sha256, None, one.view, one.sex,
+            None if one.age is None else f"{one.age:g}", one.site,
+        )
+        for place, one in enumerate(found)
+    ]  # fmt: skip
     known = classes or known_classes(pool)
     # The content that an older import found is what the label is about, whatever lies under the key now.
     located = locate(pool, store, settings, [replace(row, key=None) if row.sha256 else row for row in rows])
@@ -192,10 +192,11 @@ def resolve_waiting(
     ready = [place for place, reason in enumerate(why) if reason is None and place not in located.left_out]
     with database.transaction(pool) as cursor:
         # Another one may be at the same: who closes a waiting label writes it.
-        cursor.execute(query("close_waiting"), {"waiting": [found[place][0] for place in ready]})
-        closed = {waiting for (waiting,) in cursor.fetchall()}
-        mine = [place for place in ready if found[place][0] in closed]
-        _write(cursor, store.bucket, [(rows[place], located.contents[place], found[place][-1]) for place in mine], {})
+        cursor.execute(query("close_waiting"), {"waiting": [found[place].waiting_id for place in ready]})
+        closed = {row.waiting_id for row in cursor.fetchall()}
+        mine = [place for place in ready if found[place].waiting_id in closed]
+        taken = [(rows[place], located.contents[place], found[place].received_at) for place in mine]
+        _write(cursor, store.bucket, taken, {})
     return Resolved(
         len(mine), Counter(reason or NO_IMAGE for place, reason in enumerate(why) if place not in set(ready))
     )
@@ -213,46 +214,45 @@ def known_classes(pool: sa.Engine, new: Sequence[str] = ()) -> tuple[str, ...]:
     except model_versions.RegistryError:
         champions = CLASSES
     with database.transaction(pool) as cursor:
-        cursor.execute("select distinct class from cxr.labels where superseded_at is null order by 1")
-        taken = [name for (name,) in cursor.fetchall()]
+        cursor.execute(query("labelled_classes"))
+        taken = [row.label for row in cursor.fetchall()]
     return tuple(dict.fromkeys((*(CLASSES if set(champions) <= set(CLASSES) else champions), *taken, *new)))
 
 
 def images(pool: sa.Engine) -> int:
     """Count the images with a current label, wherever they lie."""
     with database.transaction(pool) as cursor:
-        cursor.execute("select count(distinct content_sha256) from cxr.labels where superseded_at is null")
-        return int(cursor.fetchall()[0][0])
+        cursor.execute(query("count_labelled_images"))
+        return int(cursor.fetchall()[0].images)
 
 
 def sources(pool: sa.Engine) -> dict[str, int]:
     """Count the images that each source has labelled, the busiest source first."""
     with database.transaction(pool) as cursor:
         cursor.execute(query("label_counts"))
-        return {name: images for what, name, images in cursor.fetchall() if what == "source"}
+        return {row.name: row.images for row in cursor.fetchall() if row.what == "source"}
 
 
 def disputes(pool: sa.Engine) -> Disputes:
     """Count the images whose sources disagree."""
     with database.transaction(pool) as cursor:
         cursor.execute(query("label_disputes"))
-        return Disputes(*(cursor.fetchone() or (0, 0, 0)))
+        return Disputes(**cursor.fetchall()[0]._asdict())
 
 
 Said = tuple[Row, str | None, datetime]
 """A row, the content that it is about, and when it was said."""
 
 
-def _write(cursor: Any, bucket: str, taken: Sequence[Said], waiting: Mapping[str, Sequence[Said]]) -> Counter[str]:
+def _write(cursor: Cursor, bucket: str, taken: Sequence[Said], waiting: Mapping[str, Sequence[Said]]) -> Counter[str]:
     """Write labels and what waits; returns the numbers of labels by what became of them."""
-    cursor.execute(f"create temporary table word ({_COLUMNS}) on commit drop")
-    cursor.execute(f"create temporary table waiting ({_COLUMNS}, why text) on commit drop")
+    cursor.execute(query("label_tables"))
     database.copy(cursor, "word", (_values(place, *one) for place, one in enumerate(taken)))
     later = [(*_values(place, *one), why) for why, them in waiting.items() for place, one in enumerate(them)]
     database.copy(cursor, "waiting", later)
     cursor.execute(query("keep_waiting"), {"bucket": bucket})
     cursor.execute(query("write_labels"))
-    return Counter(dict(cursor.fetchall()))
+    return Counter({row.kind: row.labels for row in cursor.fetchall()})
 
 
 def _values(place: int, row: Row, content: str | None, said_at: datetime) -> tuple[Any, ...]:

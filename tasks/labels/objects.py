@@ -58,10 +58,10 @@ def locate(pool: sa.Engine, store: Store, settings: Settings, rows: Sequence[Row
     cv2.setNumThreads(1)
     files = _hashed([row.file for row in rows if row.file])
     with database.transaction(pool) as cursor:
-        cursor.execute("create temporary table wanted (object_key text, sha256 text) on commit drop")
+        cursor.execute(query("wanted_table"))
         database.copy(cursor, "wanted", {(row.key, row.sha256) for row in rows if not row.file and row.name})
         cursor.execute(query("match_labels"), {"bucket": store.bucket})
-        seen = {(key, sha256): (by_key, by_sha256) for key, sha256, by_key, by_sha256 in cursor.fetchall()}
+        seen = {(row.object_key, row.sha256): (row.by_key, row.by_sha256) for row in cursor.fetchall()}
     unseen = [row.key for row in rows if row.key and not row.file and not seen[row.key, row.sha256][0]]
     fetched = _fetched(pool, store, settings, unseen)
     contents: list[str | None] = []
@@ -100,7 +100,7 @@ def store_files(pool: sa.Engine, store: Store, settings: Settings, files: Mappin
     cv2.setNumThreads(1)
     with database.transaction(pool) as cursor:
         cursor.execute(query("stored_contents"), {"bucket": store.bucket, "contents": list(files)})
-        known = {content for (content,) in cursor.fetchall()}
+        known = {row.content_sha256 for row in cursor.fetchall()}
     limits = Limits(settings.max_bytes, settings.max_pixels)
 
     def put(content: str) -> tuple[str, Measurement]:
@@ -136,7 +136,7 @@ def _fetched(pool: sa.Engine, store: Store, settings: Settings, keys: Sequence[s
     listed = _listed(store, keys)
     with database.transaction(pool) as cursor:
         cursor.execute(query("noted_versions"), {"bucket": store.bucket, "keys": list(listed)})
-        noted = {(key, etag): content for key, etag, content in cursor.fetchall()}
+        noted = {(row.object_key, row.etag): row.content_sha256 for row in cursor.fetchall()}
     limits = Limits(settings.max_bytes, settings.max_pixels)
     made = tuple(settings.made_prefixes)
 
@@ -181,8 +181,7 @@ def _note(pool: sa.Engine, store: Store, objects: Sequence[tuple[Listed, Measure
     if not objects:
         return
     with database.transaction(pool) as cursor:
-        cursor.execute("create temporary table noted (like cxr.labelled_objects including defaults) on commit drop")
-        cursor.execute("alter table noted drop column stored_at")
+        cursor.execute(query("noted_table"))
         rows = (
             (found.sha256, store.bucket, item.key, item.etag, item.size, found.made, found.format, found.width,
              found.height, found.bit_depth, found.channels)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from infra import database
 from sql.library import query
-from tasks.labels.importing import NO_IMAGE, UNKNOWN_CLASS
+from tasks.labels.importing import NO_IMAGE, UNKNOWN_CLASS, Disputes
 from tasks.pages.wording import counted
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from tasks.labels.importing import Disputes, Imported, Resolved
+    from tasks.labels.importing import Imported, Resolved
     from tasks.labels.sheets import LeftOut
 
 NAMED: Final = 10
@@ -55,29 +55,25 @@ def status(pool: sa.Engine, bucket: str) -> list[str]:
         cursor.execute(query("label_counts"))
         counts = cursor.fetchall()
         cursor.execute(query("label_state"), {"bucket": bucket})
-        images, disputed, adjudicated, patients, fresh, near, unassigned = cursor.fetchone() or (0,) * 7
-        cursor.execute(
-            "select why, class, count(*) from cxr.waiting_labels where bucket = %(bucket)s and resolved_at is null"
-            " group by why, class order by count(*) desc, class",
-            {"bucket": bucket},
-        )
+        state = cursor.fetchall()[0]
+        cursor.execute(query("waiting_label_counts"), {"bucket": bucket})
         waiting = cursor.fetchall()
-    lines = [f"{counted(images, 'labelled image')}"]
+    lines = [f"{counted(state.images, 'labelled image')}"]
     for what in ("class", "source", "split"):
-        found = [(name, number) for kind, name, number in counts if kind == what]
+        found = [row for row in counts if row.what == what]
         if found:
-            lines.append(f"by {what}: " + ", ".join(f"{name} {number:,}" for name, number in found))
-    if unassigned:
-        lines.append(f"{counted(unassigned, 'image')} without a split yet; the next retraining assigns them")
-    lines.append(f"{counted(fresh, 'image')} with a label new since the last retraining")
-    lines += _disputes_words(disputed, adjudicated, patients)
-    if near:
-        lines.append(f"{counted(near, 'pair')} of near-duplicates across splits")
+            lines.append(f"by {what}: " + ", ".join(f"{row.name} {row.images:,}" for row in found))
+    if state.unassigned:
+        lines.append(f"{counted(state.unassigned, 'image')} without a split yet; the next retraining assigns them")
+    lines.append(f"{counted(state.fresh, 'image')} with a label new since the last retraining")
+    lines += _disputes(Disputes(state.disputed, state.adjudicated, state.patients_disputed))
+    if state.near_duplicates:
+        lines.append(f"{counted(state.near_duplicates, 'pair')} of near-duplicates across splits")
     for why in (UNKNOWN_CLASS, NO_IMAGE):
-        found = [(name, number) for reason, name, number in waiting if reason == why]
+        found = [row for row in waiting if row.why == why]
         if found:
-            total = sum(number for _, number in found)
-            names = ", ".join(f"{name} {number:,}" for name, number in found[:NAMED])
+            total = sum(row.labels for row in found)
+            names = ", ".join(f"{row.label} {row.labels:,}" for row in found[:NAMED])
             lines.append(f"{counted(total, 'label')} waiting, {why}: {names}")
     return lines
 
@@ -134,18 +130,17 @@ def _resolved(resolved: Resolved) -> list[str]:
 
 
 def _disputes(found: Disputes) -> list[str]:
-    return _disputes_words(found.images, found.adjudicated, found.patients)
-
-
-def _disputes_words(images: int, adjudicated: int, patients: int) -> list[str]:
     lines = []
-    if images:
+    if found.images:
         lines.append(
-            f"{counted(images, 'image')} with sources that disagree about the class: {adjudicated:,} settled by "
-            f"adjudication, {images - adjudicated:,} by the latest word (analysis.label_conflicts)"
+            f"{counted(found.images, 'image')} with sources that disagree about the class: {found.adjudicated:,} "
+            f"settled by adjudication, {found.images - found.adjudicated:,} by the latest word "
+            "(analysis.label_conflicts)"
         )
-    if patients:
-        lines.append(f"{counted(patients, 'image')} that sources give to different patients; none is in two splits")
+    if found.patients:
+        lines.append(
+            f"{counted(found.patients, 'image')} that sources give to different patients; none is in two splits"
+        )
     return lines
 
 

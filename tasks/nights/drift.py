@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from infra import database
 from models.data.drift import Finding, compare
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from infra.settings import Settings
 
-PATIENCE: Final = "set local statement_timeout = '2min'"
-"""For what a night can do without: it takes 0.1 s with a million images, and must never hold up a night's end."""
 TOP: Final = (
     "| measure | champion's first images | newest images | distance | p | |\n| --- | --- | --- | ---: | ---: | --- |"
 )
@@ -70,21 +68,23 @@ def watch(pool: sa.Engine, settings: Settings, run_ids: Sequence[UUID]) -> Watch
         "images": settings.drift_images,
     }
     with database.transaction(pool) as cursor:
-        cursor.execute(PATIENCE)
+        cursor.execute(query("limit_statements_to_two_minutes"))
         cursor.execute(query("drift_windows"), asked)
-        names = [column.name for column in cursor.description or ()]
-        rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        rows = cursor.fetchall()
     if not rows:
         return None
-    reference, current = ([row for row in rows if row["is_reference"] is first] for first in (True, False))
+    reference, current = ([row for row in rows if row.is_reference is first] for first in (True, False))
     least = settings.drift_min_images
     findings: tuple[Finding, ...] = ()
     if min(len(reference), len(current)) >= least:
-        before, now = ({name: [row[name] for row in window] for name in names} for window in (reference, current))
-        findings = compare(before, now, threshold=settings.drift_threshold, least=least)
-    found = Watch(rows[0]["model_version"], rows[0]["made"], len(reference), len(current), least, findings)
+        findings = compare(_columns(reference), _columns(current), threshold=settings.drift_threshold, least=least)
+    found = Watch(rows[0].model_version, rows[0].made, len(reference), len(current), least, findings)
     _write(pool, run_ids[0], found)
     return found
+
+
+def _columns(rows: Sequence[Any]) -> dict[str, list[Any]]:
+    return {name: [getattr(row, name) for row in rows] for name in rows[0]._fields}
 
 
 def _write(pool: sa.Engine, run_id: UUID, found: Watch) -> None:

@@ -79,6 +79,19 @@ class Model:
     created_at: datetime | None
     made_data: bool
 
+    @classmethod
+    def from_row(cls, row: Any) -> Model:
+        """Return the model in the row that `report_run` gives."""
+        return cls(
+            version=row.model_version,
+            recipe=row.recipe,
+            runtime=row.runtime,
+            preprocessing_hash=row.preprocessing_hash,
+            artifact_sha256=row.artifact_sha256,
+            created_at=row.model_created_at,
+            made_data=row.model_made_data,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Quality:
@@ -201,38 +214,33 @@ def gather(
     asked = {"run_id": str(run_id), "run_ids": [str(one) for one in run_ids], "bins": BINS}
     with database.transaction(pool) as cursor:
 
-        def rows(name: str) -> list[tuple[Any, ...]]:
+        def rows(name: str) -> list[Any]:
             cursor.execute(query(name), asked)
             return cursor.fetchall()
 
         found = rows("report_run")
         if not found:
             raise RunError(f"run {run_id} is not known; `cxr status` lists the runs")
-        (
-            night, state, message, skipped, started_at, finished_at, version, runtime, code_version, recipe, classes,
-            made_model, preprocessing_hash, artifact_sha256, model_created_at,
-        ) = found[0]  # fmt: skip
-        *counted, own, made, made_scored, widths, heights = rows("report_images")[0]
-        scores = rows("report_scores")
-        formats = tuple((_format(kind, depth), number) for kind, depth, number in rows("report_formats"))
+        run, images, scores = found[0], rows("report_images")[0], rows("report_scores")
+        formats = tuple((_format(row.format, row.bit_depth), row.images) for row in rows("report_formats"))
         return RunFigures(
             run_id=str(run_id),
-            night=night,
-            outcome=outcome or Outcome(state, message, skipped or 0),
-            counts=Counts(*counted),
-            started_at=started_at,
-            finished_at=finished_at,
-            own=own,
-            made=made,
-            made_scored=made_scored,
-            code_version=code_version,
-            model=Model(version, recipe, runtime, preprocessing_hash, artifact_sha256, model_created_at, made_model),
-            other_versions=_other_versions(scores, version),
-            classes=_classes(scores, classes),
+            night=run.night,
+            outcome=outcome or Outcome(run.state, run.message, run.skipped or 0),
+            counts=Counts.from_row(images),
+            started_at=run.started_at,
+            finished_at=run.finished_at,
+            own=images.own,
+            made=images.made,
+            made_scored=images.made_scored,
+            code_version=run.code_version,
+            model=Model.from_row(run),
+            other_versions=_other_versions(scores, run.model_version),
+            classes=_classes(scores, run.classes),
             reasons=tuple(_reason(row, words or {}) for row in rows("report_reasons")),
-            quality=Quality(_triple(widths), _triple(heights), formats),
-            parts=tuple(Part(*row) for row in rows("report_lineage")),
-            usual=Usual(*rows("report_usual")[0]),
+            quality=Quality(_triple(images.widths), _triple(images.heights), formats),
+            parts=tuple(Part(**row._asdict()) for row in rows("report_lineage")),
+            usual=Usual(**rows("report_usual")[0]._asdict()),
         )
 
 
@@ -242,10 +250,16 @@ def contact_sheets(pool: sa.Engine, run_ids: Sequence[UUID], images: int = 24) -
     with database.transaction(pool) as cursor:
         cursor.execute(query("report_highest"), asked)
         highest = tuple(
-            Exhibit(Reference(*row[:5]), row[5], probability=row[6], model_version=row[7]) for row in cursor.fetchall()
+            Exhibit(
+                Reference.from_row(row),
+                row.predicted_class,
+                probability=row.top_probability,
+                model_version=row.model_version,
+            )
+            for row in cursor.fetchall()
         )
         cursor.execute(query("report_unscored"), asked)
-        unscored = tuple(_unscored(Reference(*row[:5]), *row[5:]) for row in cursor.fetchall())
+        unscored = tuple(_unscored(row) for row in cursor.fetchall())
     return ContactSheets(highest, unscored)
 
 
@@ -256,38 +270,39 @@ def split_reason(reason: str, failed: Sequence[str]) -> dict[str, str]:
     return dict(zip(pieces[1::2], pieces[2::2], strict=True))
 
 
-def _unscored(reference: Reference, state: str, failed: Sequence[str], reason: str) -> Exhibit:
-    if state == "failed":
-        return Exhibit(reference, "failed", detail=reason)
-    found = split_reason(reason, failed)
-    return Exhibit(reference, ", ".join(failed), detail=next(iter(found.values()), reason))
+def _unscored(row: Any) -> Exhibit:
+    reference = Reference.from_row(row)
+    if row.state == "failed":
+        return Exhibit(reference, "failed", detail=row.reason)
+    found = split_reason(row.reason, row.failed_expectations)
+    return Exhibit(reference, ", ".join(row.failed_expectations), detail=next(iter(found.values()), row.reason))
 
 
-def _reason(row: tuple[Any, ...], words: Mapping[str, str]) -> ReasonFigures:
-    state, name, images, first, example, example_failed = row
-    if state == "failed":
-        return ReasonFigures(state, name, images, first)
-    found = split_reason(example, example_failed.split()).get(name, example)
-    return ReasonFigures(state, name, images, first, words.get(name), found)
+def _reason(row: Any, words: Mapping[str, str]) -> ReasonFigures:
+    if row.state == "failed":
+        return ReasonFigures(row.state, row.name, row.images, row.first)
+    found = split_reason(row.example, row.example_failed.split()).get(row.name, row.example)
+    return ReasonFigures(row.state, row.name, row.images, row.first, words.get(row.name), found)
 
 
-def _classes(scores: list[tuple[Any, ...]], classes: list[str]) -> tuple[ClassFigures, ...]:
+def _classes(scores: list[Any], classes: list[str]) -> tuple[ClassFigures, ...]:
     """Sum over model versions: a resumed run may have begun with an earlier champion."""
-    names = [*classes, *sorted({row[1] for row in scores} - set(classes))]
-    return tuple(_class(name, [row[2:] for row in scores if row[1] == name]) for name in names)
+    names = [*classes, *sorted({row.predicted_class for row in scores} - set(classes))]
+    return tuple(_class(name, [row for row in scores if row.predicted_class == name]) for name in names)
 
 
-def _class(name: str, rows: list[tuple[Any, ...]]) -> ClassFigures:
+def _class(name: str, scores: list[Any]) -> ClassFigures:
     bins = [0] * BINS
-    for place, number, _ in rows:
-        bins[place] += number
+    for row in scores:
+        bins[row.bin] += row.images
     images = sum(bins)
-    return ClassFigures(name, images, sum(row[2] for row in rows) / images if images else None, tuple(bins))
+    mean = sum(row.probability_sum for row in scores) / images if images else None
+    return ClassFigures(name, images, mean, tuple(bins))
 
 
-def _other_versions(scores: list[tuple[Any, ...]], version: str | None) -> tuple[tuple[str, int], ...]:
-    others = sorted({row[0] for row in scores} - {version})
-    return tuple((other, sum(row[3] for row in scores if row[0] == other)) for other in others)
+def _other_versions(scores: list[Any], version: str | None) -> tuple[tuple[str, int], ...]:
+    others = sorted({row.model_version for row in scores} - {version})
+    return tuple((other, sum(row.images for row in scores if row.model_version == other)) for other in others)
 
 
 def _format(kind: str, depth: int | None) -> str:

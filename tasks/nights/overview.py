@@ -41,26 +41,28 @@ class Overview:
 def look(pool: sa.Engine, runs: int) -> Overview:
     """Read the champion, the latest runs, and the images that wait or were not scored."""
     with database.transaction(pool) as cursor:
-        cursor.execute("select model_version, made_data, promoted_at from cxr.champion")
+        cursor.execute(query("champion"))
         row = cursor.fetchone()
         champion = None
         if row is not None:
-            champion = f"{row[0]}, promoted {row[2]:%Y-%m-%d %H:%M}" + (", trained on made data" if row[1] else "")
+            champion = f"{row.model_version}, promoted {row.promoted_at:%Y-%m-%d %H:%M}"
+            champion += ", trained on made data" if row.made_data else ""
         cursor.execute(query("latest_runs"), {"runs": runs})
         latest = [
-            f"{night}  {state}  started {started}  run {run_id}\n    {message or (AT_WORK if alive else GONE)}"
-            for night, started, state, run_id, message, alive in cursor.fetchall()
+            f"{run.night}  {run.state}  started {run.started}  run {run.run_id}\n"
+            f"    {run.message or (AT_WORK if run.alive else GONE)}"
+            for run in cursor.fetchall()
         ]
         cursor.execute(query("latest_retrainings"), {"retrainings": RETRAININGS})
         retrainings = [
-            f"{state}  started {started}  ({cause}{', dry run' if dry_run else ''})  retraining {retraining_id}\n"
-            f"    {message or (AT_WORK if alive else RETRAINING_GONE)}"
-            for started, state, cause, dry_run, retraining_id, message, alive in cursor.fetchall()
+            f"{one.state}  started {one.started}  ({one.cause}{', dry run' if one.dry_run else ''})  "
+            f"retraining {one.retraining_id}\n    {one.message or (AT_WORK if one.alive else RETRAINING_GONE)}"
+            for one in cursor.fetchall()
         ]
-        cursor.execute("select detail from cxr.triggers where retraining_id is null order by trigger_id")
-        due = [f"A retraining is due: {detail}" for (detail,) in cursor.fetchall()]
+        cursor.execute(query("due_retrainings"))
+        due = [f"A retraining is due: {row.detail}" for row in cursor.fetchall()]
         cursor.execute(query("unscored"))
-        waiting = [f"{count} {state}: {what}" for state, what, count in cursor.fetchall()]
+        waiting = [f"{row.images} {row.state}: {row.what}" for row in cursor.fetchall()]
     return Overview(champion, latest, retrainings, due, waiting)
 
 
@@ -71,7 +73,7 @@ def require_run(pool: sa.Engine, run_id: UUID) -> None:
         NoSuchRunError: there is none.
     """
     with database.transaction(pool) as cursor:
-        cursor.execute("select from cxr.runs where run_id = %s", (str(run_id),))
+        cursor.execute(query("find_run"), {"run_id": str(run_id)})
         if cursor.rowcount != 1:
             raise NoSuchRunError(f"there is no run {run_id}; `cxr status` lists them")
 
@@ -92,12 +94,12 @@ def report_key(pool: sa.Engine, run_id: UUID | None, *, retraining: bool = False
         found = cursor.fetchone()
     if found is None and run_id:
         raise NoSuchRunError(f"there is no run {run_id}; `cxr status` lists them")
-    if found and found[0] is None and found[1]:
+    if found and found.report_key is None and found.decided:
         raise NoSuchRunError(
             "the retraining has no report: it stopped before one was stored. Its decision stands, with all figures in "
-            f"analysis.decisions: {found[1]}"
+            f"analysis.decisions: {found.decided}"
         )
-    if found is None or found[0] is None:
+    if found is None or found.report_key is None:
         nothing = "one that trained nothing" if retraining else "one that found nothing new"
         raise NoSuchRunError(f"there is no report; {nothing} writes none")
-    return str(found[0])
+    return str(found.report_key)

@@ -63,14 +63,14 @@ def explain_nothing(
     asked = {"bucket": bucket, "states": list(states), "reason": reason, "key": key}
     kind = " or ".join(states)
     with database.transaction(pool) as cursor:
-        cursor.execute("select from cxr.images where bucket = %(bucket)s and object_key = %(key)s limit 1", asked)
+        cursor.execute(query("find_image"), asked | {"image_id": None})
         if key and not cursor.rowcount:
             raise NothingToReplayError("no image of this bucket has this key")
         cursor.execute(query("replay_reasons"), asked)
         reasons = cursor.fetchall()
     if not reasons:
         raise NothingToReplayError(f"no image of this bucket is {kind}")
-    if reason and not any(matches for _, _, matches in reasons):
-        known = ", ".join(f"{name} ({count:,})" for name, count, _ in reasons)
+    if reason and not any(row.asked_for for row in reasons):
+        known = ", ".join(f"{row.name} ({row.images:,})" for row in reasons)
         raise NothingToReplayError(f"no {kind} image has this reason; there are: {known}")
     raise NothingToReplayError(f"no {kind} image is in this selection, or a run that is at work decided it")

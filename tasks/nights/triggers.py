@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
+from typing import TYPE_CHECKING, Final
 
 from infra import database
 from models.data.drift import MEASURES
 from sql.library import query
-from tasks.nights.drift import PATIENCE
 from tasks.pages.wording import counted
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from uuid import UUID
 
     import sqlalchemy as sa
 
@@ -60,23 +59,29 @@ def fire(pool: sa.Engine, settings: Settings, run_id: UUID) -> Trigger | None:
     """
     bucket = {"bucket": settings.bucket}
     with database.transaction(pool) as cursor:
-        cursor.execute(PATIENCE)
-        cursor.execute("select pg_advisory_xact_lock(hashtextextended('cxr.triggers:' || %(bucket)s, 0))", bucket)
+        cursor.execute(query("limit_statements_to_two_minutes"))
+        cursor.execute(query("transaction_lock"), {"lock": f"cxr.triggers:{settings.bucket}"})
         cursor.execute(query("open_trigger"), bucket)
         if (row := cursor.fetchone()) is None:
             cursor.execute(query("trigger_state"), bucket)
-            images, new_labels, unanswered, measures, champion = cursor.fetchall()[0]
-            due = _due(settings, new_labels, measures if unanswered else None)
+            now = cursor.fetchall()[0]
+            due = _due(settings, now.new_labels, now.measures if now.drift_unanswered else None)
             if not due:
                 return None
             cursor.execute(
-                "insert into cxr.triggers (bucket, kind, run_id, model_version, detail, labels) "
-                "values (%s, %s, %s, %s, %s, %s)",
-                (settings.bucket, next(iter(due)), str(run_id), champion, "; ".join(due.values()), images),
+                query("write_trigger"),
+                bucket
+                | {
+                    "kind": next(iter(due)),
+                    "run_id": str(run_id),
+                    "model_version": now.champion,
+                    "detail": "; ".join(due.values()),
+                    "labels": now.images,
+                },
             )
             cursor.execute(query("open_trigger"), bucket)
             row = cursor.fetchone()
-        return _trigger(*row) if row else None
+        return Trigger(**row._asdict()) if row else None
 
 
 def _due(settings: Settings, new_labels: int, drifted: list[str] | None) -> dict[str, str]:
@@ -89,13 +94,8 @@ def _due(settings: Settings, new_labels: int, drifted: list[str] | None) -> dict
     return due
 
 
-def _trigger(trigger_id: int, run_id: Any, kind: str, detail: str, fired_at: datetime, flow_run_id: Any) -> Trigger:
-    return Trigger(
-        trigger_id, UUID(str(run_id)), kind, detail, fired_at, UUID(str(flow_run_id)) if flow_run_id else None
-    )
-
-
 def note_asked(pool: sa.Engine, trigger_id: int, flow_run_id: UUID) -> None:
     """Write the flow run that Prefect was asked for on the trigger."""
     with database.transaction(pool) as cursor:
-        cursor.execute("update cxr.triggers set flow_run_id = %s where trigger_id = %s", (str(flow_run_id), trigger_id))
+        asked = {"trigger_id": trigger_id, "flow_run_id": str(flow_run_id)}
+        cursor.execute(query("set_trigger_flow_run"), asked)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from infra.storage import ObjectError
 from models.radiographs.preprocessing import preprocess
@@ -28,6 +28,11 @@ class Reference:
     etag: str
     size: int
     made: bool
+
+    @classmethod
+    def from_row(cls, row: Any) -> Reference:
+        """Return the reference in a row with the columns image_id, object_key, etag, size_bytes and made."""
+        return cls(row.image_id, row.object_key, row.etag, row.size_bytes, row.made)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,21 +36,19 @@ def history(pool: sa.Engine) -> list[Change]:
     """Return every change of champion, newest first."""
     with database.transaction(pool) as cursor:
         cursor.execute(query("promotions"))
-        return [Change(*row) for row in cursor.fetchall()]
+        return [Change(**row._asdict()) for row in cursor.fetchall()]
 
 
 def trial(pool: sa.Engine) -> str | None:
     """Say who scores beside the champion on trial, since when and why; None where nobody does."""
     with database.transaction(pool) as cursor:
-        cursor.execute(
-            "select s.model_version, s.set_at, s.set_by, s.reason from cxr.shadows s "
-            "join cxr.shadow using (model_version) order by s.shadow_id desc limit 1"
-        )
+        cursor.execute(query("current_trial"))
         row = cursor.fetchone()
+    if row is None:
+        return None
     return (
-        f"Shadow: {row[0]} scores beside it, on trial since {row[1]:%Y-%m-%d %H:%M}, by {row[2]}: {row[3]}"
-        if row
-        else None
+        f"Shadow: {row.model_version} scores beside it, on trial since {row.set_at:%Y-%m-%d %H:%M}, by {row.set_by}: "
+        f"{row.reason}"
     )
 
 
@@ -62,25 +60,25 @@ def doubts(pool: sa.Engine, model_version: str) -> list[str]:
     with database.transaction(pool) as cursor:
         cursor.execute(query("judgement"), {"model_version": model_version})
         judged = cursor.fetchone()
-        cursor.execute(
-            "select m.made_data, c.model_version from cxr.model_versions m "
-            "left join cxr.champion c on true where m.model_version = %s",
-            (model_version,),
-        )
+        cursor.execute(query("model_version"), {"model_version": model_version})
         about = cursor.fetchone()
+        cursor.execute(query("champion"))
+        champion = cursor.fetchone()
     if about is None:
         return []
-    made, champion = about
     found = []
-    if champion and judged is None:
-        found.append(f"the gate has never compared {model_version} with the present champion, {champion}")
-    elif judged and judged[4]:  # it was champion, and today's was the challenger
-        if judged[0] in ("promoted", "would promote") and judged[1] == champion:
-            found.append(f"the gate decided against it on {judged[2]:%Y-%m-%d}: {judged[3]}")
-    elif judged and (judged[0] == "kept" or judged[1] != model_version):
-        found.append(f"the gate decided against it on {judged[2]:%Y-%m-%d}: {judged[3]}")
-    elif judged and judged[0] == "declined":
-        found.append(f"it was declined on {judged[2]:%Y-%m-%d}: {judged[3]}")
-    if made:
+    if judged is None:
+        if champion:
+            found.append(
+                f"the gate has never compared {model_version} with the present champion, {champion.model_version}"
+            )
+    elif judged.was_champion:  # and today's champion was the challenger
+        if judged.outcome in ("promoted", "would promote") and champion and judged.winner == champion.model_version:
+            found.append(f"the gate decided against it on {judged.decided_at:%Y-%m-%d}: {judged.sentence}")
+    elif judged.outcome == "kept" or judged.winner != model_version:
+        found.append(f"the gate decided against it on {judged.decided_at:%Y-%m-%d}: {judged.sentence}")
+    elif judged.outcome == "declined":
+        found.append(f"it was declined on {judged.decided_at:%Y-%m-%d}: {judged.sentence}")
+    if about.made_data:
         found.append(f"{model_version} was trained on made data: its word on a radiograph means nothing")
     return found

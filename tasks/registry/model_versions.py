@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from infra import database
 from infra.storage import ObjectError
@@ -42,6 +42,30 @@ class ModelVersion:
     preprocessing: PreprocessingSpec
     preprocessing_hash: str
     made_data: bool
+
+    @classmethod
+    def from_row(cls, row: Any) -> ModelVersion:
+        """Return the model version in a row that has a column for each field.
+
+        Raises:
+            RegistryError: this code does not know its preprocessing.
+        """
+        try:
+            preprocessing = PreprocessingSpec.from_dict(row.preprocessing)
+        except ValueError as error:
+            raise RegistryError(
+                f"{row.model_version}: {error}; use the code version that trained it, or train anew"
+            ) from None
+        return cls(
+            model_version=row.model_version,
+            recipe=row.recipe,
+            artifact_key=row.artifact_key,
+            artifact_sha256=row.artifact_sha256,
+            classes=tuple(row.classes),
+            preprocessing=preprocessing,
+            preprocessing_hash=row.preprocessing_hash,
+            made_data=row.made_data,
+        )
 
 
 def champion(pool: sa.Engine) -> ModelVersion:
@@ -79,20 +103,18 @@ def newest(pool: sa.Engine) -> ModelVersion:
     Raises:
         RegistryError: there is none.
     """
-    with database.transaction(pool) as cursor:
-        cursor.execute("select model_version from cxr.model_versions order by created_at desc limit 1")
-        row = cursor.fetchone()
-    if row is None:
+    found = _one(pool, "newest_model_version")
+    if found is None:
         raise RegistryError("there is no model version yet: `cxr retrain` trains one")
-    return require(pool, row[0])
+    return found
 
 
 def by_training_key(pool: sa.Engine, key: str) -> str | None:
     """Return the model version that came of this training, if it was done before."""
     with database.transaction(pool) as cursor:
-        cursor.execute("select model_version from cxr.model_versions where training_key = %s", (key,))
+        cursor.execute(query("model_version_of_training"), {"training_key": key})
         row = cursor.fetchone()
-    return row[0] if row else None
+    return row.model_version if row else None
 
 
 def register(
@@ -167,14 +189,7 @@ def _one(pool: sa.Engine, which: str, name: str | None = None) -> ModelVersion |
     with database.transaction(pool) as cursor:
         cursor.execute(query(which), {"model_version": name})
         row = cursor.fetchone()
-    if row is None:
-        return None
-    found, recipe, key, sha256, classes, spec, spec_hash, made = row
-    try:
-        preprocessing = PreprocessingSpec.from_dict(spec)
-    except ValueError as error:
-        raise RegistryError(f"{found}: {error}; use the code version that trained it, or train anew") from None
-    return ModelVersion(found, recipe, key, sha256, tuple(classes), preprocessing, spec_hash, made)
+    return ModelVersion.from_row(row) if row else None
 
 
 def _download(store: Store, wanted: ModelVersion, folder: Path) -> None:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     import sqlalchemy as sa
-    from psycopg2.extensions import cursor as RawCursor  # noqa: N812 - psycopg2's class has a lower-case name
+
+    from infra.database import Cursor
 
 Outcome = Literal["promoted", "would promote", "kept", "declined"]
 BY_HAND = "`cxr champion promote VERSION --reason '...'`"
@@ -113,7 +114,7 @@ def promote(pool: sa.Engine, model_version: str, reason: str, *, by: str | None 
     """
     _require_reason(reason)
     with _alone(pool) as cursor:
-        cursor.execute("select from cxr.model_versions where model_version = %s", (model_version,))
+        cursor.execute(query("model_version"), {"model_version": model_version})
         if cursor.rowcount != 1:
             raise PromotionError(f"there is no model version {model_version}")
         champion = _champion(cursor)
@@ -134,14 +135,12 @@ def rollback(pool: sa.Engine, reason: str, *, by: str | None = None) -> tuple[st
     """
     _require_reason(reason)
     with _alone(pool) as cursor:
-        cursor.execute(
-            "select model_version, previous_version, kind from cxr.promotions order by promotion_id desc limit 1"
-        )
+        cursor.execute(query("newest_promotion"))
         newest = cursor.fetchone()
         if newest is None:
             raise PromotionError("there is no champion yet, so nothing to go back to")
-        champion, previous, kind = newest
-        if kind == "rollback":
+        champion, previous = newest.model_version, newest.previous_version
+        if newest.kind == "rollback":
             raise PromotionError(
                 f"the last change was a rollback itself, from {previous} to {champion}: one step is all that it goes. "
                 f"If another model shall score, say which: {BY_HAND}"
@@ -155,70 +154,59 @@ def rollback(pool: sa.Engine, reason: str, *, by: str | None = None) -> tuple[st
 
 
 @contextmanager
-def _alone(pool: sa.Engine) -> Iterator[RawCursor]:
+def _alone(pool: sa.Engine) -> Iterator[Cursor]:
     """Give a cursor in a transaction during which nobody else changes the champion."""
     with database.transaction(pool) as cursor:
-        # A statement of its own: the next one sees what the former holder of the lock has committed.
-        cursor.execute("select pg_advisory_xact_lock(hashtextextended('cxr.promotion', 0))")
+        cursor.execute(query("transaction_lock"), {"lock": "cxr.promotion"})
         yield cursor
 
 
-def _recorded(cursor: RawCursor, retraining_id: UUID) -> Recorded | None:
+def _recorded(cursor: Cursor, retraining_id: UUID) -> Recorded | None:
     """Return the decision that this retraining has come to already."""
-    cursor.execute(
-        "select d.decision_id, d.outcome, d.sentence, p.promotion_id from cxr.decisions d "
-        "left join cxr.promotions p using (decision_id) where d.retraining_id = %s",
-        (str(retraining_id),),
-    )
+    cursor.execute(query("decision_of_retraining"), {"retraining_id": str(retraining_id)})
     row = cursor.fetchone()
-    return Recorded(*row) if row else None
+    return Recorded(**row._asdict()) if row else None
 
 
-def _require_at_work(cursor: RawCursor, retraining_id: UUID, outcome: Outcome) -> None:
+def _require_at_work(cursor: Cursor, retraining_id: UUID, outcome: Outcome) -> None:
     """Refuse the word of a retraining that a later one took for dead, and a promotion by a dry run."""
-    cursor.execute(
-        "select state, dry_run from cxr.retrainings where retraining_id = %s for update", (str(retraining_id),)
-    )
+    cursor.execute(query("lock_retraining"), {"retraining_id": str(retraining_id)})
     row = cursor.fetchone()
-    if row is None or row[0] != "running":
-        state = row[0] if row else "unknown"
+    if row is None or row.state != "running":
+        state = row.state if row else "unknown"
         raise PromotionError(f"retraining {retraining_id} is {state}, not at work: nothing was decided")
-    if row[1] and outcome == "promoted":
+    if row.dry_run and outcome == "promoted":
         raise PromotionError(f"retraining {retraining_id} is a dry run: it promotes nothing")
 
 
-def _require_fit(cursor: RawCursor, ruling: Ruling, *, unasked: bool) -> None:
+def _require_fit(cursor: Cursor, ruling: Ruling, *, unasked: bool) -> None:
     """Refuse a winner that no gate may make champion, whatever its figures; `unasked`: no person has agreed."""
     if ruling.winner not in ruling.challengers:
         raise PromotionError(f"the winner, {ruling.winner}, is not among the challengers: nothing was decided")
-    cursor.execute(
-        "select artifact_sha256, made_data, classes from cxr.model_versions where model_version = %s", (ruling.winner,)
-    )
+    cursor.execute(query("model_version"), {"model_version": ruling.winner})
     winner = cursor.fetchone()
     if winner is None:
         raise PromotionError(f"there is no model version {ruling.winner}: nothing was decided")
-    cursor.execute("select artifact_sha256, made_data, classes from cxr.champion")
+    cursor.execute(query("champion"))
     champion = cursor.fetchone()
     if champion is None:
         return
-    if winner[0] == champion[0]:
+    if winner.artifact_sha256 == champion.artifact_sha256:
         raise PromotionError(f"{ruling.winner} is the champion's own model: it cannot win against itself")
-    if winner[1] and not champion[1]:
+    if winner.made_data and not champion.made_data:
         raise PromotionError(
             f"{ruling.winner} was trained on made data, the champion on radiographs: no gate promotes it, "
             f"whatever its figures; a person may: {BY_HAND}"
         )
     # A champion of phantoms counts as none, beside radiographs.
-    if unasked and set(winner[2]) != set(champion[2]) and champion[1] <= winner[1]:
+    if unasked and set(winner.classes) != set(champion.classes) and champion.made_data <= winner.made_data:
         raise PromotionError(
-            f"{ruling.winner} knows {', '.join(winner[2])}, the champion {', '.join(champion[2])}: analysts would find "
-            f"other classes than before, so no gate promotes it by itself; a person may: {BY_HAND}"
+            f"{ruling.winner} knows {', '.join(winner.classes)}, the champion {', '.join(champion.classes)}: analysts "
+            f"would find other classes than before, so no gate promotes it by itself; a person may: {BY_HAND}"
         )
 
 
-def _write(
-    cursor: RawCursor, retraining_id: UUID, ruling: Ruling, outcome: Outcome, approved_by: str | None
-) -> Recorded:
+def _write(cursor: Cursor, retraining_id: UUID, ruling: Ruling, outcome: Outcome, approved_by: str | None) -> Recorded:
     """Write the decision, the promotion if there is one, and the retraining's end."""
     decision = asdict(ruling) | {
         "retraining_id": str(retraining_id),
@@ -228,7 +216,7 @@ def _write(
         **{name: json.dumps(getattr(ruling, name), allow_nan=False) for name in ("gate", "evidence", "failures")},
     }
     cursor.execute(query("record_decision"), decision)
-    decision_id = int(cursor.fetchall()[0][0])
+    decision_id = int(cursor.fetchall()[0].decision_id)
     promotion_id = None
     if outcome == "promoted" and ruling.winner is not None:
         promotion_id = _change(
@@ -241,7 +229,7 @@ def _write(
     }
     cursor.execute(query("finish_retraining"), ended)
     # A page that was stored while a person was asked says that it waits; one of the decision is yet to be written.
-    cursor.execute("update cxr.retrainings set report_key = null where retraining_id = %s", (str(retraining_id),))
+    cursor.execute(query("set_retraining_report"), {"retraining_id": str(retraining_id), "report_key": None})
     return Recorded(decision_id, outcome, ruling.sentence, promotion_id)
 
 
@@ -250,14 +238,14 @@ def _require_reason(reason: str) -> None:
         raise PromotionError("say why: the reason is kept in the history for those who come after")
 
 
-def _champion(cursor: RawCursor) -> str | None:
-    cursor.execute("select model_version from cxr.champion")
+def _champion(cursor: Cursor) -> str | None:
+    cursor.execute(query("champion"))
     row = cursor.fetchone()
-    return row[0] if row else None
+    return row.model_version if row else None
 
 
 def _change(
-    cursor: RawCursor,
+    cursor: Cursor,
     model_version: str,
     previous: str | None,
     kind: str,
@@ -276,4 +264,4 @@ def _change(
         "by": by,
     }
     cursor.execute(query("promote"), change)
-    return int(cursor.fetchall()[0][0])
+    return int(cursor.fetchall()[0].promotion_id)

@@ -41,14 +41,13 @@ def already_decided(
         row = cursor.fetchone()
     if row is None:
         return None
-    outcome, decided_at, sentence = row
     since = {
         "promoted": f" It has been undone since; {BY_HAND} brings it back.",
         "declined": f" {BY_HAND} promotes it all the same.",
     }
     return (
-        f"nothing new to decide: the same challengers answered the same images on {decided_at:%Y-%m-%d}: "
-        f"{sentence}{since.get(outcome, '')}"
+        f"nothing new to decide: the same challengers answered the same images on {row.decided_at:%Y-%m-%d}: "
+        f"{row.sentence}{since.get(row.outcome, '')}"
     )
 
 
@@ -60,4 +59,4 @@ def undone(pool: sa.Engine, model_version: str) -> str | None:
     with database.transaction(pool) as cursor:
         cursor.execute(query("undone"), {"model_version": model_version})
         row = cursor.fetchone()
-    return f"{model_version} was {row[0]} on {row[1]:%Y-%m-%d}: {row[2]}" if row else None
+    return f"{model_version} was {row.what} on {row.happened_at:%Y-%m-%d}: {row.why}" if row else None

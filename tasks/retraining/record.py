@@ -59,12 +59,12 @@ def start(
     with database.transaction(pool) as cursor:
         cursor.execute(query("start_retraining"), about)
         if cursor.rowcount != 1:
-            cursor.execute("select message from cxr.retrainings where retraining_id = %(retraining_id)s", about)
-            raise RetrainingError(f"retraining {retraining_id} has ended already: {cursor.fetchall()[0][0]}")
+            cursor.execute(query("retraining_message"), about)
+            raise RetrainingError(f"retraining {retraining_id} has ended already: {cursor.fetchall()[0].message}")
         cursor.execute(query("bury_dead_retrainings"), about)
-        dead = tuple(row[0] for row in cursor.fetchall())
+        dead = tuple(row.retraining_id for row in cursor.fetchall())
         cursor.execute(query("adopt_triggers"), about)
-        return Started(dead, tuple(row[0] for row in cursor.fetchall()))
+        return Started(dead, tuple(row.detail for row in cursor.fetchall()))
 
 
 def describe(
@@ -81,16 +81,20 @@ def describe(
     """
     with database.transaction(pool) as cursor:
         cursor.execute(
-            "update cxr.retrainings set labels = %s, data_fingerprint = %s, test_fingerprint = %s "
-            "where retraining_id = %s",
-            (labels, data_fingerprint, test_fingerprint, str(retraining_id)),
+            query("describe_retraining"),
+            {
+                "retraining_id": str(retraining_id),
+                "labels": labels,
+                "data_fingerprint": data_fingerprint,
+                "test_fingerprint": test_fingerprint,
+            },
         )
 
 
 def report(pool: sa.Engine, retraining_id: UUID, key: str) -> None:
     """Write where a retraining's report lies, at work or at its end."""
     with database.transaction(pool) as cursor:
-        cursor.execute("update cxr.retrainings set report_key = %s where retraining_id = %s", (key, str(retraining_id)))
+        cursor.execute(query("set_retraining_report"), {"retraining_id": str(retraining_id), "report_key": key})
 
 
 def finish(pool: sa.Engine, retraining_id: UUID, state: str, message: str) -> None:

@@ -82,7 +82,6 @@ def discover(pool: sa.Engine, store: Store, settings: Settings, prefixes: Iterab
                     for item in images
                 )
                 database.copy(cursor, "listing", rows)
-        cursor.execute("analyze listing")
         cursor.execute(query("take_listing"), {"bucket": store.bucket})
         return Discovered(listed, cursor.rowcount, skipped)
 
@@ -105,11 +104,11 @@ def claim(pool: sa.Engine, settings: Settings, run_id: UUID, *, retry_failed: bo
     with database.transaction(pool) as cursor:
         cursor.execute(query("claim"), asked)
         cursor.execute(query("claimed_shards"), asked)
-        return [Shard(*row) for row in cursor.fetchall()]
+        return [Shard(row.shard, row.images, row.suspect) for row in cursor.fetchall()]
 
 
 def begin(pool: sa.Engine, run_id: UUID, shard: int) -> list[Reference]:
     """Return the images of one shard that are still to be decided, and note that work on them begins."""
     with database.transaction(pool) as cursor:
         cursor.execute(query("begin_shard"), {"run_id": str(run_id), "shard": shard})
-        return [Reference(*row) for row in cursor.fetchall()]
+        return [Reference.from_row(row) for row in cursor.fetchall()]

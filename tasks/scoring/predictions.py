@@ -73,14 +73,14 @@ def commit(pool: sa.Engine, lineage: Lineage, results: Iterable[Result]) -> dict
                 "runtime": lineage.runtime,
             },
         )
-        return dict(cursor.fetchall())
+        return {row.state: row.images for row in cursor.fetchall()}
 
 
 def known_content(pool: sa.Engine, hashes: Iterable[str]) -> set[str]:
     """Return which of these contents (sha256) have been scored: they need no inference."""
     with database.transaction(pool) as cursor:
         cursor.execute(query("known_content"), {"hashes": list(hashes)})
-        return {row[0] for row in cursor.fetchall()}
+        return {row.content_sha256 for row in cursor.fetchall()}
 
 
 def _row(result: Result) -> tuple[Any, ...]:

@@ -36,6 +36,11 @@ class Counts:
     failed: int
     duplicate: int
 
+    @classmethod
+    def from_row(cls, row: Any) -> Counts:
+        """Return the counts in a row that has a column for each."""
+        return cls(row.discovered, row.scored, row.quarantined, row.failed, row.duplicate)
+
     @property
     def pending(self) -> int:
         """Images without a state: not zero means that the run cannot account for every object."""
@@ -77,30 +82,28 @@ def start(
         if cursor.rowcount != 1:
             raise RunError(f"run {run_id} has ended already; start a new one instead of trying it again")
         cursor.execute(query("bury_dead_runs"), {"run_id": str(run_id), "bucket": bucket, "flow": SCORING})
-        return [row[0] for row in cursor.fetchall()]
+        return [row.run_id for row in cursor.fetchall()]
 
 
 def describe(pool: sa.Engine, run_id: UUID, model_version: str, runtime: str) -> None:
     """Add what scores in this run, known once the model is loaded."""
     with database.transaction(pool) as cursor:
-        cursor.execute(
-            "update cxr.runs set model_version = %s, runtime = %s where run_id = %s",
-            (model_version, runtime, str(run_id)),
-        )
+        scorer = {"run_id": str(run_id), "model_version": model_version, "runtime": runtime}
+        cursor.execute(query("describe_run"), scorer)
 
 
 def ensure_partitions(pool: sa.Engine, months_ahead: int = 2) -> int:
     """Create the partitions of this month and the coming ones where missing; returns how many were."""
     with database.transaction(pool) as cursor:
-        cursor.execute("select cxr.ensure_partitions(%s)", (months_ahead,))
-        return int(cursor.fetchall()[0][0])
+        cursor.execute(query("ensure_partitions"), {"months_ahead": months_ahead})
+        return int(cursor.fetchall()[0].created)
 
 
 def count(pool: sa.Engine, run_ids: Sequence[UUID]) -> Counts:
     """Count the images of these runs by state."""
     with database.transaction(pool) as cursor:
         cursor.execute(query("count_run"), {"run_ids": [str(one) for one in run_ids]})
-        return Counts(*cursor.fetchall()[0])
+        return Counts.from_row(cursor.fetchall()[0])
 
 
 def judge(pool: sa.Engine, settings: Settings, run_ids: Sequence[UUID]) -> str | None:
@@ -111,9 +114,9 @@ def judge(pool: sa.Engine, settings: Settings, run_ids: Sequence[UUID]) -> str |
     with database.transaction(pool) as cursor:
         cursor.execute(query("shard_shares"), {"run_ids": [str(one) for one in run_ids]})
         shares = cursor.fetchall()
-    for shard, bad, total in shares:
-        if in_shard := bad_share_exceeded(bad, total, settings.max_bad_share_shard, least):
-            return f"in shard {shard} {in_shard}"
+    for share in shares:
+        if in_shard := bad_share_exceeded(share.bad, share.total, settings.max_bad_share_shard, least):
+            return f"in shard {share.shard} {in_shard}"
     return None
 
 
@@ -164,11 +167,11 @@ def release(pool: sa.Engine, run_id: UUID, reason: str, *, by: str | None = None
         raise RunError("say why: the reason is kept on the run's row for those who come after")
     with database.transaction(pool) as cursor:
         cursor.execute(query("release_run"), {"run_id": str(run_id), "reason": reason, "by": by})
-        released = [row[0] for row in cursor.fetchall()]
+        released = [row.run_id for row in cursor.fetchall()]
         if not released:
             raise RunError(f"run {run_id} is not held; `cxr status` lists the runs and their states")
-        cursor.execute("select count(*) from cxr.predictions where run_id = any(%s::uuid[])", (released,))
-        return int(cursor.fetchall()[0][0])
+        cursor.execute(query("count_predictions"), {"run_ids": released})
+        return int(cursor.fetchall()[0].predictions)
 
 
 def newest(pool: sa.Engine, bucket: str) -> tuple[str, str | None]:
@@ -178,13 +181,11 @@ def newest(pool: sa.Engine, bucket: str) -> tuple[str, str | None]:
         RunError: there is none.
     """
     with database.transaction(pool) as cursor:
-        cursor.execute(
-            "select state, message from cxr.runs where bucket = %s order by started_at desc limit 1", (bucket,)
-        )
+        cursor.execute(query("newest_run"), {"bucket": bucket})
         row = cursor.fetchone()
     if row is None:
         raise RunError("no run of this bucket has begun")
-    return row[0], row[1]
+    return row.state, row.message
 
 
 def bad_share_exceeded(bad: int, total: int, threshold: float, min_images: int) -> str | None:

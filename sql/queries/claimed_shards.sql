@@ -1,5 +1,0 @@
-select shard, count(*), bool_or(crashes >= %(apart_after)s)
-from cxr.images
-where run_id = %(run_id)s and state = 'pending'
-group by shard
-order by shard

@@ -1,0 +1,1 @@
+select content_sha256, patient_id from cxr.current_labels

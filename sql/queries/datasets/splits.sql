@@ -1,0 +1,1 @@
+select content_sha256, split from cxr.splits

@@ -1,6 +1,0 @@
--- An image that a person names by its id or by its object's key; of a key that was replaced the newest version.
-select image_id, object_key, etag, size_bytes, made, content_sha256
-from cxr.images
-where bucket = %(bucket)s and (image_id = %(image_id)s or object_key = %(key)s)
-order by last_modified desc, image_id desc
-limit 1

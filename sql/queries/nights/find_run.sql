@@ -1,0 +1,1 @@
+select run_id from cxr.runs where run_id = %(run_id)s

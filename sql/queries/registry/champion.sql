@@ -1,0 +1,3 @@
+select model_version, recipe, artifact_key, artifact_sha256, classes, preprocessing, preprocessing_hash, made_data,
+       promoted_at
+from cxr.champion

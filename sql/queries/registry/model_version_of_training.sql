@@ -1,0 +1,1 @@
+select model_version from cxr.model_versions where training_key = %(training_key)s

@@ -1,0 +1,4 @@
+select model_version, recipe, artifact_key, artifact_sha256, classes, preprocessing, preprocessing_hash, made_data
+from cxr.model_versions
+order by created_at desc
+limit 1

@@ -1,7 +1,0 @@
--- Predictions by model version, class and score: bins of top_probability, the first one 0 to 1/bins.
-select model_version, predicted_class,
-       least(width_bucket(top_probability::float8, 0, 1, %(bins)s), %(bins)s) - 1 as bin,
-       count(*), sum(top_probability::float8)
-from cxr.predictions
-where run_id = any(%(run_ids)s::uuid[])
-group by 1, 2, 3

@@ -1,6 +1,0 @@
--- What analysts read of a content: its newest published prediction.
-select predicted_class, top_probability, model_version, night, runtime
-from cxr.published_predictions
-where content_sha256 = %(content)s
-order by scored_at desc, model_version desc
-limit 1

@@ -1,0 +1,1 @@
+select cxr.ensure_partitions(%(months_ahead)s) as created

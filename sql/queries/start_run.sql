@@ -1,7 +1,0 @@
--- A flow run that is tried again goes on with its row, unless that has been judged or has passed to another run.
-insert into cxr.runs as r (run_id, flow, flow_run_id, bucket, night, code_version, settings)
-values (%(run_id)s, %(flow)s, %(flow_run_id)s, %(bucket)s, %(night)s, %(code_version)s, %(settings)s)
-on conflict (run_id) do update
-set state = 'running', finished_at = null, message = null, resumed_by = null
-where r.published_at is null and r.state in ('running', 'crashed', 'failed')
-  and not exists (select from cxr.runs h where h.run_id = r.resumed_by and h.state = 'held')
