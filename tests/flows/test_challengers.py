@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from flows.runs import Retraining
     from infra.settings import Settings
-    from tests.conftest import Database
+    from tests.support.databases import Database
     from tests.support.nights import Nights
 
 PLAN = Plan(RECIPES["compact-cnn"], 0, None)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from prefect.client.schemas.objects import State
 
-    from tests.conftest import Database
-    from tests.flows.conftest import Site
+    from tests.support.databases import Database
+    from tests.support.site import Site
 
 IMAGES = 24
 SHARDS = {"CXR_SHARD_SIZE": "4"}

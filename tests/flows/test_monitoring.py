@@ -10,11 +10,12 @@ import pytest
 import yaml
 
 from infra.settings import Settings
+from tests.support.flow_runs import artifacts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.flows.conftest import Site
+    from tests.support.site import Site
 
 ROOT = Path(__file__).resolve().parents[2]
 NEW_LABELS = """insert into cxr.labels (content_sha256, class, patient_id, source)
@@ -81,8 +82,6 @@ def test_the_work_pool_gets_the_deployments_that_cxr_serve_serves() -> None:
 
 
 def drift_artifact(run_id: str) -> str | None:
-    from test_night import artifacts
-
     return artifacts(run_id).get("drift")
 
 

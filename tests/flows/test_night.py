@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 import pytest
 
 from infra.version import code_version
+from tests.support.flow_runs import artifacts, logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,8 +17,9 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
     from models.phantoms.spoiled import Spoiled
-    from tests.conftest import Database
-    from tests.flows.conftest import Artifact, Site
+    from tests.support.artifacts import Artifact
+    from tests.support.databases import Database
+    from tests.support.site import Site
 
 ALL_FINE = {"CXR_MAX_BAD_SHARE_RUN": "1", "CXR_MAX_BAD_SHARE_SHARD": "1"}
 EXPLAINED = 4
@@ -213,30 +213,6 @@ def test_real_radiographs_are_all_scored_and_none_is_quarantined(site: Site, xra
     assert site.db.rows("select object_key, state, reason from cxr.images where state <> 'scored'") == []
     assert site.db.value("select count(*) from analysis.latest_prediction") == 36
     assert "scored 36 of 36" in str(state.message)
-
-
-def artifacts(run_id: str) -> dict[str, Any]:
-    """The data of a run's artifacts, by their keys."""
-    from prefect.client.orchestration import get_client
-
-    chosen = {"artifacts": {"flow_run_id": {"any_": [run_id]}}}
-    with get_client(sync_client=True) as client:
-        return {one["key"]: one["data"] for one in client.request("POST", "/artifacts/filter", json=chosen).json()}
-
-
-def logs(run_id: str) -> list[str]:
-    """All log lines of a run, its tasks' included; Prefect's client sends them in batches."""
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
-
-    chosen = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[UUID(run_id)]))
-    with get_client(sync_client=True) as client:
-        for _ in range(50):
-            lines = [log.message for log in client.read_logs(chosen, limit=200, offset=0)]
-            if any("Finished in state" in line for line in lines):
-                break
-            time.sleep(0.1)
-    return lines
 
 
 def test_a_night_whose_prefix_holds_nothing_at_all_says_so(site: Site) -> None:

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
     from infra.postgres import EmbeddedPostgres
-    from tests.conftest import Database
-    from tests.flows.conftest import Artifact, Site
+    from tests.support.artifacts import Artifact
+    from tests.support.databases import Database
+    from tests.support.site import Site
 
 IMAGES = 24
 

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from prefect.client.schemas.objects import State
 
-    from tests.conftest import Database
-    from tests.flows.conftest import Site
+    from tests.support.databases import Database
+    from tests.support.site import Site
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tests.support.studies import TYPED, champions, decisions, leave_no_pixels, retrain
 
 if TYPE_CHECKING:
-    from tests.flows.conftest import Site
+    from tests.support.site import Site
 
 MOMENTS = {
     "while it trains": "exists (select from cxr.retrainings where data_fingerprint is not null)",

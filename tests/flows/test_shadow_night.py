@@ -9,7 +9,7 @@ import pytest
 from infra import database
 from models.serving.artifact import MODEL_FILE
 from tasks.registry import promotion, trial
-from tests.flows.conftest import untrained
+from tests.support.artifacts import untrained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from tests.conftest import Database
-    from tests.flows.conftest import Artifact, Site
+    from tests.support.artifacts import Artifact
+    from tests.support.databases import Database
+    from tests.support.site import Site
 
 IMAGES = 24
 

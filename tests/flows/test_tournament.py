@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from prefect.client.schemas.objects import State
 
-    from tests.flows.conftest import Site
+    from tests.support.site import Site
 
 
 def compete(site: Site, **parameters: Any) -> State[Any]:

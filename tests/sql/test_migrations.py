@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from tests.conftest import Database
+    from tests.support.databases import Database
 
 SHAPE = """
     select c.table_schema, c.table_name, c.column_name, c.data_type, c.is_nullable, c.column_default

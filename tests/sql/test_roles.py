@@ -13,7 +13,8 @@ from infra import database
 from tasks.registry import promotion, trial
 from tasks.retraining import record
 from tasks.scoring import shadow
-from tests.support.nights import ANALYST, MODEL, OWNER, WRITER, Nights, failed, quarantined, scored
+from tests.support.databases import ANALYST, OWNER, WRITER
+from tests.support.nights import MODEL, Nights, failed, quarantined, scored
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from tests.conftest import Database
+    from tests.support.databases import Database
 
 REFUSED = psycopg2.errors.InsufficientPrivilege
 TABLES = (

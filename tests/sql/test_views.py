@@ -9,12 +9,13 @@ import pytest
 
 from tasks.scoring import runs
 from tasks.scoring.predictions import Result
-from tests.support.nights import ANALYST, MODEL, NIGHT, Nights, failed, quarantined, scored, sha256
+from tests.support.databases import ANALYST
+from tests.support.nights import MODEL, NIGHT, Nights, failed, quarantined, scored, sha256
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from tests.conftest import Database
+    from tests.support.databases import Database
 
 EARLY = datetime(2026, 5, 7, tzinfo=UTC)
 LATE = EARLY + timedelta(hours=5)

@@ -17,9 +17,8 @@ from tasks.scoring.predictions import Lineage, Result
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from tests.conftest import Database
+    from tests.support.databases import Database
 
-OWNER, WRITER, ANALYST = "cxr_owner", "test_writer", "test_analyst"
 NIGHT = date(2026, 5, 7)
 MODEL = "model-1"
 CLASSES = ("COVID-19", "NORMAL", "PNEUMONIA")

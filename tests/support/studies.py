@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from prefect.client.schemas.objects import State
 
-    from tests.flows.conftest import Site
+    from tests.support.site import Site
 
 IMAGES = 160
 PLACES = {"COVID-19": (0.35, 0.35), "NORMAL": (0.65, 0.65), "PNEUMONIA": (0.35, 0.65)}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from click.testing import Result
 
     from infra.storage import Store
-    from tests.conftest import Database
+    from tests.support.databases import Database
 
 SHEET = "finding,sex,age,view\nCOVID-19,M,61,AP\nNo finding,F,33,PA\n"
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from infra.settings import Settings
-    from tests.flows.conftest import Site
+    from tests.support.site import Site
 
 
 @pytest.mark.usefixtures("workers_inside")

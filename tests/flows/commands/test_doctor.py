@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.responses import DeploymentResponse
     from prefect.schedules import Schedule
 
-    from tests.conftest import Database
+    from tests.support.databases import Database
 
 PATIENCE_S = 90
 

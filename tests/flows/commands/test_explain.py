@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.conftest import Database
-    from tests.flows.conftest import Artifact, Site
+    from tests.support.artifacts import Artifact
+    from tests.support.databases import Database
+    from tests.support.site import Site
 
 NO_IMAGE = b"this is no image, and no night would score it"
 

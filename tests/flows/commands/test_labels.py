@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from click.testing import Result
 
     from infra.settings import Settings
-    from tests.conftest import Database
+    from tests.support.databases import Database
 
 
 def cxr(*arguments: object) -> Result:

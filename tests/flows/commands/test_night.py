@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from prefect.client.schemas.objects import State
 
-    from tests.flows.conftest import Site
+    from tests.support.site import Site
 
 GOOD, BAD = 24, 16
 

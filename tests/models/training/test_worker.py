@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from models.training.train import Trained
-    from tests.models.conftest import Saved
+    from tests.support.spots import Saved
 
 ROOT = Path(__file__).resolve().parents[3]
 PATIENCE_S = 120

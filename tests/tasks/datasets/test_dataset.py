@@ -13,7 +13,7 @@ from tasks.datasets.dataset import DatasetError, Item
 from tests.support.nights import Nights, quarantined, scored, sha256
 
 if TYPE_CHECKING:
-    from tests.conftest import Database
+    from tests.support.databases import Database
 
 
 def label(db: Database, content: str, name: str, patient: str, source: str = "dr-a", view: str | None = None) -> None:

@@ -13,12 +13,13 @@ import pytest
 from models.recipes.catalogue import SPLITS
 from tasks.datasets import dataset, splits
 from tasks.datasets.splits import split_of
-from tests.support.nights import OWNER, WRITER, sha256
+from tests.support.databases import OWNER, WRITER
+from tests.support.nights import sha256
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from tests.conftest import Database
+    from tests.support.databases import Database
 
 TEST = "patient has images in the test set"
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from infra.settings import Settings
     from infra.storage import Store
     from tasks.labels.importing import Imported
-    from tests.conftest import Database
+    from tests.support.databases import Database
 
 HEAD = "object_key,label,patient_id\n"
 

@@ -9,11 +9,12 @@ import pytest
 
 from tasks.nights import drift
 from tasks.scoring import runs
+from tests.support.databases import ANALYST
 from tests.support.hospital import SETTINGS, Hospital
-from tests.support.nights import ANALYST, MODEL, Nights
+from tests.support.nights import MODEL, Nights
 
 if TYPE_CHECKING:
-    from tests.conftest import Database
+    from tests.support.databases import Database
 
 
 @pytest.fixture

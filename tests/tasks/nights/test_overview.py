@@ -11,7 +11,7 @@ from infra.database import Lock
 from tasks.nights import overview
 
 if TYPE_CHECKING:
-    from tests.conftest import Database
+    from tests.support.databases import Database
     from tests.support.nights import Nights
 
 

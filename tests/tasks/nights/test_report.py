@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from infra.storage import Store
-    from tests.conftest import Database
+    from tests.support.databases import Database
 
 NIGHT = date(2026, 5, 7)
 MODEL = "compact-cnn-1"

@@ -15,7 +15,7 @@ from tests.support.nights import MODEL, Nights
 
 if TYPE_CHECKING:
     from tasks.nights.triggers import Trigger
-    from tests.conftest import Database
+    from tests.support.databases import Database
 
 
 class Site(Hospital):

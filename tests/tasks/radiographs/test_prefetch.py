@@ -13,9 +13,31 @@ from tasks.radiographs.prefetch import prefetch
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+PATIENCE_S = 30
+"""After which a test that hangs fails."""
+
 
 def workers() -> int:
     return sum(thread.name == "prefetch" for thread in threading.enumerate())
+
+
+class Drawn:
+    """Numbers from 1 that are counted as they are drawn."""
+
+    def __init__(self, end: int) -> None:
+        self.count, self._end, self._more = 0, end, threading.Condition()
+
+    def __iter__(self) -> Iterator[int]:
+        for number in range(1, self._end):
+            with self._more:
+                self.count = number
+                self._more.notify_all()
+            yield number
+
+    def reach(self, count: int) -> bool:
+        """Wait until so many are drawn; False where that takes too long."""
+        with self._more:
+            return self._more.wait_for(lambda: self.count >= count, PATIENCE_S)
 
 
 @pytest.mark.parametrize("depth", [1, 3, 100])
@@ -44,47 +66,23 @@ def test_an_error_comes_at_its_place_in_the_order() -> None:
     assert workers() == 0
 
 
-def test_no_more_are_drawn_ahead_than_asked_for() -> None:
-    drawn: list[int] = []
-
-    def items() -> Iterator[int]:
-        for number in range(1, 20):
-            drawn.append(number)
-            yield number
-
-    with prefetch(items(), 2) as ahead:
-        assert next(ahead) == 1
-        time.sleep(0.1)
-        assert drawn == [1, 2, 3], "one in use, two ahead"
+def test_as_many_are_drawn_ahead_as_asked_for_and_no_more() -> None:
+    drawn = Drawn(end=20)
+    with prefetch(drawn, 2) as ahead:
+        for item in ahead:
+            assert drawn.reach(min(item + 2, 19)), "drawing goes on while the caller works"
+            time.sleep(0.001)  # in which a thread that draws too many would
+            assert drawn.count <= item + 2, "one in use, two ahead"
 
 
 def test_a_caller_that_stops_early_leaves_no_thread_and_draws_no_more() -> None:
-    drawn: list[int] = []
-
-    def items() -> Iterator[int]:
-        for number in range(1000):
-            drawn.append(number)
-            yield number
-
-    with prefetch(items(), 1) as ahead:
+    drawn = Drawn(end=1000)
+    with prefetch(drawn, 1) as ahead:
         for item in ahead:
             if item == 3:
                 break
     assert workers() == 0
-    assert len(drawn) < 10
-
-
-def test_drawing_goes_on_while_the_caller_works() -> None:
-    def items() -> Iterator[int]:
-        for number in range(5):
-            time.sleep(0.05)
-            yield number
-
-    began = time.monotonic()
-    with prefetch(items(), 1) as ahead:
-        for _ in ahead:
-            time.sleep(0.05)
-    assert time.monotonic() - began < 0.45, "one after the other takes 0.5 s"
+    assert drawn.count <= 5
 
 
 def test_drawing_begins_before_the_first_item_is_asked_for() -> None:
@@ -95,4 +93,4 @@ def test_drawing_begins_before_the_first_item_is_asked_for() -> None:
         yield 1
 
     with prefetch(items(), 1):
-        assert drawn.wait(5)
+        assert drawn.wait(PATIENCE_S)

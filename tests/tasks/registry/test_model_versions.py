@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from infra.settings import Settings
     from models.serving.artifact import ArtifactMetadata
-    from tests.conftest import Database
+    from tests.support.databases import Database
     from tests.support.nights import Nights
 
 SPEC = PreprocessingSpec(height=8, width=8)

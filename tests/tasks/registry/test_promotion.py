@@ -21,7 +21,7 @@ from tests.support.rulings import RULING, retraining
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.conftest import Database
+    from tests.support.databases import Database
     from tests.support.nights import Nights
 
 EVERYTHING = "cxr.decisions", "cxr.promotions", "cxr.retrainings"

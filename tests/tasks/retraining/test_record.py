@@ -13,7 +13,7 @@ from tasks.retraining.record import RetrainingError, Started
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from tests.conftest import Database
+    from tests.support.databases import Database
 
 
 def begin(pool: sa.Engine, one: UUID, bucket: str = "b", *, dry_run: bool = False) -> Started:

@@ -19,7 +19,7 @@ from tests.support.nights import Nights, failed, quarantined, scored
 if TYPE_CHECKING:
     from infra.settings import Settings
     from infra.storage import Store
-    from tests.conftest import Database
+    from tests.support.databases import Database
 
 ODD = (
     "with space.png",

@@ -22,7 +22,7 @@ from tests.support.nights import CLASSES, Nights, failed, quarantined, scored, s
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tests.conftest import Database
+    from tests.support.databases import Database
 
 
 def test_a_commit_writes_states_reasons_measurements_and_probabilities(db: Database, nights: Nights) -> None:

@@ -14,7 +14,7 @@ from tasks.scoring.runs import Counts, RunError
 from tests.support.nights import Nights, failed, quarantined, scored
 
 if TYPE_CHECKING:
-    from tests.conftest import Database
+    from tests.support.databases import Database
 
 
 def states(db: Database) -> dict[str, tuple[str, bool]]:
