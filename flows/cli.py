@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from flows.commands import champion, data, demo, doctor, explain, labels, model, night, recipes, stack, tournament
+from models.errors import is_explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +53,7 @@ def main() -> None:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
         raise
     except Exception as error:
-        if type(error).__module__.partition(".")[0] not in {"infra", "tasks", "models"}:
+        if not is_explained(error):
             raise
         print(f"cxr: {error}", file=sys.stderr)
         raise SystemExit(1) from None

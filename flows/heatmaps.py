@@ -12,7 +12,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from flows import artifacts
-from flows.work import KNOWN_ERRORS
+from models.errors import in_words
 from models.radiographs.radiograph import Limits
 from tasks.explain import subject
 from tasks.pages.wording import counted
@@ -64,7 +64,7 @@ def looked(this: Run, champion: ModelVersion, report: Report, shown: Sequence[Ex
     try:
         return _heat(this, champion, report, shown)
     except Exception as error:  # noqa: BLE001 - whatever it is, the report says so, and the night goes on
-        why = str(error) if isinstance(error, KNOWN_ERRORS) else type(error).__name__
+        why = in_words(error)
     this.note([f"no heat maps: {why}"])
     return Heat({}, why)
 

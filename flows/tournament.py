@@ -22,14 +22,15 @@ from prefect.states import Completed, Failed
 
 from flows.artifacts import Progress, at_once
 from flows.commands.files import unwritable
-from flows.work import KNOWN_ERRORS, as_is
+from flows.work import as_is
 from infra import database
 from infra.settings import Settings, SettingsError
 from infra.storage import StorageError, Store
 from infra.version import code_version
+from models.errors import in_words, is_explained
 from models.radiographs.radiograph import Limits
 from models.recipes.catalogue import RECIPES, recipe_named
-from tasks.datasets import dataset, labelled_images
+from tasks.datasets import labelled_images
 from tasks.pages import publishing
 from tasks.pages.wording import counted
 from tasks.tournament import baselines, contest, ranking, report
@@ -94,7 +95,9 @@ def tournament(
                 tables = run_sets(settings, read_sets(settings, folders or []), chosen, terms, notes)
             finally:  # patients' pixels, also those that a killed one has left
                 contest.clear(settings.cache)
-    except (*KNOWN_ERRORS, contest.ContestError, dataset.DatasetError) as error:
+    except Exception as error:
+        if not is_explained(error):
+            raise
         return Failed(message=str(error))
     volatile = ranking.volatility(tables) if len(tables) > 1 else []
     text = "\n\n".join(map(ranking.markdown, tables))
@@ -130,9 +133,8 @@ def best_effort(notes: list[str], otherwise: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost hours of training
-        why = str(error) if isinstance(error, (*KNOWN_ERRORS, dataset.DatasetError)) else type(error).__name__
-        get_run_logger().warning("tournament: %s (%s)", otherwise, why)
-        notes.append(f"{otherwise} ({why})")
+        get_run_logger().warning("tournament: %s (%s)", otherwise, in_words(error))
+        notes.append(f"{otherwise} ({in_words(error)})")
 
 
 def read_sets(settings: Settings, folders: Sequence[str]) -> list[Entries]:

@@ -13,17 +13,10 @@ from prefect.states import Cancelled, Completed, Failed
 from prefect.utilities.annotations import quote
 
 from infra import database
-from infra.storage import StorageError, Store
-from models.gate.rules import GateError
-from models.recipes.catalogue import RecipeError
-from models.serving.artifact import ArtifactError
-from models.serving.runtime import RuntimeUnfit
+from infra.storage import Store
+from models.errors import in_words, is_explained
 from tasks.pages import publishing
 from tasks.radiographs import fetching
-from tasks.registry import model_versions, promotion
-from tasks.retraining import record as retrainings
-from tasks.scoring import runs
-from tasks.training import jobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -36,36 +29,20 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 
-KNOWN_ERRORS = (
-    database.DatabaseError,
-    database.LockLostError,
-    StorageError,
-    ArtifactError,
-    RuntimeUnfit,
-    GateError,
-    RecipeError,
-    promotion.PromotionError,
-    model_versions.RegistryError,
-    retrainings.RetrainingError,
-    runs.RunError,
-    jobs.AnswersMissing,
-)
-"""Errors whose message is written for ops and names no object."""
-
-
 class RunCancelledError(RuntimeError):
     """A person cancelled the run in Prefect; the message says when."""
 
 
-def _in_words(record: logging.LogRecord) -> bool:
-    """Let Prefect log such an error as its message: fifty lines of traceback around it help nobody at night."""
-    if record.exc_info and isinstance(record.exc_info[1], KNOWN_ERRORS):
-        record.msg, record.args, record.exc_info = "%s", (str(record.exc_info[1]),), None
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """Let Prefect log an error of ours as its message: fifty lines of traceback around it help nobody at night."""
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None and is_explained(error):
+        record.msg, record.args, record.exc_info = "%s", (str(error),), None
     return True
 
 
 for _logger in ("prefect.flow_runs", "prefect.task_runs"):
-    logging.getLogger(_logger).addFilter(_in_words)
+    logging.getLogger(_logger).addFilter(_without_traceback)
 
 
 def as_is(value: Result) -> Result:
@@ -118,8 +95,7 @@ class Work(ABC):
         try:
             yield
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost the night
-            why = str(error) if isinstance(error, KNOWN_ERRORS) else type(error).__name__
-            self.log.warning("%s %s: %s (%s)", self.what, self.run_id, otherwise, why)
+            self.log.warning("%s %s: %s (%s)", self.what, self.run_id, otherwise, in_words(error))
 
     def alone(self, steps: Callable[[], State[Any]], elsewhere: str) -> State[Any]:
         """Do all of the flow's work under its lock, and write on its row why it stopped if it fails.
@@ -137,14 +113,14 @@ class Work(ABC):
             except RunCancelledError as error:
                 self._record_failure(f"{error}; {self.after_a_stop}")
                 return Cancelled(message=str(error))
-            except KNOWN_ERRORS as error:
-                self._record_failure(str(error))
-                return Failed(message=str(error))
             except (KeyboardInterrupt, TerminationSignal):
                 self._record_failure(f"it was told to stop by a signal; {self.after_a_stop}")
                 raise
             except BaseException as error:
-                self._record_failure(f"{type(error).__name__}: see the flow run's log")
+                if is_explained(error):
+                    self._record_failure(str(error))
+                    return Failed(message=str(error))
+                self._record_failure(f"{in_words(error)}: see the flow run's log")
                 raise
         finally:
             self.lock.release()

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from models.errors import is_explained
 from models.files import write_arrays, write_json
 from models.recipes.catalogue import SPLITS, Recipe
 from models.serving import artifact, quiet_imports
@@ -192,8 +193,7 @@ def _state(error: Exception) -> str:
 
 def _words(error: Exception) -> str:
     first = without_paths(next((line.strip() for line in str(error).splitlines() if line.strip()), ""))
-    ours = type(error).__module__.startswith("models.")
-    return first if ours and first else f"{type(error).__name__}: {first}".removesuffix(": ")
+    return first if is_explained(error) and first else f"{type(error).__name__}: {first}".removesuffix(": ")
 
 
 def _end_with(parent: int) -> None:

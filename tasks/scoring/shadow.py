@@ -15,12 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from infra import database
-from infra.storage import StorageError
-from models.serving.artifact import ArtifactError
-from models.serving.runtime import RuntimeUnfit
+from models.errors import in_words
 from sql.library import query
 from tasks.pages.wording import counted
-from tasks.registry import model_versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,14 +27,13 @@ if TYPE_CHECKING:
 
     from models.serving.runtime import Runtime
     from tasks.radiographs.fetching import Intake
+    from tasks.registry.model_versions import ModelVersion
     from tasks.scoring.predictions import Lineage, Result
 
 GRACE_S = 60.0
 """How long a night waits for its shadow in any case: to be loaded, and to catch up."""
 AHEAD = 2
 """Shards that may wait for the shadow; memory grows with it."""
-SAID_AS_THEY_ARE = (ArtifactError, RuntimeUnfit, StorageError, model_versions.RegistryError, database.DatabaseError)
-"""Errors whose message is written for ops and names no object; of others only the type is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +50,7 @@ class Shadow:
     """
 
     def __init__(
-        self, pool: sa.Engine, wanted: model_versions.ModelVersion, load: Callable[[], Runtime], *, own_input: bool,
+        self, pool: sa.Engine, wanted: ModelVersion, load: Callable[[], Runtime], *, own_input: bool,
         patience_s: float, grace_s: float = GRACE_S,
     ) -> None:  # fmt: skip
         """Begin to load it.
@@ -161,7 +157,7 @@ class Shadow:
             runtime = self._load()
             self.runtime = runtime.name
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost the night
-            self._problem = _in_words(error)
+            self._problem = in_words(error)
             return
         finally:
             self._ready.set()
@@ -169,7 +165,7 @@ class Shadow:
             try:
                 self._score(runtime, work)
             except Exception as error:  # noqa: BLE001 - as above; the next shard may do better
-                self._problem = _in_words(error)
+                self._problem = in_words(error)
 
     def _score(self, runtime: Runtime, work: _Work) -> None:
         answers = runtime.predict(work.inputs)
@@ -212,7 +208,3 @@ def commit(pool: sa.Engine, about: dict[str, Any], rows: Sequence[tuple[int, str
 def _row(image_id: int, predicted_class: str, answer: NDArray[np.float32]) -> tuple[Any, ...]:
     scores = [f"{score:.9g}" for score in answer]
     return image_id, predicted_class, f"{answer.max():.9g}", "{" + ",".join(scores) + "}"
-
-
-def _in_words(error: Exception) -> str:
-    return str(error) if isinstance(error, SAID_AS_THEY_ARE) else type(error).__name__
