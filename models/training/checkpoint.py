@@ -31,7 +31,7 @@ STATE: Final = "state.json"
 WRITING: Final = ".writing"
 
 
-class DamagedError(RuntimeError):
+class DamagedCheckpointError(RuntimeError):
     """The checkpoint cannot be resumed from; the message says why in words."""
 
 
@@ -114,7 +114,7 @@ def load(folder: Path, key: str, trainer: keras.Model) -> tuple[State, Weights] 
         The state and the best weights.
 
     Raises:
-        DamagedError: there is one that cannot be used; the trainer may hold part of it.
+        DamagedCheckpointError: there is one that cannot be used; the trainer may hold part of it.
     """
     newest = _newest(folder)
     if newest is None:
@@ -122,17 +122,17 @@ def load(folder: Path, key: str, trainer: keras.Model) -> tuple[State, Weights] 
     try:
         told = json.loads((newest / STATE).read_text())
         if told["key"] != key:
-            raise DamagedError("it belongs to another training")
+            raise DamagedCheckpointError("it belongs to another training")
         for name, expected in told["sha256"].items():
             if sha256_of(newest / name) != expected:
-                raise DamagedError(f"{name} is not as it was written")
+                raise DamagedCheckpointError(f"{name} is not as it was written")
         trainer.optimizer.build(trainer.trainable_variables)
         trainer.load_weights(newest / TRAINER)
         with np.load(newest / BEST, allow_pickle=False) as arrays:
             best = [arrays[f"arr_{number}"] for number in range(len(arrays.files))]
         return State(**told["state"]), best
     except (OSError, ValueError, KeyError, TypeError) as error:  # also what Keras raises at weights of another form
-        raise DamagedError(f"it cannot be read ({type(error).__name__})") from error
+        raise DamagedCheckpointError(f"it cannot be read ({type(error).__name__})") from error
 
 
 def _newest(folder: Path) -> Path | None:
