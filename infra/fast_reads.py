@@ -1,7 +1,7 @@
-"""The fast lane: reading objects through obstore, which needs less of the processor and no lock of Python's.
+"""Fast reads: objects through obstore, which needs less of the processor than boto3 and not Python's lock.
 
-Only what goes well goes this way. At anything else the caller asks through boto3, which knows what each refusal means
-and what to try again; so an object costs at most one request more.
+Only reads that succeed go this way. After any other the caller asks boto3, which knows what each refusal means and
+what to try again; so an object costs at most one request more.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from obstore.store import S3Store
 if TYPE_CHECKING:
     import boto3
 
-FAILURES: Final = 5
-"""In a row after which the lane is closed: this store, or the way to it, is not for it."""
+MAX_FAILURES: Final = 5
+"""In a row. After so many, obstore is not asked any more: it cannot use this store."""
 
 
-class FastLane:
-    """Reads objects of one bucket, or says that it cannot; for several threads at once.
+class FastReader:
+    """Reads objects of one bucket with obstore, or says that it cannot. Safe to share between threads.
 
     Args:
         session: whose credentials sign the requests.
@@ -57,9 +57,9 @@ class FastLane:
                 retry_config={"max_retries": 0},
             )
 
-    def get(self, key: str) -> tuple[bytes, str] | None:
+    def read(self, key: str) -> tuple[bytes, str] | None:
         """Return an object's bytes and etag, or None where boto3 must be asked."""
-        if self._store is None or self._failures >= FAILURES:
+        if self._store is None or self._failures >= MAX_FAILURES:
             return None
         began = time.monotonic()
         try:
@@ -70,7 +70,7 @@ class FastLane:
         except Exception:  # noqa: BLE001 - also what credential providers raise; boto3 meets it again and explains it
             # After a silence each later try would wait as long, before boto3's own.
             silent = time.monotonic() - began >= self._patience_s
-            self._failures = FAILURES if silent else self._failures + 1
+            self._failures = MAX_FAILURES if silent else self._failures + 1
             return None
         if etag is None:
             return None

@@ -29,7 +29,7 @@ from botocore.exceptions import (
 )
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from infra.fast_reads import FastLane
+from infra.fast_reads import FastReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,7 +117,7 @@ class Store:
             )
         except BAD_CREDENTIALS as error:
             raise StorageError(self._explain(error)) from None
-        self._fast_lane = FastLane(session, self.client, self.bucket, connect_timeout_s, read_timeout_s)
+        self._fast_reader = FastReader(session, self.client, self.bucket, connect_timeout_s, read_timeout_s)
 
     def list(self, prefix: str) -> Iterator[list[Listed]]:
         """Yield the objects under a prefix, page by page (up to 1,000 each).
@@ -142,7 +142,7 @@ class Store:
         reraise=True,
     )
     def _get(self, key: str) -> tuple[bytes, str]:
-        return self._fast_lane.get(key) or self._asked(key)
+        return self._fast_reader.read(key) or self._asked(key)
 
     def _asked(self, key: str) -> tuple[bytes, str]:
         answer = self.client.get_object(Bucket=self.bucket, Key=key)

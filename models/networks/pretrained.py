@@ -10,8 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
 from models.files import sha256_of
-from models.networks.safetensors import SafetensorsError, read_safetensors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,10 +100,10 @@ def load(model: keras.Model, architecture: str, folder: Path | None) -> dict[str
     backbone = backbone_of(model)
     try:
         if path.suffix == ".safetensors":
-            take_torch_weights(backbone, read_safetensors(path))
+            take_torch_weights(backbone, load_file(path))
         else:
             backbone.load_weights(path)
-    except (ValueError, KeyError, OSError, SafetensorsError) as error:
+    except (ValueError, KeyError, TypeError, OSError, SafetensorError) as error:  # TypeError: numbers unknown to NumPy
         anew = "fetch the file anew"
         if folder is None:  # else Keras would find it again, for ever
             path.unlink(missing_ok=True)

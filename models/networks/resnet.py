@@ -6,7 +6,7 @@ are the layers' names.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import keras
 from keras import layers
@@ -14,7 +14,6 @@ from keras import layers
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
     from numpy.typing import NDArray
 
 FILTERS: Final = (64, 128, 256, 512)
@@ -45,7 +44,7 @@ def resnet(x: keras.KerasTensor, blocks: tuple[int, int, int, int]) -> keras.Ker
     return x
 
 
-def take_torch_weights(backbone: keras.Model, tensors: Mapping[str, NDArray[np.float32]]) -> None:
+def take_torch_weights(backbone: keras.Model, tensors: Mapping[str, NDArray[Any]]) -> None:
     """Put torchvision's weights into a network's layers.
 
     Args:

@@ -38,7 +38,7 @@ def may_be_turned(data: bytes) -> bool:
     return False
 
 
-class DamagedError(ValueError):
+class DamagedPngError(ValueError):
     """A chunk is missing, cut off, or its checksum is wrong."""
 
 
@@ -46,14 +46,14 @@ def chunks(data: bytes) -> Iterator[memoryview]:
     """Yield a file's chunks, type and content each, up to the one that ends it.
 
     Raises:
-        DamagedError: on the way; what was yielded before is whole.
+        DamagedPngError: on the way; what was yielded before is whole.
     """
     view, place = memoryview(data), len(SIGNATURE)
     while True:  # a chunk: length, type, content, checksum (ISO/IEC 15948, 5.3)
         end = place + 8 + int.from_bytes(view[place : place + 4])
         chunk, checksum = view[place + 4 : end], view[end : end + 4]
         if len(checksum) < 4 or isal_zlib.crc32(chunk) != int.from_bytes(checksum):  # noqa: PLR2004 - bytes
-            raise DamagedError("a chunk is missing or its checksum is wrong")
+            raise DamagedPngError("a chunk is missing or its checksum is wrong")
         yield chunk
         if bytes(chunk[:4]) == b"IEND":
             return

@@ -218,7 +218,7 @@ def _complete(data: bytes, kind: str) -> bytes:
         return data
     try:
         return png.stored(list(png.chunks(data))) or data
-    except png.DamagedError as error:
+    except png.DamagedPngError as error:
         raise Unreadable(f"the PNG is cut off or damaged: {error}") from None
 
 

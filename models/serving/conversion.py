@@ -11,13 +11,12 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from models.files import sha256_of
+from models.files import UNFINISHED, atomic_folder, sha256_of
 from models.serving import quiet_imports
 from models.serving.artifact import open_model
 from models.serving.quiet_imports import silence_telemetry
@@ -54,21 +53,17 @@ def converted(artifact: Artifact, cache: Path) -> Path:
         return folder / GRAPH
     folder.parent.mkdir(parents=True, exist_ok=True)
     _clear_abandoned(folder.parent)
-    work = Path(tempfile.mkdtemp(prefix=".converting-", dir=folder.parent))
     try:
-        _convert(artifact.model_path, work / GRAPH, len(artifact.metadata.classes))
-        checksums = {name: sha256_of(work / name) for name in (GRAPH, WEIGHTS)}
-        (work / CHECKSUMS).write_text(json.dumps(checksums))
-        work.chmod(0o755)
-        if folder.exists() and not _intact(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-        try:
-            work.rename(folder)
-        except OSError:
-            if not _intact(folder):  # otherwise another process was quicker
-                raise
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        with atomic_folder(folder, several_writers=True) as unfinished:
+            _convert(artifact.model_path, unfinished / GRAPH, len(artifact.metadata.classes))
+            checksums = {name: sha256_of(unfinished / name) for name in (GRAPH, WEIGHTS)}
+            (unfinished / CHECKSUMS).write_text(json.dumps(checksums))
+            unfinished.chmod(0o755)
+            if folder.exists() and not _intact(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+    except OSError:
+        if not _intact(folder):  # otherwise another process was quicker
+            raise
     return folder / GRAPH
 
 
@@ -82,7 +77,7 @@ def _intact(folder: Path) -> bool:
 
 def _clear_abandoned(folder: Path) -> None:
     """Remove what killed conversions left."""
-    for left in folder.glob(".converting-*"):
+    for left in folder.glob(f"{UNFINISHED}*"):
         try:
             abandoned = time.time() - left.stat().st_mtime > ABANDONED_S
         except FileNotFoundError:

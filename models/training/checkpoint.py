@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from models.files import sha256_of
+from models.files import atomic_folder, sha256_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,10 +28,9 @@ if TYPE_CHECKING:
 TRAINER: Final = "trainer.weights.h5"
 BEST: Final = "best.npz"
 STATE: Final = "state.json"
-WRITING: Final = ".writing"
 
 
-class DamagedError(RuntimeError):
+class DamagedCheckpointError(RuntimeError):
     """The checkpoint cannot be resumed from; the message says why in words."""
 
 
@@ -68,20 +67,18 @@ def save(folder: Path, key: str, trainer: keras.Model, state: State, best_weight
         state: after its newest epoch.
         best_weights: of the trainer, after `state.best_epoch`.
     """
-    work = folder / WRITING
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    trainer.save_weights(work / TRAINER)
+    folder.mkdir(parents=True, exist_ok=True)
     before = _newest(folder)
-    if before and state.best_epoch < len(state.history) - 1:
-        _link(before / BEST, work / BEST)
-    else:
-        np.savez(work / BEST, *best_weights)
-    checksums = {name: sha256_of(work / name) for name in (TRAINER, BEST)}
-    (work / STATE).write_text(json.dumps({"key": key, "state": asdict(state), "sha256": checksums}))
     target = folder / f"epoch-{len(state.history):04d}"
-    shutil.rmtree(target, ignore_errors=True)  # a damaged one of an earlier attempt
-    work.rename(target)
+    with atomic_folder(target) as unfinished:
+        trainer.save_weights(unfinished / TRAINER)
+        if before and state.best_epoch < len(state.history) - 1:
+            _link(before / BEST, unfinished / BEST)
+        else:
+            np.savez(unfinished / BEST, *best_weights)
+        checksums = {name: sha256_of(unfinished / name) for name in (TRAINER, BEST)}
+        (unfinished / STATE).write_text(json.dumps({"key": key, "state": asdict(state), "sha256": checksums}))
+        shutil.rmtree(target, ignore_errors=True)  # a damaged one of an earlier attempt
     for other in folder.glob("epoch-*"):
         if other != target:
             shutil.rmtree(other, ignore_errors=True)
@@ -114,7 +111,7 @@ def load(folder: Path, key: str, trainer: keras.Model) -> tuple[State, Weights] 
         The state and the best weights.
 
     Raises:
-        DamagedError: there is one that cannot be used; the trainer may hold part of it.
+        DamagedCheckpointError: there is one that cannot be used; the trainer may hold part of it.
     """
     newest = _newest(folder)
     if newest is None:
@@ -122,17 +119,17 @@ def load(folder: Path, key: str, trainer: keras.Model) -> tuple[State, Weights] 
     try:
         told = json.loads((newest / STATE).read_text())
         if told["key"] != key:
-            raise DamagedError("it belongs to another training")
+            raise DamagedCheckpointError("it belongs to another training")
         for name, expected in told["sha256"].items():
             if sha256_of(newest / name) != expected:
-                raise DamagedError(f"{name} is not as it was written")
+                raise DamagedCheckpointError(f"{name} is not as it was written")
         trainer.optimizer.build(trainer.trainable_variables)
         trainer.load_weights(newest / TRAINER)
         with np.load(newest / BEST, allow_pickle=False) as arrays:
             best = [arrays[f"arr_{number}"] for number in range(len(arrays.files))]
         return State(**told["state"]), best
     except (OSError, ValueError, KeyError, TypeError) as error:  # also what Keras raises at weights of another form
-        raise DamagedError(f"it cannot be read ({type(error).__name__})") from error
+        raise DamagedCheckpointError(f"it cannot be read ({type(error).__name__})") from error
 
 
 def _newest(folder: Path) -> Path | None:

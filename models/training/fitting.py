@@ -112,7 +112,7 @@ def fit(
     if folder is not None:
         try:
             resumed = checkpoint.load(folder, key, built.trainer)
-        except checkpoint.DamagedError as error:
+        except checkpoint.DamagedCheckpointError as error:
             notes.append(f"the checkpoint could not be used and training began anew: {error}")
             shutil.rmtree(folder)
             stage = stages[0]

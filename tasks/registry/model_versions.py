@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra import database
 from infra.storage import ObjectError
+from models import files
 from models.radiographs.preprocessing import PreprocessingSpec
 from models.serving import artifact
 from sql.library import query
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import sqlalchemy as sa
 
     from infra.storage import Store
@@ -193,23 +195,20 @@ def _one(pool: sa.Engine, which: str, name: str | None = None) -> ModelVersion |
 
 
 def _download(store: Store, wanted: ModelVersion, folder: Path) -> None:
-    """Fetch an artifact beside its folder and rename it once it is verified."""
+    """Fetch an artifact; its folder is there once it is verified."""
     # An artifact's sample holds patients' pixels.
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="fetching-") as temporary:
-        fetched = Path(temporary) / "artifact"
-        fetched.mkdir()
-        for name in artifact.FILES:
-            try:
-                store.fetch(f"{wanted.artifact_key}/{name}", fetched / name)
-            except ObjectError as error:
-                raise artifact.ArtifactError(
-                    f"{wanted.model_version}: {name} of its artifact cannot be had ({error}): restore the bucket's "
-                    "models/ from its backup"
-                ) from None
-        artifact.load(fetched, wanted.artifact_sha256)
-        try:
-            fetched.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # else another process was faster
-                raise
+    try:
+        with files.atomic_folder(folder, several_writers=True) as fetched:
+            for name in artifact.FILES:
+                try:
+                    store.fetch(f"{wanted.artifact_key}/{name}", fetched / name)
+                except ObjectError as error:
+                    raise artifact.ArtifactError(
+                        f"{wanted.model_version}: {name} of its artifact cannot be had ({error}): restore the bucket's "
+                        "models/ from its backup"
+                    ) from None
+            artifact.load(fetched, wanted.artifact_sha256)
+    except OSError:
+        if not folder.is_dir():  # else another process was faster
+            raise

@@ -186,9 +186,9 @@ def _link(source: Path, target: Path) -> None:
 def _keep(path: Path, result: Fold) -> None:
     told = {name: value for name, value in asdict(result).items() if name not in ("rows", "probabilities")}
     files.private(path.parent)
-    beside = path.with_name(f".{path.name}")
-    np.savez(beside, allow_pickle=False, told=json.dumps(told), rows=result.rows, probabilities=result.probabilities)
-    beside.replace(path)
+    files.write_arrays(
+        path, told=np.array(json.dumps(told)), rows=result.rows, probabilities=result.probabilities
+    )  # fmt: skip
 
 
 @contextmanager

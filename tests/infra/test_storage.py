@@ -68,29 +68,29 @@ def test_an_oddly_named_object_is_read_and_no_other(store: Store, key: str) -> N
     store.write(key, key.encode())
     store.write("incoming/A.png", b"another")
     assert store.read(key) == key.encode()
-    fast = store._fast_lane.get(key)  # noqa: SLF001 - it may decline, but must not bring another object
+    fast = store._fast_reader.read(key)  # noqa: SLF001 - it may decline, but must not bring another object
     assert fast is None or fast[0] == key.encode()
 
 
-def test_objects_are_read_in_the_fast_lane(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_objects_are_read_with_obstore(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.write(KEY, b"fast")
     monkeypatch.setattr(store, "_asked", None)  # boto3's way would fail
     assert store.read(KEY) == b"fast"
 
 
-def test_the_fast_lane_is_closed_where_it_fails_again_and_again(
+def test_obstore_is_given_up_where_it_fails_again_and_again(
     store: Store, settings: Settings, object_store: ObjectStore
 ) -> None:
     store.write(KEY, bytes(100_000))
     with CuttingProxy(object_store.url, cuts=10_000, after=0) as proxy:
-        lane = other(settings, s3_endpoint_url=proxy.url)._fast_lane  # noqa: SLF001 - counted through its connections
-        for _ in range(fast_reads.FAILURES + 3):
-            assert lane.get(KEY) is None
-        assert proxy.connections == fast_reads.FAILURES
+        reader = other(settings, s3_endpoint_url=proxy.url)._fast_reader  # noqa: SLF001 - counted through its connections
+        for _ in range(fast_reads.MAX_FAILURES + 3):
+            assert reader.read(KEY) is None
+        assert proxy.connections == fast_reads.MAX_FAILURES
 
 
-def test_a_missing_object_does_not_close_the_fast_lane(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    for _ in range(fast_reads.FAILURES + 1):
+def test_obstore_is_not_given_up_for_missing_objects(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(fast_reads.MAX_FAILURES + 1):
         with pytest.raises(ObjectError):
             store.read("incoming/gone.png")
     store.write(KEY, b"fast")

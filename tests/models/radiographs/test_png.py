@@ -61,11 +61,11 @@ def test_opencv_sees_the_same_pixels_in_the_file_with_stored_ones(kind: str) -> 
 def test_every_cut_and_every_changed_byte_of_a_chunk_is_found(kind: str) -> None:
     data = PICTURES[kind]
     for place in RANDOM.integers(len(png.SIGNATURE), len(data), 200).tolist():
-        with pytest.raises(png.DamagedError):
+        with pytest.raises(png.DamagedPngError):
             list(png.chunks(data[:place]))
         changed = bytearray(data)
         changed[place] ^= 0x55
-        with pytest.raises(png.DamagedError):
+        with pytest.raises(png.DamagedPngError):
             list(png.chunks(bytes(changed)))
 
 

@@ -8,7 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-from models.training.checkpoint import BEST, STATE, TRAINER, DamagedError, State, load, save
+from models.files import UNFINISHED
+from models.training.checkpoint import BEST, STATE, TRAINER, DamagedCheckpointError, State, load, save
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +60,7 @@ def test_where_there_is_none_there_is_nothing_to_load(tmp_path: Path) -> None:
 
 def test_what_a_killed_writer_left_is_no_checkpoint(tmp_path: Path) -> None:
     trained(tmp_path, epochs=1)
-    (tmp_path / "epoch-0001").rename(tmp_path / ".writing")
+    (tmp_path / "epoch-0001").rename(tmp_path / f"{UNFINISHED}epoch-0001")
     assert load(tmp_path, "this one", trainer(1)) is None
     trained(tmp_path, epochs=1)
     assert [path.name for path in tmp_path.iterdir()] == ["epoch-0001"]
@@ -75,16 +76,16 @@ def test_a_damaged_one_is_told_from_a_whole_one(tmp_path: Path, name: str, left:
         path.unlink()
     else:
         path.write_bytes(whole[: int(left * len(whole))])
-    with pytest.raises(DamagedError) as caught:
+    with pytest.raises(DamagedCheckpointError) as caught:
         load(tmp_path, "this one", trainer(1))
     assert str(tmp_path) not in str(caught.value)
 
 
 def test_one_of_another_training_or_another_network_is_not_taken(tmp_path: Path) -> None:
     trained(tmp_path, epochs=1)
-    with pytest.raises(DamagedError, match="another training"):
+    with pytest.raises(DamagedCheckpointError, match="another training"):
         load(tmp_path, "another one", trainer(1))
     wider = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     wider.compile("adamw", loss="mse")
-    with pytest.raises(DamagedError, match="cannot be read"):
+    with pytest.raises(DamagedCheckpointError, match="cannot be read"):
         load(tmp_path, "this one", wider)
