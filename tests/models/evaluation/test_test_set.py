@@ -168,7 +168,7 @@ def test_curves_are_thinned_but_run_from_corner_to_corner() -> None:
 
 def test_answers_that_are_none_are_refused_in_words() -> None:
     test, probabilities = drawn(40)
-    with pytest.raises(ValueError, match=r"where \(40, 3\) are asked for"):
+    with pytest.raises(ValueError, match=r"not \(40, 3\)"):
         figures(test, probabilities[:-1])
     spoiled = probabilities.copy()
     spoiled[3, 1] = np.nan
