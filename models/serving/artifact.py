@@ -33,7 +33,6 @@ METADATA_FILE: Final = "metadata.json"
 SAMPLE_FILE: Final = "sample.npz"
 FILES: Final = (MODEL_FILE, METADATA_FILE, SAMPLE_FILE)
 TRUSTED_MODULES: Final = ("keras", "builtins")
-OUTPUT_RANK: Final = 2
 
 
 class ArtifactError(RuntimeError):

@@ -18,7 +18,7 @@ LOCAL = {
     "PREFECT_API_URL": "http://127.0.0.1:4200/api",
 }
 
-NEAR = "CXR_SHARD_SIZ is no setting and is ignored"
+NEAR = "CXR_SHARD_SIZ is not a setting and is ignored"
 
 
 @pytest.fixture(autouse=True)
@@ -156,7 +156,7 @@ def test_a_variable_that_is_no_setting_is_told_once_with_the_one_that_may_be_mea
 ) -> None:
     for name in ("CXR_SHARD_SIZ", "CXR_HOME", "CXR_CODE_VERSION", "CXR_STACK_HOME", "CXR_TIMEZONE", "CXR_QQQ"):
         monkeypatch.setenv(name, os.environ.get(name, "UTC"))
-    told = ["CXR_QQQ is no setting and is ignored", f"{NEAR}; did you mean CXR_SHARD_SIZE?"]
+    told = ["CXR_QQQ is not a setting and is ignored", f"{NEAR}; did you mean CXR_SHARD_SIZE?"]
     assert unknown_variables() == told
     Settings.load(warn=False)
     assert caplog.messages == []

@@ -113,7 +113,7 @@ def test_a_replaced_object_is_not_taken_for_the_listed_one(store: Store) -> None
 
 
 def test_a_bucket_whose_name_is_not_valid_is_told_so(settings: Settings) -> None:
-    with pytest.raises(StorageError, match=r"'Bad Bucket!' is not a valid name of a bucket; check CXR_S3_BUCKET"):
+    with pytest.raises(StorageError, match=r"'Bad Bucket!' is not a valid bucket name; check CXR_S3_BUCKET"):
         list(other(settings, s3_bucket="Bad Bucket!").list("incoming/"))
 
 
@@ -227,7 +227,7 @@ def test_an_object_is_fetched_into_a_file_or_its_absence_is_said(store: Store, t
     store.write("models/m/model.keras", b"weights")
     store.fetch("models/m/model.keras", tmp_path / "model.keras")
     assert (tmp_path / "model.keras").read_bytes() == b"weights"
-    with pytest.raises(ObjectError, match="not in the store any more"):
+    with pytest.raises(ObjectError, match="no longer in the store"):
         store.fetch("models/m/lost.keras", tmp_path / "lost")
     assert not (tmp_path / "lost").exists()
 
