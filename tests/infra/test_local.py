@@ -125,7 +125,7 @@ def test_making_a_database_again_changes_the_password_and_keeps_the_rows(postgre
         query(first, "SELECT 1")
 
 
-def test_a_database_is_durable_unless_told_otherwise(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
+def test_a_database_is_durable_by_default(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
     assert query(postgres.url(), "SHOW fsync") == [("off",)]
     with EmbeddedPostgres(tmp_path / "postgres") as durable:
         assert query(durable.url(), "SHOW fsync") == [("on",)]
