@@ -1,6 +1,6 @@
 """The systems of five student reports on chest X-rays as recipes, each with the figures that its report published.
 
-Reports and recipes are named after the authors or their places. What a report does not tell was chosen here:
+Reports and recipes are named after the authors or their places. What a report leaves open was chosen here:
 `departures` lists these choices and other differences, `COMMON_DEPARTURES` those that all recipes share.
 """
 

@@ -90,35 +90,36 @@ class OpenVino:
 
     def __call__(self, images: Images) -> Probabilities:
         """See `Engine`."""
-        answers = np.empty((len(images), self.classes), np.float32)
+        probabilities = np.empty((len(images), self.classes), np.float32)
 
-        def keep(request: Any, start: int) -> None:
-            answers[start : start + self.request_size] = request.get_output_tensor(0).data[: len(images) - start]
+        def store(request: Any, start: int) -> None:
+            outputs = request.get_output_tensor(0).data
+            probabilities[start : start + self.request_size] = outputs[: len(images) - start]
 
-        self.queue.set_callback(keep)
+        self.queue.set_callback(store)
         images = np.ascontiguousarray(images)
         parts = []  # requests do not copy their input, so it must stay alive until all are done
         for start in range(0, len(images), self.request_size):
             parts.append(_padded(images[start : start + self.request_size], self.request_size))
             self.queue.start_async({0: parts[-1]}, start, share_inputs=True)
         self.queue.wait_all()
-        return answers
+        return probabilities
 
 
 class Keras:
-    """A Keras model on whichever backend is configured; halves its batches when memory runs out."""
+    """A Keras model on the configured backend; halves its batches when memory runs out."""
 
     def __init__(self, model: keras.Model, batch_size: int, *, gpu: bool, policy: str = "float32") -> None:
         import keras
 
-        place = "gpu" if gpu else "cpu"
-        self.name = "-".join(["keras", keras.backend.backend(), place] + ([] if policy == "float32" else [policy]))
+        device = "gpu" if gpu else "cpu"
+        self.name = "-".join(["keras", keras.backend.backend(), device] + ([] if policy == "float32" else [policy]))
         self.model = model if policy == "float32" else with_policy(model, policy)
         self._halving = Halving(self._forward, batch_size)
 
     @property
     def batch_size(self) -> int:
-        """Images in one batch; smaller than asked for once memory ran out."""
+        """Images in one batch; smaller than the requested size once memory has run out."""
         return self._halving.batch_size
 
     def __call__(self, images: Images) -> Probabilities:
@@ -137,20 +138,20 @@ class Halving:
 
     def __call__(self, images: Images) -> Probabilities:
         """Score all images; raises any error but lack of memory, and lack of memory for a single image."""
-        answers: list[Probabilities] = []
+        batches: list[Probabilities] = []
         start = 0
         while start < len(images):
             size = self.batch_size
             part = images[start : start + size]
             try:
-                answers.append(self.forward(_padded(part, size))[: len(part)])
+                batches.append(self.forward(_padded(part, size))[: len(part)])
             except Exception as error:
                 if size == 1 or not is_out_of_memory(error):
                     raise
                 self.batch_size = size // 2
             else:
                 start += size
-        return np.concatenate(answers)
+        return np.concatenate(batches)
 
 
 def is_out_of_memory(error: Exception) -> bool:
