@@ -1,4 +1,4 @@
-"""The local stack: Postgres, an object store, a reports server and Prefect in one folder, up and down together."""
+"""The local stack: Postgres, an object store, a report server and Prefect, started and stopped together."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class _StopRequestedError(BaseException):
-    """Ctrl-C, SIGTERM or a closed terminal; not an Exception, so that no step mistakes it for its own failure."""
+    """Ctrl-C, SIGTERM or a closed terminal. Not an `Exception`, so no handler of failures catches it."""
 
 
 def run_stack(
@@ -41,38 +41,38 @@ def run_stack(
     after_start: Callable[[dict[str, str]], None] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> None:
-    """Run the local stack in the foreground, from the main thread, until Ctrl-C, SIGTERM or a part's death.
+    """Run the local stack in the foreground, in the main thread, until Ctrl-C, SIGTERM or the death of a part.
 
-    Its state lies in `infra.settings.home()`; `local.env` there names the addresses and secrets from the moment the
-    stack is ready until it stops.
+    Its state is in `infra.settings.home()`. While the stack is ready, the file `local.env` there contains the addresses
+    and secrets.
 
     Args:
-        settings: host (of Prefect; the other servers stay on the loopback interface) and ports.
-        serve: command that is run beside the stack once Prefect is healthy, with the addresses in its environment.
-        after_start: called with these addresses once Postgres and the object store are up, before Prefect is.
-        say: takes the messages; standard output where None.
+        settings: ports, and the host that Prefect binds; the other servers bind the loopback interface.
+        serve: command to run once Prefect is healthy, with the addresses in its environment.
+        after_start: called with the addresses once Postgres and the object store are up, before Prefect is.
+        say: receives the messages; standard output if None.
 
     Raises:
-        StackError: a stack runs already in this folder, a port is taken, or a part cannot start or has died.
+        StackError: a stack is already running in this folder, a port is taken, or a part cannot start or has died.
     """
     say = say or _print
     home = settings_home().resolve()
     local_file = home / LOCAL_FILE
     with locked(home), _until_asked_to_stop():
         stack = _Stack(home, settings, credentials(home))
-        began = time.monotonic()
+        started = time.monotonic()
         try:
             local_file.unlink(missing_ok=True)
-            if left := leftovers(home):
-                say(f"Stopping {len(left)} processes that an earlier stack left behind.")
-                end_all(left)
+            if orphans := leftovers(home):
+                say(f"Stopping {len(orphans)} processes that an earlier stack left behind.")
+                end_all(orphans)
             stack.check_ports()
             stack.start(serve, after_start, say)
             write_private(local_file, stack.local_env())
-            say(stack.summary(time.monotonic() - began))
+            say(stack.summary(time.monotonic() - started))
             stack.watch()
         finally:
-            # From here on a second Ctrl-C would leave parts running.
+            # A second Ctrl-C during the shutdown would leave parts running.
             _ignore_signals()
             if stack.children:
                 say("Stopping the local stack.")
@@ -88,19 +88,19 @@ class Detached:
 
     pid: int
     told: str
-    """What it wrote while it came up."""
+    """Its output during the start."""
 
 
 def start_detached(argv: list[str], home: Path, *, timeout_s: float = 300.0) -> Detached:
-    """Start the command, which runs the stack, in the background; return once it is up.
+    """Start a command that runs the stack in the background; return once the stack is up.
 
     Args:
-        argv: the command; it runs in a session of its own and writes to `logs/up.log`.
-        home: the stack's state folder, given to the command as CXR_HOME.
-        timeout_s: how long to wait for it to be ready.
+        argv: the command; it gets its own session and writes to `logs/up.log`.
+        home: the stack's state folder, passed to the command as CXR_HOME.
+        timeout_s: maximum time to wait for the stack.
 
     Raises:
-        StackError: a stack runs already, or this one did not come up; the message holds what it wrote.
+        StackError: a stack is already running, or this one did not start; the message includes its output.
     """
     if running(home) is not None:
         raise StackError(already_runs(home))
@@ -114,21 +114,21 @@ def start_detached(argv: list[str], home: Path, *, timeout_s: float = 300.0) -> 
         raise
     pid = running(home)
     if pid is None:
-        raise StackError(f"The local stack came up and went down again; see {child.log}.")
+        raise StackError(f"The local stack started and stopped again; see {child.log}.")
     return Detached(pid, child.output(lines=100))
 
 
 def stop(home: Path, *, timeout_s: float = 120.0) -> bool:
-    """Stop the stack that runs in the folder, and what a killed one left behind; return whether there was any.
+    """Stop the stack of the folder, or processes that a killed stack left behind; return whether there were any.
 
     Raises:
-        StackError: it belongs to another user, or has not stopped in `timeout_s` seconds.
+        StackError: the stack belongs to another user, or has not stopped after `timeout_s` seconds.
     """
     pid = running(home)
     if pid is None:
-        left = leftovers(home.resolve())
-        end_all(left)
-        return bool(left)
+        orphans = leftovers(home.resolve())
+        end_all(orphans)
+        return bool(orphans)
     try:
         os.kill(pid, signal.SIGTERM)
     except ProcessLookupError:
@@ -147,7 +147,7 @@ def stop(home: Path, *, timeout_s: float = 120.0) -> bool:
 
 @dataclass
 class _Stack:
-    """The parts of one stack, in the order in which they start."""
+    """The parts of one stack, in the order in which they are started."""
 
     home: Path
     settings: Settings
@@ -157,30 +157,30 @@ class _Stack:
 
     def check_ports(self) -> None:
         """Raise `StackError` if a port is taken."""
-        ours, host = self.settings, self.settings.host
+        settings = self.settings
         check_ports(
             [
-                ("Postgres", "CXR_POSTGRES_PORT", LOOPBACK, ours.postgres_port),
-                ("the object store", "CXR_S3_PORT", LOOPBACK, ours.s3_port),
-                ("the Prefect server", "CXR_PREFECT_PORT", host, ours.prefect_port),
-                ("the reports' server", "CXR_REPORTS_PORT", LOOPBACK, ours.reports_port),
+                ("Postgres", "CXR_POSTGRES_PORT", LOOPBACK, settings.postgres_port),
+                ("the object store", "CXR_S3_PORT", LOOPBACK, settings.s3_port),
+                ("the Prefect server", "CXR_PREFECT_PORT", settings.host, settings.prefect_port),
+                ("the report server", "CXR_REPORTS_PORT", LOOPBACK, settings.reports_port),
             ]
         )
 
     def start(
         self, serve: list[str] | None, after_start: Callable[[dict[str, str]], None] | None, say: Callable[[str], None]
     ) -> None:
-        """Start all parts; what takes longest, Prefect, comes up while the rest goes on."""
-        home, ours, secrets = self.home, self.settings, self.credentials
+        """Start all parts. Prefect takes longest, so the others are set up while it starts."""
+        home, settings, secrets = self.home, self.settings, self.credentials
         logs = home / "logs"
         keys = {name: secrets[name] for name in ("access_key_id", "secret_access_key")}
-        store = ObjectStore(home / "objects", ours.s3_port, log=logs / "objects.log", home=home, **keys)
+        store = ObjectStore(home / "objects", settings.s3_port, log=logs / "objects.log", home=home, **keys)
         reports = ReportsServer(
-            home / "objects" / BUCKET / REPORTS, ours.reports_port, log=logs / "reports.log", home=home
+            home / "objects" / BUCKET / REPORTS, settings.reports_port, log=logs / "reports.log", home=home
         )
         postgres = EmbeddedPostgres(
             home / "postgres",
-            ours.postgres_port,
+            settings.postgres_port,
             password=secrets["postgres"],
             log=logs / "postgres.log",
             home=home,
@@ -193,13 +193,13 @@ class _Stack:
         prefect = PrefectServer(
             home / "prefect",
             postgres.ensure_database("prefect", secrets["prefect"]),
-            ours.prefect_port,
-            host=ours.host,
+            settings.prefect_port,
+            host=settings.host,
             log=logs / "prefect.log",
             home=home,
         )
         self._add(prefect.start().child)
-        say(f"Starting Prefect, which takes its time ({logs}/prefect.log).")
+        say(f"Starting Prefect, which takes a while ({logs}/prefect.log).")
         store.wait_ready().create_bucket(BUCKET)
         reports.wait_ready()
         self.environment = {
@@ -212,23 +212,23 @@ class _Stack:
             after_start(dict(self.environment))
         prefect.wait_ready()
         if serve:
-            # Its own Prefect home: the user's profile may hold another server's key.
+            # With its own Prefect home, because the user's profile may contain another server's key.
             env = clean_environment("PREFECT_", "CXR_S3_", "AWS_") | self.environment
             env |= {"CXR_HOME": str(home), "PREFECT_HOME": str(home / "prefect"), MARK: str(home)}
             self._add(Child("The process that serves the deployments", serve, logs / "serve.log", env).start())
 
     def watch(self) -> None:
-        """Wait for a part to die, and raise `StackError` then."""
+        """Wait until a part dies, then raise `StackError`."""
         while True:
             for child in self.children:
                 child.check()
             time.sleep(_WATCH_S)
 
     def stop(self) -> None:
-        """Stop all parts, last started first, and what they left: a flow run ends before its database does."""
-        database = [child for child in self.children if child.name == "Postgres"]
-        for child in [*(c for c in reversed(self.children) if c not in database), *database]:
-            child.stop(grace_s=60 if child in database else 20)
+        """Stop all parts, the last one started first and Postgres last, so that flow runs end before their database."""
+        databases = [child for child in self.children if child.name == "Postgres"]
+        for child in [*(one for one in reversed(self.children) if one not in databases), *databases]:
+            child.stop(grace_s=60 if child in databases else 20)
         end_all(leftovers(self.home))
 
     def local_env(self) -> str:
@@ -237,15 +237,15 @@ class _Stack:
         return "\n".join([head, *(f"{name}={value}" for name, value in self.environment.items()), ""])
 
     def summary(self, took_s: float) -> str:
-        """Return what to tell the user once the stack is up."""
-        ours = self.environment
+        """Return the message for the user once the stack is up."""
+        addresses = self.environment
         return "\n".join(
             [
                 f"The local stack is up after {took_s:.0f} s; Ctrl-C or `cxr down` stops it.",
-                f"  Prefect UI    {ours['PREFECT_API_URL'].removesuffix('/api')}",
-                f"  Reports       {ours['CXR_REPORTS_URL']}",
+                f"  Prefect UI    {addresses['PREFECT_API_URL'].removesuffix('/api')}",
+                f"  Reports       {addresses['CXR_REPORTS_URL']}",
                 f"  Postgres      {LOOPBACK}:{self.settings.postgres_port}, database cxr",
-                f"  Object store  {ours['CXR_S3_ENDPOINT_URL']}, bucket {BUCKET}",
+                f"  Object store  {addresses['CXR_S3_ENDPOINT_URL']}, bucket {BUCKET}",
                 f"  State         {self.home} (addresses and secrets: {LOCAL_FILE}; logs: logs/)",
             ]
         )
@@ -257,23 +257,23 @@ class _Stack:
 
 @contextlib.contextmanager
 def _until_asked_to_stop() -> Iterator[None]:
-    """End the block without an error when a signal asks for an end, and put the signals' handlers back."""
+    """Leave the block without an error on a stop signal, and restore the signal handlers afterwards."""
 
-    def request(_number: int, _frame: FrameType | None) -> None:
+    def request_stop(_number: int, _frame: FrameType | None) -> None:
         _ignore_signals()
         raise _StopRequestedError
 
-    before = {number: signal.getsignal(number) for number in _STOP_SIGNALS}
-    for number, handler in before.items():
-        # A stack started with nohup outlives its terminal.
+    original = {number: signal.getsignal(number) for number in _STOP_SIGNALS}
+    for number, handler in original.items():
+        # nohup ignores SIGHUP, and a stack started with it outlives its terminal.
         if number is not signal.SIGHUP or handler is not signal.SIG_IGN:
-            signal.signal(number, request)
+            signal.signal(number, request_stop)
     try:
         yield
     except _StopRequestedError:
         pass
     finally:
-        for number, handler in before.items():
+        for number, handler in original.items():
             signal.signal(number, handler)
 
 

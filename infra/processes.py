@@ -1,7 +1,7 @@
-"""Child processes of the local stack: started with a log of their own, watched, stopped, and found again.
+"""Child processes of the local stack: start with a log file, watch, stop, and find those that were left behind.
 
-A child is marked in its environment with the stack's folder, so that what a killed stack left behind can be told from
-anything else on the machine, whatever its process id is now.
+A child's environment contains the stack's folder. This tells processes that a killed stack left behind from all other
+processes on the machine, without relying on process ids.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ MARK = "CXR_STACK_HOME"
 """Environment variable that names the stack's folder in each of its processes."""
 POLL_S = 0.05
 LOG_BYTES = 10 * 1024**2
+"""A larger log file is renamed to `.1` at the next start."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -36,7 +37,7 @@ class StackError(RuntimeError):
 
 @dataclass(frozen=True)
 class Identity:
-    """The operating-system account a child runs under."""
+    """The operating system account that a child runs under."""
 
     uid: int
     gid: int
@@ -46,17 +47,17 @@ class Identity:
 class Child:
     """A process with a log file.
 
-    On Linux it gets `death_signal` when the thread that started it ends, so start it from the main thread. It has a
-    session of its own: Ctrl-C in the terminal reaches the parent alone, which then stops its children in order.
+    On Linux it receives `death_signal` when the thread that started it ends, so start it from the main thread. It has
+    its own session: Ctrl-C in the terminal reaches only the parent, which then stops its children in order.
 
     Args:
-        name: what messages call it.
+        name: its name in messages.
         argv: the command.
-        log: file that takes its output, appended to.
+        log: file that its output is appended to.
         env: its whole environment; None for the parent's.
-        stop_signal: asks it to end.
+        stop_signal: sent by `stop`.
         identity: account to run under; None for the parent's.
-        death_signal: what it gets when its parent dies; None lets it live on.
+        death_signal: sent when its parent dies; None lets it live on.
     """
 
     name: str
@@ -70,11 +71,11 @@ class Child:
     _log_start: int = field(default=0, init=False, repr=False)
 
     def start(self) -> Self:
-        """Start the process without waiting for it to be ready; raises `StackError` where it cannot be run."""
+        """Start the process without waiting for it to be ready; raises `StackError` if it cannot be started."""
         self.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self.log.exists() and self.log.stat().st_size > LOG_BYTES:
             self.log.replace(self.log.with_name(f"{self.log.name}.1"))
-        who = self.identity
+        account = self.identity
         with self.log.open("ab") as log:
             self._log_start = log.tell()
             try:
@@ -85,10 +86,10 @@ class Child:
                     stderr=subprocess.STDOUT,
                     env=None if self.env is None else dict(self.env),
                     start_new_session=True,
-                    user=who.uid if who else None,
-                    group=who.gid if who else None,
-                    extra_groups=[] if who else None,
-                    # Runs after the change of account, which would clear what it sets.
+                    user=account.uid if account else None,
+                    group=account.gid if account else None,
+                    extra_groups=[] if account else None,
+                    # It runs after the change of account, which would clear the parent-death signal.
                     preexec_fn=_die_with_parent(self.death_signal),  # noqa: PLW1509 - two system calls, no Python locks
                 )
             except OSError as error:
@@ -97,21 +98,21 @@ class Child:
 
     @property
     def pid(self) -> int | None:
-        """Process id, None before the start and after the stop."""
+        """Process id; None before the start and after the stop."""
         return self._process.pid if self._process else None
 
     @property
     def returncode(self) -> int | None:
-        """Exit code (negative: the signal that killed it), None while it runs or where it never started."""
+        """Exit code, negative for the signal that killed it; None while it runs or if it was never started."""
         return self._process.poll() if self._process else None
 
     @property
     def running(self) -> bool:
-        """Whether the process lives."""
+        """Whether the process is running."""
         return self._process is not None and self._process.poll() is None
 
     def output(self, lines: int = 15) -> str:
-        """Return the last lines it wrote since its start."""
+        """Return the last lines of its output since its start."""
         if not self.log.exists():
             return ""
         with self.log.open("rb") as log:
@@ -127,7 +128,7 @@ class Child:
         raise StackError(f"{self.name} {how}. The end of {self.log}:\n{_indent(self.output()) or '  (empty)'}")
 
     def wait_until(self, ready: Callable[[], bool], timeout_s: float) -> None:
-        """Wait until `ready()`; raises `StackError` if the process dies first or the time is up."""
+        """Wait until `ready()` is true; raises `StackError` if the process dies first or after `timeout_s` seconds."""
         deadline = time.monotonic() + timeout_s
         while not ready():
             self.check()
@@ -137,7 +138,7 @@ class Child:
             time.sleep(POLL_S)
 
     def stop(self, grace_s: float = 15.0) -> None:
-        """Ask the process to end, wait, and kill it with its descendants where it does not in `grace_s` seconds."""
+        """Send the stop signal; kill the process and its descendants if it still runs after `grace_s` seconds."""
         if self._process is None:
             return
         if self._process.poll() is None:
@@ -165,22 +166,22 @@ class Child:
 
 
 def leftovers(folder: Path) -> list[psutil.Process]:
-    """Return the processes marked with `folder`, without the calling one and its ancestors."""
-    own = {os.getpid(), *(process.pid for process in psutil.Process().parents())}
-    found = []
+    """Return the processes of the stack in `folder`, except this process and its ancestors."""
+    excluded = {os.getpid(), *(process.pid for process in psutil.Process().parents())}
+    processes = []
     for process in psutil.process_iter():
         try:
-            if process.pid not in own and process.environ().get(MARK) == str(folder):
-                found.append(process)
-        except (psutil.Error, OSError):  # gone, or another user's
+            if process.pid not in excluded and process.environ().get(MARK) == str(folder):
+                processes.append(process)
+        except (psutil.Error, OSError):  # the process has ended or belongs to another user
             continue
-    return found
+    return processes
 
 
 def end_all(processes: list[psutil.Process], grace_s: float = 15.0) -> None:
-    """Ask the processes to end, and kill those that have not in `grace_s` seconds."""
+    """Ask the processes to end, and kill those that still run after `grace_s` seconds."""
     for process in processes:
-        # SIGTERM lets Postgres wait for its clients; SIGINT is its 'fast' shutdown.
+        # On SIGTERM Postgres waits for its clients to disconnect; SIGINT is its 'fast' shutdown.
         _signal(process, signal.SIGINT if _name(process) == "postgres" else signal.SIGTERM)
     for process in psutil.wait_procs(processes, timeout=grace_s)[1]:
         _signal(process, signal.SIGKILL)
@@ -188,7 +189,7 @@ def end_all(processes: list[psutil.Process], grace_s: float = 15.0) -> None:
 
 
 def free_port() -> int:
-    """Return a TCP port of the loopback interface that nothing listens on."""
+    """Return a free TCP port of the loopback interface."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -199,22 +200,22 @@ def check_ports(wanted: Iterable[tuple[str, str, str, int]]) -> None:
     """Raise one `StackError` that names every port that is taken and the variable that changes it.
 
     Args:
-        wanted: (what needs the port, variable, host, port) each.
+        wanted: (server, variable, host, port) each.
     """
     problems = []
-    seen: dict[int, str] = {}
+    variables: dict[int, str] = {}
     for name, variable, host, port in wanted:
-        if port in seen:
-            problems.append(f"port {port} is asked for by both {seen[port]} and {variable}; set one to another port")
+        if port in variables:
+            problems.append(f"port {port} is set by both {variables[port]} and {variable}; set one to another port")
         elif not _can_bind(host, port):
-            problems.append(f"port {port} ({name}) is taken{_holder(port)}; set {variable} to another port")
-        seen[port] = variable
+            problems.append(f"port {port} ({name}) is taken{_by_process(port)}; set {variable} to another port")
+        variables[port] = variable
     if problems:
         raise StackError("The local stack cannot start: " + ".\n".join(problems) + ".")
 
 
 def listens(host: str, port: int) -> bool:
-    """Tell whether a connection to the port is accepted."""
+    """Return whether a server accepts connections on the port."""
     try:
         with socket.create_connection((host, port), timeout=1):
             return True
@@ -228,7 +229,7 @@ def clean_environment(*prefixes: str) -> dict[str, str]:
 
 
 def secret() -> str:
-    """Return a random secret of 32 letters and digits, which needs no quoting in a URL, a shell or an env file."""
+    """Return a random secret of 32 hexadecimal digits, which needs no quoting in a URL, a shell or an env file."""
     return secrets.token_hex(16)
 
 
@@ -238,12 +239,12 @@ def _die_with_parent(number: signal.Signals | None) -> Callable[[], None] | None
     prctl = ctypes.CDLL(None, use_errno=True).prctl
     parent = os.getpid()
 
-    def arrange() -> None:
+    def set_death_signal() -> None:
         prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
         if os.getppid() != parent:  # the parent died between the fork and the line above
             os._exit(1)
 
-    return arrange
+    return set_death_signal
 
 
 def _signal(process: psutil.Process, number: signal.Signals) -> None:
@@ -253,7 +254,7 @@ def _signal(process: psutil.Process, number: signal.Signals) -> None:
         return
     except psutil.AccessDenied as error:
         raise StackError(
-            f"Process {process.pid} of this stack belongs to another user: stop it as that user or as root."
+            f"Process {process.pid} of this stack belongs to another user: stop it as that user, or as root."
         ) from error
 
 
@@ -272,13 +273,14 @@ def _can_bind(host: str, port: int) -> bool:
         return False
 
 
-def _holder(port: int) -> str:
+def _by_process(port: int) -> str:
+    """Name the process that listens on the port, if it can be found out."""
     try:
         for connection in psutil.net_connections("tcp"):
-            listens = connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port
-            if listens and connection.pid:
+            is_listening = connection.status == psutil.CONN_LISTEN
+            if is_listening and connection.laddr and connection.laddr.port == port and connection.pid:
                 return f" by process {connection.pid} ({psutil.Process(connection.pid).name()})"
-    except (psutil.Error, OSError):  # not allowed to look; the port is taken all the same
+    except (psutil.Error, OSError):  # not permitted, or the process has just ended
         pass
     return ""
 

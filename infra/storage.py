@@ -1,7 +1,7 @@
-"""The object store: listing, reading and writing objects of one bucket through boto3, and reading many at a time.
+"""The object store: list, read and write the objects of one bucket through boto3.
 
-botocore retries what is transient (its "standard" mode: throttling, 5xx, broken connections; exponential back-off with
-jitter). What breaks while a body is read is past botocore's retries, so that, and only that, is retried here.
+botocore retries transient errors in its "standard" mode: throttling, 5xx and broken connections, with exponential
+back-off and jitter. It does not retry errors while a body is being read, so these, and only these, are retried here.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ ATTEMPTS = 5
 GONE = {"NoSuchKey", "404", "NotFound"}
 REFUSED = {"AccessDenied", "403", "Forbidden"}
 BROKEN_BODY = (IncompleteReadError, ResponseStreamingError, ReadTimeoutError)
-"""What goes wrong while a body is read; a request that is not answered at all raises the last one, too."""
+"""Errors while a body is being read. A request that gets no response raises the last of them too."""
 BAD_CREDENTIALS = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError)
 
 
 class StorageError(RuntimeError):
-    """The store as a whole cannot be used (unreachable, wrong credentials, no such bucket).
+    """The store as a whole cannot be used: it is unreachable, refuses the credentials or has no such bucket.
 
-    Raised from None: botocore's messages hold URLs, and with them the keys of objects.
+    It is raised from None, because botocore's messages contain URLs and thereby keys of objects.
     """
 
 
 class BrokenBodyError(RuntimeError):
-    """An answer began well and its body broke off; the message is botocore's name for it."""
+    """A response started normally and its body broke off; the message is the name of botocore's error."""
 
 
 class ObjectError(RuntimeError):
@@ -63,7 +63,7 @@ class ObjectError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One object as the listing shows it."""
+    """One object of a listing."""
 
     key: str = field(repr=False)
     etag: str
@@ -72,16 +72,16 @@ class Listed:
 
 
 class Store:
-    """One bucket. Safe to share between threads: boto3 clients are.
+    """One bucket of an object store; thread-safe, as boto3 clients are.
 
     Args:
-        settings: where the store is, the bucket, and the credentials.
-        connections: how many are kept open.
-        connect_timeout_s: seconds after which one attempt to connect is given up.
-        read_timeout_s: seconds of silence after which one attempt to read is given up.
+        settings: the store's address, the bucket and the credentials.
+        connections: maximum number of open connections.
+        connect_timeout_s: timeout of one attempt to connect.
+        read_timeout_s: seconds without data after which one attempt to read fails.
 
     Raises:
-        StorageError: the credentials cannot be had.
+        StorageError: there are no usable credentials.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Store:
                 config=Config(
                     retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
                     max_pool_connections=connections,
-                    signature_version="s3v4",  # signed links too: few stores take their default, version 2
+                    signature_version="s3v4",  # for signed links too: few stores accept their default, version 2
                     connect_timeout=connect_timeout_s,
                     read_timeout=read_timeout_s,
                     s3={"addressing_style": "path"} if settings.s3_endpoint_url else {},
@@ -120,7 +120,7 @@ class Store:
         self._fast_reader = FastReader(session, self.client, self.bucket, connect_timeout_s, read_timeout_s)
 
     def list(self, prefix: str) -> Iterator[list[Listed]]:
-        """Yield the objects under a prefix, page by page (up to 1,000 each).
+        """Yield the objects under a prefix, in pages of up to 1,000.
 
         Raises:
             StorageError: the bucket cannot be listed.
@@ -142,16 +142,16 @@ class Store:
         reraise=True,
     )
     def _get(self, key: str) -> tuple[bytes, str]:
-        return self._fast_reader.read(key) or self._asked(key)
+        return self._fast_reader.read(key) or self._get_with_botocore(key)
 
-    def _asked(self, key: str) -> tuple[bytes, str]:
-        answer = self.client.get_object(Bucket=self.bucket, Key=key)
-        # Not `with answer["Body"]`: that gives urllib3's stream, without botocore's look at the length and its errors.
-        with closing(answer["Body"]) as body:
-            if "ETag" not in answer or "ContentLength" not in answer:
-                raise BrokenBodyError("cut off among the headers")
+    def _get_with_botocore(self, key: str) -> tuple[bytes, str]:
+        response = self.client.get_object(Bucket=self.bucket, Key=key)
+        # `with response["Body"]` would give urllib3's stream, without botocore's check of the length and its errors.
+        with closing(response["Body"]) as body:
+            if "ETag" not in response or "ContentLength" not in response:
+                raise BrokenBodyError("cut off in the headers")
             try:
-                return body.read(), answer["ETag"].strip('"')
+                return body.read(), response["ETag"].strip('"')
             except BROKEN_BODY as error:
                 raise BrokenBodyError(type(error).__name__) from None
 
@@ -160,14 +160,14 @@ class Store:
 
         Args:
             key: the object.
-            etag: the version that is meant, where it matters.
+            etag: the expected version; None accepts any.
 
         Raises:
-            ObjectError: this object is gone, was replaced, is refused, or fails again and again.
-            StorageError: the store cannot be reached, does not answer, or the credentials are wrong.
+            ObjectError: this object was deleted or replaced, cannot be accessed, or fails repeatedly.
+            StorageError: the store cannot be reached, does not respond, or refuses the credentials.
         """
         try:
-            data, found = self._get(key)
+            data, current_etag = self._get(key)
         except ClientError as error:
             code = str(error.response.get("Error", {}).get("Code"))
             if code in GONE:
@@ -182,8 +182,8 @@ class Store:
         except (BotoConnectionError, HTTPClientError, *BAD_CREDENTIALS) as error:
             raise StorageError(self._explain(error)) from None
         except BotoCoreError as error:
-            raise ObjectError(f"the object cannot be asked for ({type(error).__name__})") from None
-        if etag is not None and found != etag:
+            raise ObjectError(f"the object cannot be requested ({type(error).__name__})") from None
+        if etag is not None and current_etag != etag:
             raise ObjectError(
                 "the object was replaced after it had been listed; the new version is scored by a later run"
             )
@@ -193,7 +193,7 @@ class Store:
         """Store an object.
 
         Raises:
-            StorageError: the store refuses or cannot be reached.
+            StorageError: the store refuses the request or cannot be reached.
         """
         try:
             self.client.put_object(Bucket=self.bucket, Key=key, Body=data, ContentType=content_type)
@@ -201,7 +201,7 @@ class Store:
             raise StorageError(self._explain(error)) from None
 
     def presigned(self, key: str, seconds: int = 3600) -> str:
-        """Return a link that opens the object without credentials for so many seconds."""
+        """Return a link that opens the object without credentials for this number of seconds."""
         return str(
             self.client.generate_presigned_url(
                 "get_object", Params={"Bucket": self.bucket, "Key": key}, ExpiresIn=seconds
@@ -209,10 +209,10 @@ class Store:
         )
 
     def fetch(self, key: str, target: Path) -> None:
-        """Copy an object into a file.
+        """Download an object into a file.
 
         Raises:
-            ObjectError: there is no such object; the store answers.
+            ObjectError: the store has no such object.
             StorageError: the object or the store cannot be read.
         """
         try:
@@ -221,7 +221,7 @@ class Store:
             raise StorageError(f"{key}: reading broke off {ATTEMPTS} times ({error})") from None
         except (ClientError, BotoCoreError) as error:
             if isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") in GONE:
-                raise ObjectError("the object is not in the store any more") from None
+                raise ObjectError("the object is no longer in the store") from None
             raise StorageError(f"{key}: {self._explain(error)}") from None
 
     def _explain(self, error: ClientError | BotoCoreError) -> str:
@@ -236,5 +236,5 @@ class Store:
             name = type(error).__name__
             return f"no credentials for the object store ({name}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
         if isinstance(error, ParamValidationError) and "bucket name" in str(error):
-            return f"{self.bucket!r} is not a valid name of a bucket; check CXR_S3_BUCKET."
+            return f"{self.bucket!r} is not a valid bucket name; check CXR_S3_BUCKET."
         return f"the object store cannot be reached ({type(error).__name__}); check CXR_S3_ENDPOINT_URL."

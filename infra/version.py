@@ -1,4 +1,4 @@
-"""The version of the code that runs, as written on each row."""
+"""The version of the running code, as stored with each prediction."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HERE = Path(__file__).resolve().parent.parent
 
 @cache
 def code_version() -> str:
-    """Return ``CXR_CODE_VERSION`` (set when an image is built), else version and git commit, marked if edited."""
+    """Return ``CXR_CODE_VERSION`` (set in container images), or the release with git commit and "-dirty" if edited."""
     if named := os.environ.get("CXR_CODE_VERSION"):
         return named
     release = version("cxr-nightly")

@@ -1,9 +1,10 @@
-"""Association: how strongly two columns of a table go together, with the measure that suits their kinds.
+"""Association: how strongly two columns of a table are related, with the measure that suits their types.
 
-Two numbers: Pearson's r. A number and a column of two values: the point-biserial correlation, which is Pearson's r with
-the values as 0 and 1. A number and more values: the correlation ratio eta (Fisher), which has no sign. Two columns of
-categories: Cramer's V (1946). V and eta are above zero by chance alone in small tables, so both are corrected for that
-(Bergsma, Journal of the Korean Statistical Society 2013; Kelley's epsilon squared, PNAS 1935).
+Two numeric columns: Pearson's r. A numeric column and one with two categories: the point-biserial correlation, which is
+Pearson's r with the categories coded as 0 and 1. A numeric column and one with more categories: the correlation ratio
+eta (Fisher), which has no sign. Two categorical columns: Cramer's V (1946). In small tables V and eta are biased
+upwards, so both are corrected (Bergsma, Journal of the Korean Statistical Society 2013; Kelley's epsilon squared, PNAS
+1935).
 """
 
 from __future__ import annotations
@@ -17,27 +18,27 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LEAST_PAIRS: Final = 10
-"""Rows that must know both columns: of fewer, any figure is chance."""
+"""Minimum number of rows in which both columns are known; with fewer, any result is chance."""
 LEAST_ALIKE: Final = 3
-"""Rows of which a value in words must be, among those that know both columns, for the same reason."""
+"""Minimum number of these rows that a category must have, for the same reason."""
 MOST_VALUES: Final = 12
-"""A column of words with more values than this is free text or names something."""
+"""A text column with more values than this is free text or an identifier."""
 BINARY: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Association:
-    """How two columns go together."""
+    """The association of two columns."""
 
     value: float | None
-    """-1 to 1; 0 to 1 for eta and V; None where too few rows know both, or one column is the same throughout."""
+    """-1 to 1, or 0 to 1 for eta and V; None if a column is constant or too few rows have both values."""
     n: int
-    """Rows that know both, without values of fewer than three of these."""
+    """Number of rows with both values, without categories that have fewer than three such rows."""
     measure: str
 
 
 def usable(frame: pd.DataFrame) -> list[str]:
-    """Return the columns that may be compared: numbers, and words that come again; neither the same throughout."""
+    """Return the columns that can be compared: not constant, and either numeric or text with repeated values."""
     found = []
     for name in frame.columns:
         known = frame[name].dropna()
@@ -52,8 +53,8 @@ def usable(frame: pd.DataFrame) -> list[str]:
 
 
 def associate(one: pd.Series, other: pd.Series) -> Association:
-    """Return how two columns of one table go together."""
-    first, second = sorted(_both(one, other), key=_is_number, reverse=True)
+    """Return the association of two columns of one table."""
+    first, second = sorted(_rows_with_both(one, other), key=_is_number, reverse=True)
     n, numbers = len(first), _is_number(first) + _is_number(second)
     groups = second.nunique()
     measure = ("Cramér's V", "point-biserial" if groups <= BINARY else "correlation ratio", "Pearson")[numbers]
@@ -67,7 +68,7 @@ def associate(one: pd.Series, other: pd.Series) -> Association:
 
 
 def coded(values: pd.Series) -> str:
-    """Return which of a column's two values counts as 1: the last in alphabetical order."""
+    """Return which of a column's two values is coded as 1: the last in alphabetical order."""
     return str(max(values.dropna().unique(), key=str))
 
 
@@ -77,14 +78,14 @@ def _is_number(values: pd.Series) -> bool:
     return bool(is_numeric_dtype(values))
 
 
-def _both(one: pd.Series, other: pd.Series) -> tuple[pd.Series, pd.Series]:
-    """The rows that know both, without those whose value in words is rare among them."""
-    known = one.notna() & other.notna()
-    for _ in range(BINARY):  # leaving out rows for the one may make a value of the other rare
-        for words in (one, other):
-            if not _is_number(words):
-                known &= words.map(words[known].value_counts()).fillna(0) >= LEAST_ALIKE
-    return one[known], other[known]
+def _rows_with_both(one: pd.Series, other: pd.Series) -> tuple[pd.Series, pd.Series]:
+    """The rows with both values, without those of a rare category."""
+    kept = one.notna() & other.notna()
+    for _ in range(2):  # leaving out rows for one column may make a category of the other rare
+        for column in (one, other):
+            if not _is_number(column):
+                kept &= column.map(column[kept].value_counts()).fillna(0) >= LEAST_ALIKE
+    return one[kept], other[kept]
 
 
 def _pearson(one: pd.Series, other: pd.Series) -> float:
@@ -93,12 +94,12 @@ def _pearson(one: pd.Series, other: pd.Series) -> float:
     return float(pearsonr(one.astype(float), other.astype(float)).statistic)
 
 
-def _eta(numbers: pd.Series, words: pd.Series) -> float:
+def _eta(numbers: pd.Series, categories: pd.Series) -> float:
     numbers = numbers.astype(float)
-    n, groups = len(numbers), words.nunique()
-    whole = float(((numbers - numbers.mean()) ** 2).sum())
-    within = float(((numbers - numbers.groupby(words).transform("mean")) ** 2).sum())
-    explained = 1 - (within / whole) * (n - 1) / max(n - groups, 1)
+    n, groups = len(numbers), categories.nunique()
+    total = float(((numbers - numbers.mean()) ** 2).sum())
+    within = float(((numbers - numbers.groupby(categories).transform("mean")) ** 2).sum())
+    explained = 1 - (within / total) * (n - 1) / max(n - groups, 1)
     return float(np.sqrt(max(explained, 0.0)))
 
 

@@ -1,6 +1,6 @@
-"""Survey: what one radiograph adds to the figures of a whole data set, and the sums that are kept of each class.
+"""The survey of a data set: what is measured on each radiograph, and the sums for each class.
 
-Nothing grows with the number of images but what a caller keeps: means and distributions are sums.
+Means and distributions are computed from sums, so memory does not grow with the number of images.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     from models.radiographs.radiograph import Pixels
 
 SPEC: Final = PreprocessingSpec()
-"""How an image is seen here, whatever a recipe does: the centre square, 224 pixels, stretched between percentiles."""
+"""Preprocessing for the survey, whatever the recipes: the centre square, 224 pixels, stretched between percentiles."""
 BINS: Final = 64
-"""Of the grey distributions: 256 would show the comb that a stretched or compressed picture has."""
+"""Of the grey-value distributions; 256 would show gaps and spikes that come from rescaled grey values."""
 SMALL: Final = 64
-"""Side of the picture in which near-duplicates are looked for (tasks/near_duplicates.SIDE)."""
+"""Side of the picture in which near-duplicates are searched (`models.data.near_duplicates.SIDE`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """What is kept of one image."""
+    """What the survey keeps of one image."""
 
     picture: NDArray[np.uint8]
     """(224, 224), preprocessed."""
     original: NDArray[np.float64]
-    """(64,) shares of its pixels by grey value as stored; 16 bits span the range that the film uses."""
+    """(64,) shares of the stored pixels by grey value; see `grey_shares` for 16-bit images."""
     prepared: NDArray[np.float64]
     """(64,) the same after preprocessing."""
     small: NDArray[np.uint8]
@@ -47,7 +47,7 @@ class Glance:
 
 @dataclass(slots=True)
 class Sums:
-    """The sums of one class; each image counts the same, however large it is."""
+    """The sums of one class; every image has the same weight, whatever its size."""
 
     n: int = 0
     picture: NDArray[np.float64] = field(default_factory=lambda: np.zeros(SPEC.shape[:2]))
@@ -63,7 +63,7 @@ class Sums:
 
 
 def glance(pixels: Pixels) -> Glance:
-    """Look at one radiograph: grey pixels (height, width), uint8 or uint16."""
+    """Survey one radiograph: grey pixels (height, width), uint8 or uint16."""
     prepared = preprocess(pixels, SPEC)
     picture = prepared[..., 0]
     small = cv2.resize(picture, (SMALL, SMALL), interpolation=cv2.INTER_AREA)
@@ -77,20 +77,20 @@ def glance(pixels: Pixels) -> Glance:
 
 
 def grey_shares(counts: Counts) -> NDArray[np.float64]:
-    """Return the shares (64,) of pixels by grey value, of a histogram with 256 or 65,536 values.
+    """Return the shares (64,) of pixels by grey value from a histogram with 256 or 65,536 values.
 
-    A film of 16 bits, of which many use 12 only, spans what lies between the 0.5th and the 99.5th percentile, as in
+    Many 16-bit images use only 12 bits, so their bins span the range from the 0.5th to the 99.5th percentile, as in
     `models.radiographs.radiograph.Measurement`.
     """
-    share = counts / counts.sum()
+    shares = counts / counts.sum()
     if counts.size == LEVELS_8:
-        return np.asarray(share.reshape(BINS, -1).sum(axis=1), np.float64)
-    low, high = np.searchsorted(np.cumsum(share), USED_SHARES)
+        return np.asarray(shares.reshape(BINS, -1).sum(axis=1), np.float64)
+    low, high = np.searchsorted(np.cumsum(shares), USED_SHARES)
     values = np.clip((np.arange(counts.size) - low) / max(int(high - low), 1), 0, 1)
-    shares = np.bincount((values * (BINS - 1e-9)).astype(np.intp), weights=share, minlength=BINS)
-    return np.asarray(shares, np.float64)
+    binned = np.bincount((values * (BINS - 1e-9)).astype(np.intp), weights=shares, minlength=BINS)
+    return np.asarray(binned, np.float64)
 
 
 def overlap(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """Return how much two distributions have in common, 0 to 1 (Weitzman, 1970): the area under both."""
+    """Return the overlap of two distributions, 0 to 1: the area under both (Weitzman, 1970)."""
     return float(np.minimum(one / one.sum(), other / other.sum()).sum())

@@ -1,1 +1,1 @@
-"""How good a model is on a test set, with intervals, and how two models differ."""
+"""How good a model is on a test set, with confidence intervals, and how models differ."""

@@ -1,9 +1,9 @@
-"""The patient bootstrap: how far a figure might have come out otherwise with other patients.
+"""The patient bootstrap: how much a figure varies from one sample of patients to another.
 
-Whole patients are drawn with replacement, for the images of one patient resemble each other (Efron & Tibshirani, An
-Introduction to the Bootstrap, 1993, chapter 8: resample the units that are independent). A resample is a row of
-weights: how often each image is in it. All figures of all models are computed on the same rows, so differences are
-paired.
+Whole patients are drawn with replacement, because the images of one patient resemble each other (Efron & Tibshirani,
+An Introduction to the Bootstrap, 1993, chapter 8: resample the units that are independent). A resample is a row of
+weights: how often it contains each image. All figures of all models are computed on the same resamples, so differences
+are paired.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CHUNK: Final = 3_000_000
-"""Weights that are worked on at once: about 150 MB with all that is derived from them."""
+"""Weights that are processed at once: about 150 MB including everything derived from them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replicates:
-    """A model's figures in each resample; NaN where a resample leaves one undefined."""
+    """A model's figures in each resample; NaN where a figure is undefined in a resample."""
 
     metrics: dict[str, NDArray[np.float64]]
     """Those of `models.evaluation.metrics.HEADLINES`, each (resamples,)."""
@@ -35,9 +35,9 @@ class Replicates:
 
 
 def weights(patients: Sequence[str], resamples: int, seed: int) -> NDArray[np.uint8]:
-    """Draw the resamples: (resamples, n), how often each image is in each of them.
+    """Draw the resamples: (resamples, n), how often each resample contains each image.
 
-    A patient is drawn by its place among the sorted identifiers, so the order of the images does not matter.
+    Patients are drawn by their position among the sorted identifiers, so the order of the images does not matter.
     """
     names, owners = np.unique(np.asarray(patients, dtype=np.str_), return_inverse=True)
     drawn = np.zeros((resamples, len(patients)), np.uint8)
@@ -46,17 +46,17 @@ def weights(patients: Sequence[str], resamples: int, seed: int) -> NDArray[np.ui
         size = rows.stop - rows.start
         draws = random.integers(0, max(len(names), 1), (size, len(names)))
         draws += np.arange(size)[:, None] * len(names)
-        times = np.bincount(draws.ravel(), minlength=size * len(names)).reshape(size, len(names))
-        drawn[rows] = times.astype(np.uint8)[:, owners]
+        counts = np.bincount(draws.ravel(), minlength=size * len(names)).reshape(size, len(names))
+        drawn[rows] = counts.astype(np.uint8)[:, owners]
     return drawn
 
 
 def interval(values: NDArray[np.float64], level: float) -> tuple[float | None, float | None]:
-    """Percentile interval; resamples without a value are left out, and without any it is (None, None)."""
-    known = values[np.isfinite(values)]
-    if not len(known):
+    """Return the percentile interval, ignoring undefined values; (None, None) where all are undefined."""
+    defined = values[np.isfinite(values)]
+    if not len(defined):
         return None, None
-    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
@@ -73,10 +73,10 @@ def replicate(
     probabilities = normalised(probabilities)
     size = probabilities.shape[1]
     counts = np.bincount(labels, minlength=size)
-    present, comparable = counts > 0, (counts > 0) & (counts < len(labels))  # one class alone has no area
+    present, comparable = counts > 0, (counts > 0) & (counts < len(labels))  # an AUC needs two classes
     figures = rates(tallies(labels, probabilities.argmax(axis=1), size, drawn), present)
-    ranked = np.stack([_ranked(labels == index, probabilities[:, index], drawn) for index in range(size)])
-    auc, pr_auc, at_specificity = (ranked[:, number].T for number in range(3))
+    per_class = np.stack([_rank_metrics(labels == index, probabilities[:, index], drawn) for index in range(size)])
+    auc, pr_auc, at_specificity = (per_class[:, number].T for number in range(3))
     return Replicates(
         metrics={
             "accuracy": figures["accuracy"],
@@ -85,7 +85,7 @@ def replicate(
             "macro_f1": figures["macro_f1"],
             "macro_auc": _mean(auc[:, comparable]),
             "macro_pr_auc": _mean(pr_auc[:, comparable]),
-            **_averages(labels, probabilities, drawn),
+            **_probability_metrics(labels, probabilities, drawn),
         },
         per_class={
             **{name: figures[name] for name in ("precision", "sensitivity", "specificity", "f1")},
@@ -104,12 +104,12 @@ def tallies(
 
 
 def cells(labels: NDArray[np.integer[Any]], predicted: NDArray[np.integer[Any]], size: int) -> NDArray[np.float32]:
-    """(n, size * size): 1 in the column of the confusion matrix's cell into which an image falls."""
+    """One-hot encode the images' cells of the flattened confusion matrix: (n, size * size)."""
     return np.eye(size * size, dtype=np.float32)[labels * size + predicted]
 
 
 def totals(columns: NDArray[np.float32], drawn: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Weighted sums of the columns in each resample: (resamples, columns)."""
+    """Sum the columns (n, columns) over each resample: (resamples, columns)."""
     sums = np.empty((len(drawn), columns.shape[1]))
     for rows in _chunks(len(drawn), len(columns)):
         sums[rows] = drawn[rows].astype(np.float32) @ columns
@@ -117,47 +117,47 @@ def totals(columns: NDArray[np.float32], drawn: NDArray[np.uint8]) -> NDArray[np
 
 
 def rates(counts: NDArray[np.float64], present: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
-    """Figures that follow from confusion matrices.
+    """Compute the figures that follow from confusion matrices.
 
     Args:
         counts: (resamples, classes, classes), from `tallies`.
-        present: (classes,) which classes occur in the whole test set; the means are over these, and a resample that
-            lacks one of them has none.
+        present: (classes,) whether a class occurs in the test set. Means are over these classes, and NaN in a resample
+            that lacks one of them.
 
     Returns:
         accuracy, balanced_accuracy, macro_precision, macro_f1: (resamples,); precision, sensitivity, specificity, f1:
         (resamples, classes).
     """
     total = counts.sum(axis=(1, 2))[:, None]
-    right = np.diagonal(counts, axis1=1, axis2=2)
-    actual, said = counts.sum(axis=2), counts.sum(axis=1)
+    correct = np.diagonal(counts, axis1=1, axis2=2)
+    actual, predicted = counts.sum(axis=2), counts.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        sensitivity = right / actual
-        f1 = np.where(actual > 0, 2 * right / (actual + said), np.nan)
+        sensitivity = correct / actual
+        f1 = np.where(actual > 0, 2 * correct / (actual + predicted), np.nan)
         return {
-            "accuracy": right.sum(axis=1) / total[:, 0],
+            "accuracy": correct.sum(axis=1) / total[:, 0],
             "balanced_accuracy": _mean(sensitivity[:, present]),
-            "macro_precision": _mean(np.where(said > 0, right / said, 0)[:, present]),
+            "macro_precision": _mean(np.where(predicted > 0, correct / predicted, 0)[:, present]),
             "macro_f1": _mean(f1[:, present]),
-            "precision": right / said,
+            "precision": correct / predicted,
             "sensitivity": sensitivity,
-            "specificity": (total - actual - said + right) / (total - actual),
+            "specificity": (total - actual - predicted + correct) / (total - actual),
             "f1": f1,
         }
 
 
-def _averages(
+def _probability_metrics(
     labels: NDArray[np.integer[Any]], probabilities: NDArray[np.float64], drawn: NDArray[np.uint8]
 ) -> dict[str, NDArray[np.float64]]:
     """Brier score, calibration error and log loss, which are weighted means over images or bins."""
-    bins, confidence, right = binned(labels, probabilities)
-    of_true = probabilities[np.arange(len(labels)), labels]
+    bins, confidence, correct = binned(labels, probabilities)
+    true_class = probabilities[np.arange(len(labels)), labels]
     columns = np.column_stack(
         [
             np.ones(len(labels)),
             squared_errors(labels, probabilities),
-            -np.log(np.maximum(of_true, np.finfo(np.float64).eps)),  # clipped as scikit-learn does
-            np.eye(BINS)[bins] * (right - confidence)[:, None],
+            -np.log(np.maximum(true_class, np.finfo(np.float64).eps)),  # clipped as in scikit-learn
+            np.eye(BINS)[bins] * (correct - confidence)[:, None],
         ]
     )
     sums = totals(columns.astype(np.float32), drawn)
@@ -169,10 +169,12 @@ def _averages(
         }
 
 
-def _ranked(truth: NDArray[np.bool_], scores: NDArray[np.float64], drawn: NDArray[np.uint8]) -> NDArray[np.float64]:
+def _rank_metrics(
+    truth: NDArray[np.bool_], scores: NDArray[np.float64], drawn: NDArray[np.uint8]
+) -> NDArray[np.float64]:
     """ROC AUC, average precision and sensitivity at 95 % specificity of each resample: (3, resamples).
 
-    One sort serves all resamples. Images with equal scores are passed in one step, as scikit-learn does.
+    All resamples share one sort. Images with equal scores pass a threshold together, as in scikit-learn.
     """
     figures = np.full((3, len(drawn)), np.nan)
     if not truth.any() or truth.all():
@@ -181,21 +183,21 @@ def _ranked(truth: NDArray[np.bool_], scores: NDArray[np.float64], drawn: NDArra
     ends = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
     truth = truth[order]
     for rows in _chunks(len(drawn), len(order)):
-        chosen = drawn[rows][:, order]
-        passed = np.cumsum(chosen, axis=1, dtype=np.int32)[:, ends]
-        found = np.cumsum(chosen * truth, axis=1, dtype=np.int32)[:, ends].astype(np.float64)
-        wrong = passed - found
-        positives, negatives = found[:, -1], wrong[:, -1]
-        gained = np.diff(found, axis=1, prepend=0)
-        twice_area = np.einsum("ij,ij->i", np.diff(wrong, axis=1, prepend=0), 2 * found - gained)
-        precise = np.einsum("ij,ij->i", gained, found / np.maximum(passed, 1))
-        allowed = (wrong <= (1 - SPECIFICITY) * negatives[:, None] + 1e-9).sum(axis=1)
-        reached = np.where(allowed > 0, found[np.arange(len(found)), allowed - 1], 0.0)
+        counts = drawn[rows][:, order]
+        passed = np.cumsum(counts, axis=1, dtype=np.int32)[:, ends]
+        true_positives = np.cumsum(counts * truth, axis=1, dtype=np.int32)[:, ends].astype(np.float64)
+        false_positives = passed - true_positives
+        positives, negatives = true_positives[:, -1], false_positives[:, -1]
+        gained = np.diff(true_positives, axis=1, prepend=0)
+        twice_area = np.einsum("ij,ij->i", np.diff(false_positives, axis=1, prepend=0), 2 * true_positives - gained)
+        precision_sum = np.einsum("ij,ij->i", gained, true_positives / np.maximum(passed, 1))
+        allowed = (false_positives <= (1 - SPECIFICITY) * negatives[:, None] + 1e-9).sum(axis=1)
+        reached = np.where(allowed > 0, true_positives[np.arange(len(true_positives)), allowed - 1], 0.0)
         with np.errstate(invalid="ignore", divide="ignore"):
-            known = np.where((positives > 0) & (negatives > 0), 1.0, np.nan)
-            figures[0, rows] = known * twice_area / (2 * positives * negatives)
-            figures[1, rows] = known * precise / positives
-            figures[2, rows] = known * reached / positives
+            defined = np.where((positives > 0) & (negatives > 0), 1.0, np.nan)
+            figures[0, rows] = defined * twice_area / (2 * positives * negatives)
+            figures[1, rows] = defined * precision_sum / positives
+            figures[2, rows] = defined * reached / positives
     return figures
 
 

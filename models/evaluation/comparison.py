@@ -1,4 +1,4 @@
-"""Two models on the same images: what the challenger gains or loses."""
+"""Paired comparison of two models on the same images: what the challenger gains or loses."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 PER_CLASS: Final = ("sensitivity", "specificity", "auc")
 LEAST_VARIANCE: Final = 1e-15
-"""Of the difference of two areas; less is rounding."""
+"""Of the difference between two AUCs; less is rounding error."""
 
 
 def between(champion: Answers, challenger: Answers, *, level: float = LEVEL) -> dict[str, Any]:
-    """Paired differences, challenger minus champion, with intervals of the patient bootstrap; and two classical tests.
+    """Compute paired differences, challenger minus champion, with patient bootstrap intervals, and two classical tests.
 
-    McNemar's exact test asks whether one model is right more often where just one of them is (McNemar 1947). DeLong's
-    asks whether two areas under ROC curves differ (DeLong, DeLong & Clarke-Pearson 1988). Both take images for
-    independent, which those of one patient are not, so their p-values come out too small where patients have several.
-    They are shown because readers look for them; the intervals, which resample patients, decide.
+    McNemar's exact test asks whether one model is right more often where exactly one of them is (McNemar 1947).
+    DeLong's test asks whether two areas under ROC curves differ (DeLong, DeLong & Clarke-Pearson 1988). Both assume
+    that images are independent, so their p-values are too small where patients have several images. They are shown
+    because readers expect them; the intervals, which resample patients, decide.
 
     Returns:
         JSON-ready: `n`, `patients`, `level`; `metrics` {name: {champion, challenger, value, low, high}}, where value
-        is the difference; `per_class` the same of sensitivity, specificity and auc, with `n`; `mcnemar`
+        is the difference; `per_class` with the same for sensitivity, specificity and auc, and `n`; `mcnemar`
         {only_champion_right, only_challenger_right, p_value}; `delong` {class: {z, p_value}}. None where undefined.
     """
     test = champion.test
@@ -81,7 +81,7 @@ def difference(
     challenger_replicates: NDArray[np.float64],
     level: float,
 ) -> dict[str, float | None]:
-    """Difference of one figure with its interval; all None where either model has none."""
+    """Difference in one figure with its interval; value, low and high are None where either model has none."""
     if champion is None or challenger is None:
         return {"champion": champion, "challenger": challenger, "value": None, "low": None, "high": None}
     low, high = interval(challenger_replicates - champion_replicates, level)
@@ -98,31 +98,31 @@ def mcnemar(
     labels: NDArray[np.integer[Any]], champion: NDArray[np.integer[Any]], challenger: NDArray[np.integer[Any]]
 ) -> dict[str, Any]:
     """McNemar's exact test on (n,) predicted classes; two-sided."""
-    from statsmodels.stats.contingency_tables import mcnemar as exact
+    from statsmodels.stats.contingency_tables import mcnemar as exact_test
 
-    one, other = champion == labels, challenger == labels
-    lost, won = int((one & ~other).sum()), int((~one & other).sum())
-    table = [[int((one & other).sum()), lost], [won, int((~one & ~other).sum())]]
+    champion_right, challenger_right = champion == labels, challenger == labels
+    lost, won = int((champion_right & ~challenger_right).sum()), int((~champion_right & challenger_right).sum())
+    both, neither = int((champion_right & challenger_right).sum()), int((~champion_right & ~challenger_right).sum())
     return {
         "only_champion_right": lost,
         "only_challenger_right": won,
-        "p_value": float(exact(table, exact=True).pvalue) if lost + won else 1.0,
+        "p_value": float(exact_test([[both, lost], [won, neither]], exact=True).pvalue) if lost + won else 1.0,
     }
 
 
 def delong(
     truth: NDArray[np.bool_], champion: NDArray[np.floating[Any]], challenger: NDArray[np.floating[Any]]
 ) -> dict[str, float | None]:
-    """DeLong's test of two areas under ROC curves on the same images; two-sided, z > 0 where the challenger's is more.
+    """DeLong's test of two areas under ROC curves on the same images; two-sided, z > 0 if the challenger's is larger.
 
-    Where the variance of the difference is zero (both put the images in the same order, or both separate them
-    without a fault) the library would fall back to a slow bootstrap by image. That is cut short here: equal areas have
-    p = 1, unequal ones None.
+    Where the variance of the difference is zero (both models rank the images equally, or both separate the classes
+    perfectly), the library would fall back to a slow bootstrap by image. This function avoids that: equal areas have
+    p = 1, unequal areas None.
     """
-    unknown: dict[str, float | None] = {"z": None, "p_value": None}
+    undefined: dict[str, float | None] = {"z": None, "p_value": None}
     positives = int(truth.sum())
-    if min(positives, len(truth) - positives) <= 1:  # its variance takes two of each
-        return unknown
+    if min(positives, len(truth) - positives) <= 1:  # the variance needs two images on each side
+        return undefined
     from MLstatkit import Delong_test
     from scipy.stats import rankdata
 
@@ -132,4 +132,4 @@ def delong(
         z, p_value, *_, area, other_area, info = Delong_test(truth, champion, challenger, n_boot=2, random_state=0)
     if info["method"] == "delong" and info["var_diff"] > LEAST_VARIANCE:
         return {"z": float(z), "p_value": float(p_value)}
-    return {"z": 0.0, "p_value": 1.0} if abs(area - other_area) < LEAST_VARIANCE else unknown
+    return {"z": 0.0, "p_value": 1.0} if abs(area - other_area) < LEAST_VARIANCE else undefined

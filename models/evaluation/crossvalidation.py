@@ -1,7 +1,7 @@
-"""Cross-validation by patient: how well a recipe does on images of patients that it never saw.
+"""Cross-validation by patient: how well a recipe performs on patients that it has not learned from.
 
-Every image is answered once, by the model of the fold that did not learn from its patient; the answers of all folds
-are pooled. Early stopping and calibration see patients of their own, so that the held-out fold decides nothing.
+Each image is predicted once, by the model of the fold that holds out its patient; the predictions of all folds are
+pooled. Early stopping and calibration use other patients than the held-out ones, so the held-out fold decides nothing.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 INNER_FOLDS: Final = 7
-"""One in so many of the patients that are left beside the held-out fold validates; one in fewer where a class has fewer
-images."""
+"""One in this many of a fold's remaining patients is for validation; one in fewer where a class has fewer images."""
 HOG_CELL: Final = 16
 HOG_SIDE: Final = 128
 
@@ -26,9 +25,9 @@ HOG_SIDE: Final = 128
 def folds(
     labels: NDArray[np.int64], patients: Sequence[str], count: int = 5, seed: int = 0
 ) -> Iterator[NDArray[np.str_]]:
-    """Yield each fold's split: (n,) of "train", "validation" and "test".
+    """Yield each fold's splits: (n,) of "train", "validation" and "test".
 
-    Patients are never divided; the classes have about the same shares in each fold (scikit-learn's
+    A patient's images are always in the same split, and class shares are about equal in all folds (scikit-learn's
     StratifiedGroupKFold).
     """
     from sklearn.model_selection import StratifiedGroupKFold
@@ -38,7 +37,7 @@ def folds(
     for rest, test in outer.split(labels, labels, groups):
         fewest = int(np.unique(labels[rest], return_counts=True)[1].min())
         inner = StratifiedGroupKFold(min(INNER_FOLDS, max(2, fewest)), shuffle=True, random_state=seed)
-        with warnings.catch_warnings():  # of classes with fewer patients than folds: only one fold is taken
+        with warnings.catch_warnings():  # a class with fewer patients than folds is fine, since only one fold is used
             warnings.simplefilter("ignore", UserWarning)
             train, validation = next(iter(inner.split(rest, labels[rest], groups[rest])))
         split = np.empty(len(labels), "<U10")
@@ -47,17 +46,17 @@ def folds(
 
 
 def pooled(
-    answer: Callable[[NDArray[np.intp], NDArray[np.intp]], NDArray[np.float32]],
+    predict: Callable[[NDArray[np.intp], NDArray[np.intp]], NDArray[np.float32]],
     labels: NDArray[np.int64],
     patients: Sequence[str],
     *,
     count: int = 5,
     seed: int = 0,
 ) -> NDArray[np.float32]:
-    """Let a baseline answer the same folds; it learns from training and validation patients together.
+    """Cross-validate a baseline on the same folds; it learns from training and validation patients together.
 
     Args:
-        answer: given the rows to learn from and those to answer, returns (rows to answer, classes) probabilities.
+        predict: from the rows to learn from and the rows to predict to (rows to predict, classes) probabilities.
         labels: (n,)
         patients: n identifiers.
         count: number of folds.
@@ -66,18 +65,18 @@ def pooled(
     Returns:
         Probabilities, (n, classes).
     """
-    answers = np.zeros((len(labels), int(labels.max()) + 1), np.float32)
+    probabilities = np.zeros((len(labels), int(labels.max()) + 1), np.float32)
     for split in folds(labels, patients, count, seed):
         test = np.flatnonzero(split == "test")
-        answers[test] = answer(np.flatnonzero(split != "test"), test)
-    return answers
+        probabilities[test] = predict(np.flatnonzero(split != "test"), test)
+    return probabilities
 
 
 def gradient_histograms(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Describe images by histograms of oriented gradients (Dalal & Triggs, CVPR 2005).
 
     Args:
-        images: (n, height, width, channels); the first channel is read.
+        images: (n, height, width, channels); the first channel is used.
 
     Returns:
         (n, features)
@@ -93,11 +92,11 @@ def gradient_histograms(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 def linear_baseline(
     features: NDArray[np.float32], labels: NDArray[np.int64], train: NDArray[np.intp], test: NDArray[np.intp]
 ) -> NDArray[np.float32]:
-    """Answer rows of features with a linear model that learned from others: (rows of `test`, classes) probabilities."""
+    """Fit a linear model to the rows `train` and predict the rows `test`: probabilities (rows of `test`, classes)."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     model = make_pipeline(StandardScaler(), LogisticRegression(C=1e-3, class_weight="balanced", max_iter=2000))
-    answers: NDArray[np.float32] = model.fit(features[train], labels[train]).predict_proba(features[test])
-    return answers
+    probabilities: NDArray[np.float32] = model.fit(features[train], labels[train]).predict_proba(features[test])
+    return probabilities

@@ -1,4 +1,4 @@
-"""How good probabilities are, in figures that a table can hold."""
+"""Metrics of predicted probabilities against true classes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEADLINES: Final = {
     "ece": "expected calibration error",
     "log_loss": "log loss",
 }
-"""Figures of a whole model, with their names in words. Of the last three less is better."""
+"""Figures of a whole model and their names in words; `LESS_IS_BETTER` names those for which less is better."""
 LESS_IS_BETTER: Final = frozenset({"brier", "ece", "log_loss"})
 PER_CLASS: Final = {
     "precision": "precision",
@@ -31,16 +31,17 @@ PER_CLASS: Final = {
     "pr_auc": "PR AUC",
     "sensitivity_at_95_specificity": "sensitivity at 95 % specificity",
 }
-"""Figures of one class against the rest."""
+"""Figures of one class against the rest and their names in words."""
 BINS: Final = 15
-"""Of the calibration error, equally wide, as in Guo et al., On calibration of modern neural networks, ICML 2017."""
+"""Equally wide bins of the calibration error (Guo et al., On calibration of modern neural networks, ICML 2017)."""
 SPECIFICITY: Final = 0.95
+"""Specificity at which sensitivity is reported."""
 
 
 def evaluate(
     labels: NDArray[np.integer[Any]], probabilities: NDArray[np.floating[Any]], classes: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Hold probabilities against labels.
+    """Compute all metrics of probabilities.
 
     Args:
         labels: (n,) index of the true class; n may be 0.
@@ -49,25 +50,24 @@ def evaluate(
 
     Returns:
         JSON-ready figures: `n`, those of `HEADLINES`, `per_class` (`n` and those of `PER_CLASS`) and `confusion` (a row
-        for each true class). What the data cannot answer is None, never NaN: precision of a class that was never
-        predicted, sensitivity and AUC of a class that does not occur. Balanced accuracy and the macro figures are
-        means over the classes that occur; in macro precision a class that was never predicted counts 0. The Brier score
-        sums over the classes and lies between 0 and 2.
+        for each true class). An undefined figure is None, never NaN: precision of a class that was never predicted,
+        sensitivity and AUC of a class that does not occur. Balanced accuracy and the macro figures are means over the
+        classes that occur; a class that was never predicted counts as 0 in macro precision. The Brier score sums over
+        the classes and is between 0 and 2.
     """
-    every = list(range(len(classes)))
+    indices = list(range(len(classes)))
     if len(labels) == 0:
-        empty = {name: {"n": 0, **dict.fromkeys(PER_CLASS)} for name in classes}
         return {
             "n": 0,
             **dict.fromkeys(HEADLINES),
-            "per_class": empty,
-            "confusion": [[0 for _ in every] for _ in every],
+            "per_class": {name: {"n": 0, **dict.fromkeys(PER_CLASS)} for name in classes},
+            "confusion": [[0 for _ in indices] for _ in indices],
         }
     from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
 
     probabilities = normalised(probabilities)
     predicted = probabilities.argmax(axis=1)
-    confusion = confusion_matrix(labels, predicted, labels=every)
+    confusion = confusion_matrix(labels, predicted, labels=indices)
     per_class = _per_class(labels, probabilities, confusion, classes)
     occurring = [row for row in per_class.values() if row["n"]]
     return {
@@ -80,7 +80,7 @@ def evaluate(
         "macro_pr_auc": _mean([row["pr_auc"] for row in occurring]),
         "brier": float(squared_errors(labels, probabilities).mean()),
         "ece": _calibration_error(labels, probabilities),
-        "log_loss": float(log_loss(labels, probabilities, labels=every)),
+        "log_loss": float(log_loss(labels, probabilities, labels=indices)),
         "per_class": per_class,
         "confusion": confusion.tolist(),
     }
@@ -89,12 +89,12 @@ def evaluate(
 def reliability(
     labels: NDArray[np.integer[Any]], probabilities: NDArray[np.floating[Any]]
 ) -> list[dict[str, float | int]]:
-    """Mean top probability and accuracy of the images in each bin of the top probability; empty bins are left out."""
-    bins, confidence, right = binned(labels, normalised(probabilities))
+    """Compute mean confidence and accuracy of the images in each confidence bin; empty bins are left out."""
+    bins, confidence, correct = binned(labels, normalised(probabilities))
     return [
         {
             "confidence": float(confidence[bins == number].mean()),
-            "accuracy": float(right[bins == number].mean()),
+            "accuracy": float(correct[bins == number].mean()),
             "n": int((bins == number).sum()),
         }
         for number in np.unique(bins)
@@ -104,7 +104,7 @@ def reliability(
 def binned(
     labels: NDArray[np.integer[Any]], probabilities: NDArray[np.float64]
 ) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.bool_]]:
-    """Bin, top probability, and whether the top class is the true one, of each image."""
+    """Return each image's confidence bin, its confidence (the top probability), and whether the top class is true."""
     confidence = probabilities.max(axis=1, initial=0.0)
     bins = np.minimum((confidence * BINS).astype(np.intp), BINS - 1)
     return bins, confidence, probabilities.argmax(axis=1) == labels
@@ -117,7 +117,7 @@ def squared_errors(labels: NDArray[np.integer[Any]], probabilities: NDArray[np.f
 
 
 def normalised(probabilities: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Rows that sum to 1 in double precision too, as scikit-learn asks."""
+    """Scale rows to sum to 1 in double precision, as scikit-learn requires."""
     double = probabilities.astype(np.float64)
     double /= double.sum(axis=1, keepdims=True)
     return double
@@ -143,30 +143,30 @@ def _per_class(
             "sensitivity": _number(sensitivity[index]) if support[index] else None,
             "specificity": float(true_negatives[index] / others[index]) if others[index] else None,
             "f1": _number(f1[index]) if support[index] else None,
-            **_ranked(labels == index, probabilities[:, index]),
+            **_rank_metrics(labels == index, probabilities[:, index]),
         }
         for index, name in enumerate(classes)
     }
 
 
-def _ranked(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> dict[str, float | None]:
-    """Figures of the order in which one class's probability puts the images; None where one side is missing."""
+def _rank_metrics(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> dict[str, float | None]:
+    """Figures of the ranking by one class's probability; None where positives or negatives are missing."""
     if not truth.any() or truth.all():
         return dict.fromkeys(("auc", "pr_auc", "sensitivity_at_95_specificity"))
     from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-    wrong, found, _ = roc_curve(truth, scores, drop_intermediate=False)
+    false_positive_rate, sensitivity, _ = roc_curve(truth, scores, drop_intermediate=False)
     return {
         "auc": float(roc_auc_score(truth, scores)),
         "pr_auc": float(average_precision_score(truth, scores)),
-        "sensitivity_at_95_specificity": float(found[wrong <= 1 - SPECIFICITY + 1e-9].max()),
+        "sensitivity_at_95_specificity": float(sensitivity[false_positive_rate <= 1 - SPECIFICITY + 1e-9].max()),
     }
 
 
 def _calibration_error(labels: NDArray[np.integer[Any]], probabilities: NDArray[np.float64]) -> float:
-    """Mean distance between top probability and accuracy over the bins, weighted by their images (Guo et al. 2017)."""
-    bins, confidence, right = binned(labels, probabilities)
-    return float(np.abs(np.bincount(bins, right - confidence)).sum() / len(labels))
+    """Mean absolute difference between confidence and accuracy, weighted by the bins' images (Guo et al. 2017)."""
+    bins, confidence, correct = binned(labels, probabilities)
+    return float(np.abs(np.bincount(bins, correct - confidence)).sum() / len(labels))
 
 
 def _mean(values: list[float | None]) -> float | None:

@@ -1,4 +1,4 @@
-"""Many models on the same images: which differences in accuracy are real."""
+"""Many models on the same images: which differences in accuracy are significant."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PERMUTATIONS: Final = 9_999
-"""Sign flips drawn at least; a p-value of one pair is at least one in so many and one."""
+"""Minimum number of sign flips; the smallest possible p-value of one pair is 1 / (this + 1)."""
 BELOW_THE_LEVEL: Final = 40
-"""The smallest corrected p-value lies so many times below the level, however many pairs it is corrected for."""
+"""The smallest possible corrected p-value is the significance level divided by this, for any number of pairs."""
 SIGNIFICANT: Final = 0.05
+"""Significance level."""
 AT_ONCE: Final = 2**22
-"""Numbers in memory: 16 MB."""
+"""Numbers in memory at once: 16 MB."""
 
 
 def differences(right: NDArray[np.bool_], patients: Sequence[str], seed: int = 0) -> NDArray[np.float64]:
     """Test each pair of models for a difference in accuracy, by patient, corrected for the number of pairs.
 
-    A paired permutation test on how many more of a patient's images the one model has right: a patient's images are not
-    independent, so patients are exchanged and not images (McNemar's test, which exchanges images, would find
-    differences that are none). The p-values are Holm's (Scand. J. Statist. 6, 1979): the chance that any pair of equal
-    models is called different stays below the level. As he multiplies the smallest one with the number of pairs, the
-    more pairs there are, the more permutations are drawn.
+    This is a paired permutation test on the difference in a patient's correct images. A patient's images are not
+    independent, so it exchanges patients, not images; McNemar's test exchanges images and would find differences that
+    do not exist. The p-values are adjusted by Holm's method (Scand. J. Statist. 6, 1979), so the probability that any
+    pair of equal models is called different stays below the significance level. Holm multiplies the smallest p-value by
+    the number of pairs, so the number of permutations grows with it.
 
     Args:
         right: (models, n) whether a model is right about an image.
@@ -41,37 +42,42 @@ def differences(right: NDArray[np.bool_], patients: Sequence[str], seed: int = 0
     from statsmodels.stats.multitest import multipletests
 
     adjusted = np.ones((len(right), len(right)))
-    one, other = np.tril_indices(len(right), -1)
-    if not len(one):
+    first, second = np.tril_indices(len(right), -1)
+    if not len(first):
         return adjusted
-    _, people = np.unique(np.asarray(patients), return_inverse=True)
-    sums = np.stack([np.bincount(people, weights=row) for row in right.astype(np.float64)]).astype(np.float32)
-    sums = sums[:, (sums != sums[0]).any(axis=0)]  # a patient about whom all are alike says nothing, whichever the sign
-    drawn = max(PERMUTATIONS, math.ceil(BELOW_THE_LEVEL * len(one) / SIGNIFICANT))
-    as_far = _as_far(sums, one, other, drawn, np.random.default_rng(seed))
-    corrected = multipletests((1 + as_far) / (1 + drawn), method="holm")[1]
-    adjusted[one, other] = adjusted[other, one] = corrected
+    _, owners = np.unique(np.asarray(patients), return_inverse=True)
+    sums = np.stack([np.bincount(owners, weights=row) for row in right.astype(np.float64)]).astype(np.float32)
+    sums = sums[:, (sums != sums[0]).any(axis=0)]  # a patient with the same sum in all models changes no difference
+    permutations = max(PERMUTATIONS, math.ceil(BELOW_THE_LEVEL * len(first) / SIGNIFICANT))
+    extreme = _count_as_extreme(sums, first, second, permutations, np.random.default_rng(seed))
+    corrected = multipletests((1 + extreme) / (1 + permutations), method="holm")[1]
+    adjusted[first, second] = adjusted[second, first] = corrected
     return adjusted
 
 
-def _as_far(
-    sums: NDArray[np.float32], one: NDArray[np.intp], other: NDArray[np.intp], drawn: int, random: np.random.Generator
+def _count_as_extreme(
+    sums: NDArray[np.float32],
+    first: NDArray[np.intp],
+    second: NDArray[np.intp],
+    permutations: int,
+    random: np.random.Generator,
 ) -> NDArray[np.int64]:
-    """Count for each pair how many sign flips bring it as far apart as it is, in either direction.
+    """Count for each pair the sign flips that give at least the observed difference, in either direction.
 
-    All pairs share the flips, so a pair's total is the difference of two models' totals. These are whole numbers, which
-    float32 holds exactly up to 16 million images.
+    All pairs share the flips, so a pair's difference is that of two models' totals. The totals are integers, which
+    float32 holds exactly for up to 16 million images.
     """
-    width = sums.shape[1]
-    whole = sums.sum(axis=1)
-    apart = np.abs(whole[one] - whole[other])
-    if not width:
-        return np.full(len(one), drawn)
-    found = np.zeros(len(one), np.int64)
-    batch = max(1, AT_ONCE // max(width, len(one)))
-    for start in range(0, drawn, batch):
-        size = min(batch, drawn - start)
-        bits = np.unpackbits(np.frombuffer(random.bytes(math.ceil(width * size / 8)), np.uint8), count=width * size)
-        totals = 2 * (sums @ bits.reshape(width, size).astype(np.float32)) - whole[:, None]
-        found += (np.abs(totals[one] - totals[other]) >= apart[:, None]).sum(axis=1)
-    return found
+    patients = sums.shape[1]
+    observed_totals = sums.sum(axis=1)
+    observed = np.abs(observed_totals[first] - observed_totals[second])
+    if not patients:
+        return np.full(len(first), permutations)
+    counts = np.zeros(len(first), np.int64)
+    batch = max(1, AT_ONCE // max(patients, len(first)))
+    for start in range(0, permutations, batch):
+        size = min(batch, permutations - start)
+        random_bytes = np.frombuffer(random.bytes(math.ceil(patients * size / 8)), np.uint8)
+        flips = np.unpackbits(random_bytes, count=patients * size).reshape(patients, size).astype(np.float32)
+        totals = 2 * (sums @ flips) - observed_totals[:, None]
+        counts += (np.abs(totals[first] - totals[second]) >= observed[:, None]).sum(axis=1)
+    return counts

@@ -1,4 +1,4 @@
-"""A model's answers to the frozen test set, as figures with intervals."""
+"""The frozen test set, and a model's figures on it with confidence intervals."""
 
 from __future__ import annotations
 
@@ -20,61 +20,63 @@ if TYPE_CHECKING:
 LEVEL: Final = 0.95
 RESAMPLES: Final = 2000
 CURVE_POINTS: Final = 200
+"""Maximum number of points of a stored ROC curve."""
 WITHOUT_INTERVAL: Final = frozenset({"ece"})
-"""Resampling adds noise to each bin, and the calibration error counts noise of either sign: its percentile interval
-lies above its value. Of a difference between two models on the same resamples most of that cancels."""
+"""Resampling adds noise to each bin, and the calibration error sums the noise's absolute value, so its percentile
+interval lies above its value. In a difference between two models on the same resamples most of this cancels out."""
 SUBGROUP_IMAGES: Final = 20
 SUBGROUP_PATIENTS: Final = 10
-"""On fewer an interval says more about the bootstrap than about the model, and a table might point at a person."""
+"""Minimum sizes of a reported subgroup: with fewer, intervals mean little and a table might identify a person."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestSet:
-    """The images that no model has learned from, and what is known of them.
+    """The images that no model learns from, with their labels, patients and subgroups.
 
     Raises:
-        ValueError: the parts do not have the same length, or a label is outside the classes.
+        ValueError: the parts differ in length, or a label is outside the classes.
     """
 
     __test__ = False
-    """Pytest takes a class of this name for a test."""
+    """Keeps pytest from collecting this class as a test."""
 
     labels: NDArray[np.int64]
     """(n,) index into `classes`."""
     patients: tuple[str, ...]
-    """n: whose image it is."""
+    """n patient identifiers."""
     classes: tuple[str, ...]
     contents: tuple[str, ...]
-    """n: sha256 of the image's bytes."""
+    """n sha256 digests of the images' bytes."""
     subgroups: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
-    """By what (view, sex, age band, site): n values, None where it is not known."""
+    """By attribute (view, sex, age band, site): n values, None where unknown."""
 
     def __post_init__(self) -> None:
         lengths = {len(self.labels), len(self.patients), len(self.contents), *map(len, self.subgroups.values())}
         if len(lengths) != 1:
             raise ValueError(
-                f"a test set has as many labels as patients, contents and values of subgroups, not {lengths}"
+                f"a test set needs equally many labels, patients, contents and subgroup values, not {sorted(lengths)}"
             )
         if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
-            raise ValueError(f"labels of the test set must lie within its {len(self.classes)} classes")
+            raise ValueError(f"the test set's labels must be below its number of classes, {len(self.classes)}")
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def patients_of(self, chosen: NDArray[np.bool_]) -> int:
-        """Number of patients with at least one of the chosen (n,) images."""
+        """Return the number of patients with at least one of the chosen (n,) images."""
         return len({self.patients[row] for row in np.flatnonzero(chosen)})
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """A model's probabilities on a test set, with its figures there and in every resample of it."""
+    """A model's probabilities on a test set, with its figures on the set and on each resample."""
 
     test: TestSet
     probabilities: NDArray[np.floating[Any]]
     points: dict[str, Any]
     """From `models.evaluation.metrics.evaluate`."""
     drawn: NDArray[np.uint8]
+    """(resamples, n), from `models.evaluation.bootstrap.weights`."""
     replicates: Replicates
 
 
@@ -83,10 +85,10 @@ def answers(
 ) -> Answers:
     """Evaluate probabilities (n, classes) on the test set and on its resamples.
 
-    Equal `resamples` and `seed` give the same resamples, whichever the model.
+    Equal `resamples` and `seed` give the same resamples for every model.
 
     Raises:
-        ValueError: they are not one probability for each image and class.
+        ValueError: the array is not one probability for each image and class.
     """
     fault = faulty(test, probabilities)
     if fault is not None:
@@ -97,10 +99,10 @@ def answers(
 
 
 def faulty(test: TestSet, probabilities: NDArray[np.floating[Any]]) -> str | None:
-    """Say why these are not a model's answers to the test set; None where they are."""
+    """Return why the array cannot be a model's probabilities on the test set, in words; None where it can."""
     shape = (len(test), len(test.classes))
     if probabilities.shape != shape:
-        return f"there are {probabilities.shape} answers where {shape} are asked for"
+        return f"the answers have shape {probabilities.shape}, not {shape}"
     if not np.isfinite(probabilities).all():
         return f"{int((~np.isfinite(probabilities)).any(axis=1).sum())} of {len(test)} answers are not numbers"
     if (probabilities < 0).any() or not np.allclose(probabilities.sum(axis=1), 1, atol=1e-2):
@@ -116,20 +118,20 @@ def figures(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """All figures of a model on a test set, with percentile intervals of the patient bootstrap.
+    """Compute all figures of a model on a test set, with percentile intervals of the patient bootstrap.
 
     Args:
         test: n images.
         probabilities: (n, classes).
-        level: of the intervals.
-        resamples: of the patients.
+        level: confidence level of the intervals.
+        resamples: number of resamples.
         seed: of the resamples.
 
     Returns:
         JSON-ready, see `describe`.
 
     Raises:
-        ValueError: they are not one probability for each image and class.
+        ValueError: the array is not one probability for each image and class.
     """
     return describe(answers(test, probabilities, resamples=resamples, seed=seed), level=level)
 
@@ -141,15 +143,16 @@ def describe(
     subgroup_images: int = SUBGROUP_IMAGES,
     subgroup_patients: int = SUBGROUP_PATIENTS,
 ) -> dict[str, Any]:
-    """A model's figures with intervals, JSON-ready.
+    """Return a model's figures with intervals, JSON-ready.
 
     Returns:
         `n`, `patients`, `level`, `resamples`; `metrics` and `per_class` with {value, low, high} each; `confusion` (a
-        row for each true class); `reliability` (bins of the top probability); `roc` (for each class up to 200 points
-        [share of the others taken for it, sensitivity]); `subgroups`, and beside these how many are `too_small` to
-        report (groups, and their images together: a name with a small number might point at a person) and the images
-        for which the subgroup is `unknown`. What is undefined (a class that does not occur) has None for all three; a
-        resample in which a figure is undefined is left out of its interval. What is in `WITHOUT_INTERVAL` has none.
+        row for each true class); `reliability` (confidence bins); `roc` (for each class up to 200 points
+        [1 - specificity, sensitivity]); `subgroups`; `too_small`, the number of subgroups that are too small to report
+        and their images in total (a name with a small number might identify a person); `unknown`, the number of images
+        whose subgroup is not known. An undefined figure, such as that of a class that does not occur, has None for
+        value, low and high. A resample in which a figure is undefined is left out of its interval. Figures in
+        `WITHOUT_INTERVAL` have None for low and high.
     """
     test, points, replicates = given.test, given.points, given.replicates
     subgroups, too_small, unknown = _subgroups(given, level, subgroup_images, subgroup_patients)
@@ -159,14 +162,18 @@ def describe(
         "level": level,
         "resamples": len(given.drawn),
         "metrics": {
-            name: _spread(points[name], replicates.metrics[name][: 0 if name in WITHOUT_INTERVAL else None], level)
+            name: _with_interval(
+                points[name], replicates.metrics[name][: 0 if name in WITHOUT_INTERVAL else None], level
+            )
             for name in HEADLINES
         },
         "per_class": {
             name: {
                 "n": points["per_class"][name]["n"],
                 **{
-                    figure: _spread(points["per_class"][name][figure], replicates.per_class[figure][:, index], level)
+                    figure: _with_interval(
+                        points["per_class"][name][figure], replicates.per_class[figure][:, index], level
+                    )
                     for figure in PER_CLASS
                 },
             }
@@ -175,7 +182,8 @@ def describe(
         "confusion": points["confusion"],
         "reliability": reliability(test.labels, given.probabilities),
         "roc": {
-            name: _curve(test.labels == index, given.probabilities[:, index]) for index, name in enumerate(test.classes)
+            name: _roc_points(test.labels == index, given.probabilities[:, index])
+            for index, name in enumerate(test.classes)
         },
         "subgroups": subgroups,
         "too_small": too_small,
@@ -183,44 +191,45 @@ def describe(
     }
 
 
-def _spread(value: float | None, replicates: NDArray[np.float64], level: float) -> dict[str, float | None]:
+def _with_interval(value: float | None, replicates: NDArray[np.float64], level: float) -> dict[str, float | None]:
     low, high = interval(replicates, level) if value is not None else (None, None)
     return {"value": value, "low": low, "high": high}
 
 
-def _curve(truth: NDArray[np.bool_], scores: NDArray[np.floating[Any]]) -> list[list[float]]:
+def _roc_points(truth: NDArray[np.bool_], scores: NDArray[np.floating[Any]]) -> list[list[float]]:
     if not truth.any() or truth.all():
         return []
     from sklearn.metrics import roc_curve
 
-    wrong, found, _ = roc_curve(truth, scores)
-    chosen = np.unique(np.linspace(0, len(wrong) - 1, min(CURVE_POINTS, len(wrong))).round().astype(np.intp))
-    return [[float(x), float(y)] for x, y in zip(wrong[chosen], found[chosen], strict=True)]
+    false_positive_rate, sensitivity, _ = roc_curve(truth, scores)
+    count = len(sensitivity)
+    chosen = np.unique(np.linspace(0, count - 1, min(CURVE_POINTS, count)).round().astype(np.intp))
+    return [[float(x), float(y)] for x, y in zip(false_positive_rate[chosen], sensitivity[chosen], strict=True)]
 
 
 def _subgroups(
     given: Answers, level: float, images: int, patients: int
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, int]]:
-    """Figures of the subgroups that are large enough, how many are not, images of neither."""
+    """By attribute: figures of the large enough subgroups, counts of those too small, images whose group is unknown."""
     test = given.test
-    large: dict[str, Any] = {}
-    small: dict[str, dict[str, int]] = {}
+    reported: dict[str, Any] = {}
+    too_small: dict[str, dict[str, int]] = {}
     unknown: dict[str, int] = {}
-    for kind, values in test.subgroups.items():
-        large[kind], unknown[kind] = {}, sum(value is None for value in values)
-        small[kind] = {"groups": 0, "n": 0}
+    for attribute, values in test.subgroups.items():
+        reported[attribute], unknown[attribute] = {}, sum(value is None for value in values)
+        too_small[attribute] = {"groups": 0, "n": 0}
         for group in sorted({value for value in values if value is not None}):
             chosen = np.array([value == group for value in values])
             size = {"n": int(chosen.sum()), "patients": test.patients_of(chosen)}
             if size["n"] >= images and size["patients"] >= patients:
-                large[kind][group] = size | _of_subgroup(given, chosen, level)
+                reported[attribute][group] = size | _subgroup_figures(given, chosen, level)
             else:
-                small[kind]["groups"] += 1
-                small[kind]["n"] += size["n"]
-    return large, small, unknown
+                too_small[attribute]["groups"] += 1
+                too_small[attribute]["n"] += size["n"]
+    return reported, too_small, unknown
 
 
-def _of_subgroup(given: Answers, chosen: NDArray[np.bool_], level: float) -> dict[str, Any]:
+def _subgroup_figures(given: Answers, chosen: NDArray[np.bool_], level: float) -> dict[str, Any]:
     """Accuracy and sensitivities among the chosen images; balanced accuracy is over the classes that occur there."""
     labels, classes = given.test.labels[chosen], given.test.classes
     predicted = given.probabilities[chosen].argmax(axis=1)
@@ -228,11 +237,11 @@ def _of_subgroup(given: Answers, chosen: NDArray[np.bool_], level: float) -> dic
     points = evaluate(labels, given.probabilities[chosen], classes)
     resampled = rates(tallies(labels, predicted, len(classes), given.drawn[:, chosen]), present)
     return {
-        **{name: _spread(points[name], resampled[name], level) for name in ("accuracy", "balanced_accuracy")},
+        **{name: _with_interval(points[name], resampled[name], level) for name in ("accuracy", "balanced_accuracy")},
         "per_class": {
             name: {
                 "n": row["n"],
-                "sensitivity": _spread(row["sensitivity"], resampled["sensitivity"][:, index], level),
+                "sensitivity": _with_interval(row["sensitivity"], resampled["sensitivity"][:, index], level),
             }
             for index, (name, row) in enumerate(points["per_class"].items())
         },

@@ -1,6 +1,6 @@
-"""Network architectures, by name; a recipe says which one it trains.
+"""Network architectures by name; a recipe names the one that it trains.
 
-Every architecture takes grey values 0..255 and scales them inside the graph: a scorer cannot normalise differently.
+Every architecture takes grey values 0 to 255 and scales them in the graph, so a scorer cannot normalise differently.
 """
 
 from __future__ import annotations
@@ -19,21 +19,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BLOCKS: Final = ((32, 7, 4), (64, 3, 2), (128, 3, 2), (128, 3, 1), (256, 3, 2), (256, 3, 1))
-"""Filters, kernel size and stride of each convolution of the compact CNN. The stem's stride of 4 halves its time."""
+"""Filters, kernel size and stride of each convolution of the compact CNN. The first stride of 4 halves its run time."""
 MOMENTUM: Final = 0.9
-"""Of batch normalisation: Keras's 0.99 needs hundreds of steps; a small data set has tens in an epoch."""
+"""Batch normalisation momentum. Keras's default of 0.99 needs hundreds of steps; a small data set has tens an epoch."""
 RADII: Final = (1, 2, 4)
-"""Pixels from the middle of a local binary pattern to its neighbours."""
+"""Distances in pixels from the centre of a local binary pattern to its neighbours."""
 NEIGHBOURS: Final = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))
-"""Rows down and columns right, once around."""
+"""Row and column offsets of the eight neighbours, clockwise."""
 STEP: Final = 4
-"""Patterns are read at every fourth row and column: a sixteenth of the work; on 899 radiographs no loss was seen."""
+"""Patterns are read at every fourth row and column, a sixteenth of the work. On 899 radiographs it cost no accuracy."""
 CELL: Final = 32
-"""Side of a cell in which they are counted, in pixels; a coarse one is twice as large."""
+"""Side in pixels of the cells in which patterns are counted; a coarse cell is twice as large."""
 
 
 def build(name: str, shape: tuple[int, int, int], classes: int, seed: int = 0) -> keras.Model:
-    """Build an architecture by its name; an unknown name raises ValueError, which lists the known ones."""
+    """Build an architecture by name.
+
+    Raises:
+        ValueError: the name is unknown; the message lists the known ones.
+    """
     if name not in ARCHITECTURES:
         raise ValueError(f"no architecture is called {name!r}; known: {', '.join(sorted(ARCHITECTURES))}")
     return ARCHITECTURES[name](shape, classes, seed)
@@ -44,11 +48,11 @@ def compact_cnn(shape: tuple[int, int, int], classes: int, seed: int = 0) -> ker
 
     Args:
         shape: (height, width, channels) of one preprocessed image.
-        classes: how many probabilities come out.
+        classes: number of classes.
         seed: of the initial weights.
 
     Returns:
-        Model from (n, height, width, channels), values 0..255 of any number type, to float32 (n, classes).
+        Model from (n, height, width, channels), values 0 to 255 of any numeric type, to float32 (n, classes).
     """
     inputs = keras.Input(shape, name="pixels")
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="rescale")(inputs)
@@ -69,24 +73,24 @@ def compact_cnn(shape: tuple[int, int, int], classes: int, seed: int = 0) -> ker
 
 
 def local_patterns(shape: tuple[int, int, int], classes: int, seed: int = 0) -> keras.Model:
-    """Fine texture where it lies: local binary patterns counted by fixed convolutions, and a small network on them.
+    """A small network on fine texture: histograms of local binary patterns, computed by fixed convolutions.
 
-    Which of a pixel's eight neighbours are at least as bright as the pixel makes a pattern of eight bits. The 58 with
-    at most two changes around the circle are counted (Ojala et al., IEEE TPAMI 24, 2002) in cells of 32 and 64 pixels
-    (Ahonen et al., IEEE TPAMI 28, 2006), at three radii. Thresholded differences as a fixed first layer: Juefei-Xu et
-    al., CVPR 2017. Patterns are lost where an image is smoothed: the network wants large images, moved by whole
-    pixels and neither turned nor zoomed in training.
+    A pattern has eight bits: whether each of a pixel's eight neighbours is at least as bright as the pixel. The 58
+    uniform patterns, with at most two changes around the circle, are counted (Ojala et al., IEEE TPAMI 24, 2002) in
+    cells of 32 and 64 pixels (Ahonen et al., IEEE TPAMI 28, 2006), at three radii. Juefei-Xu et al., CVPR 2017, use
+    thresholded differences as a fixed first layer. Smoothing destroys patterns, so the network needs large images and
+    an augmentation that shifts by whole pixels and neither rotates nor zooms.
 
-    A wide layer reads the coarse counts by place; convolutions read the fine counts with the image at a quarter of its
-    size. 2.3 million trained parameters at 448x448.
+    A dense layer reads the coarse histograms with their positions. Convolutions read the fine histograms together with
+    the image at a quarter of its size. The network has 2.3 million trainable parameters at 448x448.
 
     Args:
         shape: (height, width, channels) of one preprocessed image.
-        classes: how many probabilities come out.
+        classes: number of classes.
         seed: of the initial weights.
 
     Returns:
-        Model from (n, height, width, channels), values 0..255 of any number type, to float32 (n, classes).
+        Model from (n, height, width, channels), values 0 to 255 of any numeric type, to float32 (n, classes).
     """
     seeds = iter(range(seed, seed + 100))
     inputs = keras.Input(shape, name="pixels")
@@ -118,8 +122,8 @@ def local_patterns(shape: tuple[int, int, int], classes: int, seed: int = 0) -> 
 def _patterns(pixels: keras.KerasTensor, radius: int) -> keras.KerasTensor:
     """Share of each uniform pattern in cells of 32x32 pixels, read at every fourth row and column: (n, y, x, 58)."""
     size = 2 * radius + 1
-    # A grey value is whole. At a gain of 6 and an offset of 3, Keras's hard sigmoid relu6(x + 3) / 6 is 1 from a
-    # difference of 0 on and 0 from -1 down: a step without an operation of one's own.
+    # Grey values are integers. With a gain of 6 and an offset of 3, Keras's hard sigmoid relu6(x + 3) / 6 is 1 for
+    # differences of 0 and more, and 0 for -1 and less: a step function without a custom operation.
     differences = np.zeros((size, size, pixels.shape[-1], len(NEIGHBOURS)), np.float32)
     for number, (down, right) in enumerate(NEIGHBOURS):
         differences[radius + radius * down, radius + radius * right, 0, number] = 6.0
@@ -129,7 +133,7 @@ def _patterns(pixels: keras.KerasTensor, radius: int) -> keras.KerasTensor:
     neighbours = layers.Conv2D(
         len(NEIGHBOURS), size, strides=STEP, padding="same", trainable=False, name=f"neighbours{radius}"
     )
-    # Of eight bits, as many as agree with a template, less seven: 1 where all do, else nothing is left by the relu.
+    # The number of bits that agree with a template, minus seven: 1 where all eight agree, otherwise ReLU makes it 0.
     templates = layers.Conv2D(len(uniform), 1, activation="relu", trainable=False, name=f"templates{radius}")
     x = templates(layers.Activation("hard_sigmoid", name=f"bits{radius}")(neighbours(pixels)))
     neighbours.set_weights([differences, np.full(len(NEIGHBOURS), 3, np.float32)])
@@ -138,14 +142,14 @@ def _patterns(pixels: keras.KerasTensor, radius: int) -> keras.KerasTensor:
 
 
 def _compressed(shares: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    """Shares 0..1 such that a rare pattern's doubling counts about like a frequent one's, as a square root would."""
+    """Compress shares (0 to 1) as a square root would: doubling a rare pattern counts about as much as a common one."""
     return layers.Activation("softsign", name=f"{name}_compressed")(layers.Rescaling(20.0, name=f"{name}_gain")(shares))
 
 
 def _convolution(
     x: keras.KerasTensor, filters: int, kernel: int, seed: int, name: str, strides: int = 1
 ) -> keras.KerasTensor:
-    """Convolution, batch normalisation, relu."""
+    """Convolution, batch normalisation, ReLU."""
     initial = keras.initializers.HeNormal(seed=seed)
     x = layers.Conv2D(
         filters, kernel, strides=strides, padding="same", use_bias=False, kernel_initializer=initial, name=name

@@ -1,10 +1,10 @@
-"""Known networks as backbones: keras.applications without their tops, and ResNet-18/34, behind the right preprocessing.
+"""Backbones from keras.applications without their tops, and ResNet-18/34, each behind the scaling that it expects.
 
-Each set of ImageNet weights expects pixels scaled in its own way; that is done inside the graph, in one layer. All
-three channels of a radiograph are equal, so that the order of colours, which the weights of VGG and ResNet change, is
-told by their means alone. The networks are flat: a layer can be frozen, converted and explained like any other.
+Each set of ImageNet weights expects pixels scaled in its own way; one layer inside the graph does that. The three
+channels of a radiograph are equal, so the channel order, which differs for VGG and ResNet, matters for the means only.
+The networks are not nested: each layer of a backbone can be frozen, converted and explained like any other.
 
-Without weights the initial values follow `keras.utils.set_random_seed`, as those of keras.applications do.
+Initial weights follow `keras.utils.set_random_seed`, as in keras.applications.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ if TYPE_CHECKING:
 
 COLOURS: Final = 3
 FEATURES: Final = "features"
-"""Name of the layer that makes a vector of a backbone's maps."""
+"""Name of the layer that turns a backbone's feature maps into a vector."""
 SYMMETRIC: Final = (1 / 127.5, -1.0)
-"""Scale and offset: -1 to 1."""
+"""Scale and offset that map 0 to 255 onto -1 to 1."""
 CAFFE: Final = (1.0, [-103.939, -116.779, -123.68])
-"""Less ImageNet's means, blue first."""
+"""Subtracts ImageNet's means, in the order blue, green, red."""
 MEAN: Final = (0.485, 0.456, 0.406)
 DEVIATION: Final = (0.229, 0.224, 0.225)
 TORCH: Final = (
     [1 / (255 * deviation) for deviation in DEVIATION],
     [-mean / deviation for mean, deviation in zip(MEAN, DEVIATION, strict=True)],
 )
-"""Less ImageNet's means, by its deviations."""
+"""Subtracts ImageNet's means and divides by its standard deviations."""
 EFFICIENTNET: Final = (
     [deviation**-0.5 for deviation in DEVIATION],
     [255 * mean * (1 - deviation**-0.5) for mean, deviation in zip(MEAN, DEVIATION, strict=True)],
 )
-"""Keras's EfficientNet divides by the root of the deviation where its weights expect the deviation itself, and mends it
-with a layer behind, which is there only where Keras fetches the weights. This does the same before."""
+"""Keras's EfficientNet divides by the square root of the deviation, but its weights expect the deviation itself. Keras
+corrects this with a layer that it adds only when it downloads the weights; this scaling makes up for that layer."""
 EFFICIENTNET_V2: Final = (1 / 128, -1.0)
 
 
 def _applied(build: Callable[..., keras.Model], x: keras.KerasTensor, **more: Any) -> keras.KerasTensor:
-    """The last maps of one of keras.applications on a tensor."""
+    """The last feature maps of a network of keras.applications on a tensor."""
     return build(input_tensor=x, weights=None, include_top=False, **more).output
 
 
@@ -66,20 +66,20 @@ BACKBONES: Final[dict[str, tuple[tuple[Numbers, Numbers], Callable[[keras.KerasT
     "resnet18": (TORCH, partial(resnet, blocks=(2, 2, 2, 2))),
     "resnet34": (TORCH, partial(resnet, blocks=(3, 4, 6, 3))),
 }
-"""Scale and offset of the pixels, and what makes the last maps of a tensor."""
+"""By backbone: scale and offset of the pixels, and the function from a tensor to its last feature maps."""
 
 
 def with_mean(shape: tuple[int, int, int], classes: int, seed: int = 0, *, backbone: str) -> keras.Model:
-    """A backbone, the mean of each of its maps, and the scores.
+    """A backbone, global average pooling, and the classification head.
 
     Args:
-        shape: (height, width, 1 or 3) of one preprocessed image; grey is repeated.
-        classes: how many probabilities come out.
-        seed: of the scores' initial weights; the backbone's follow `keras.utils.set_random_seed`.
+        shape: (height, width, 1 or 3) of one preprocessed image; a single channel is repeated.
+        classes: number of classes.
+        seed: of the head's initial weights; the backbone's follow `keras.utils.set_random_seed`.
         backbone: a name in `BACKBONES`.
 
     Returns:
-        Model from (n, height, width, channels), values 0..255 of any number type, to float32 (n, classes).
+        Model from (n, height, width, channels), values 0 to 255 of any numeric type, to float32 (n, classes).
     """
     inputs, maps = _maps(shape, backbone)
     x = layers.GlobalAveragePooling2D(name=FEATURES)(maps)
@@ -87,9 +87,9 @@ def with_mean(shape: tuple[int, int, int], classes: int, seed: int = 0, *, backb
 
 
 def harrisburg_vgg19(shape: tuple[int, int, int], classes: int, seed: int = 0) -> keras.Model:
-    """VGG19, the maximum of each of its maps, a dense layer of 128: 20,090,306 parameters with two classes.
+    """VGG19, global max pooling and a dense layer of 128 units: 20,090,306 parameters with two classes.
 
-    65,922 of them are trained where the backbone is frozen. See `with_mean` for the arguments.
+    65,922 of them are trained while the backbone is frozen. See `with_mean` for the arguments.
     """
     inputs, maps = _maps(shape, "vgg19")
     x = layers.GlobalMaxPooling2D(name=FEATURES)(maps)
@@ -99,10 +99,10 @@ def harrisburg_vgg19(shape: tuple[int, int, int], classes: int, seed: int = 0) -
 
 
 def backbone_of(model: keras.Model) -> keras.Model:
-    """The part of a network up to its backbone's maps; it shares its layers with the whole.
+    """Return a network's backbone, up to its feature maps; it shares its layers with the network.
 
     Raises:
-        ValueError: the network has no layer that ends a backbone.
+        ValueError: the network has no backbone.
     """
     if FEATURES not in [layer.name for layer in model.layers]:
         raise ValueError(f"{model.name} has no backbone: no layer is called {FEATURES!r}")
@@ -110,13 +110,13 @@ def backbone_of(model: keras.Model) -> keras.Model:
 
 
 def freeze(model: keras.Model, trained: float) -> None:
-    """Let a share of the backbone's layers with weights be trained, counted from its end; the rest stays as it is.
+    """Freeze a backbone except for a share of its layers with weights, counted from its end.
 
-    A frozen batch normalisation uses the means and variances that it has and no longer learns them.
+    A frozen batch normalisation layer uses its stored means and variances and no longer updates them.
 
     Args:
-        model: a network that ends in a backbone, or holds one; to be compiled afterwards.
-        trained: 0 freezes the backbone, 1 freezes nothing.
+        model: a network with a backbone; compile it afterwards.
+        trained: share of the layers that stay trainable: 0 freezes the backbone, 1 freezes nothing.
 
     Raises:
         ValueError: the network has no backbone.
@@ -128,7 +128,7 @@ def freeze(model: keras.Model, trained: float) -> None:
 
 
 def _maps(shape: tuple[int, int, int], backbone: str) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """The pixels, and the last maps of a backbone on them."""
+    """The input, and a backbone's last feature maps on it."""
     (scale, offset), build = BACKBONES[backbone]
     inputs = keras.Input(shape, name="pixels")
     x = inputs if shape[-1] == COLOURS else layers.Concatenate(name="three_channels")([inputs] * COLOURS)
@@ -140,4 +140,4 @@ BACKBONE_NETWORKS: Final[dict[str, Callable[[tuple[int, int, int], int, int], ke
     **{name: partial(with_mean, backbone=name) for name in BACKBONES},
     "harrisburg_vgg19": harrisburg_vgg19,
 }
-"""By architecture's name."""
+"""Network builders by architecture name."""

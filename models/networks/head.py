@@ -1,4 +1,4 @@
-"""How every network ends: scores, a temperature that calibration sets, and probabilities."""
+"""The head that every network ends in: logits, a temperature that calibration sets, and probabilities."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ TWO: Final = 2
 
 
 def head(x: keras.KerasTensor, classes: int, seed: int) -> keras.KerasTensor:
-    """Class probabilities of features (n, features), after a temperature that calibration sets.
+    """Class probabilities (n, classes) from features (n, features): a dense layer, the temperature and softmax.
 
     Args:
         x: the features.
-        classes: how many probabilities come out.
+        classes: number of classes.
         seed: of the initial weights.
     """
     initial = keras.initializers.GlorotUniform(seed=seed)
@@ -23,14 +23,14 @@ def head(x: keras.KerasTensor, classes: int, seed: int) -> keras.KerasTensor:
 
 
 def one_unit_head(x: keras.KerasTensor, classes: int, seed: int) -> keras.KerasTensor:
-    """Class probabilities of two classes from a single unit, as a sigmoid gives them; of more classes as `head` does.
+    """Class probabilities (n, classes) from one sigmoid unit where there are two classes, otherwise as from `head`.
 
-    The unit's value z becomes the scores -z/2 and z/2, whose softmax is sigmoid(-z) and sigmoid(z): no parameter is
-    added, both classes have a gradient, and the temperature works as in every other network.
+    The unit's value z becomes the logits -z/2 and z/2, whose softmax is sigmoid(-z) and sigmoid(z). This adds no
+    parameter, gives both classes a gradient, and lets the temperature work as in every other network.
 
     Args:
         x: the features (n, features).
-        classes: how many probabilities come out.
+        classes: number of classes.
         seed: of the initial weights.
     """
     if classes != TWO:
@@ -41,9 +41,9 @@ def one_unit_head(x: keras.KerasTensor, classes: int, seed: int) -> keras.KerasT
 
 
 def calibrated(logits: keras.KerasTensor) -> keras.KerasTensor:
-    """Probabilities of scores (n, classes).
+    """Turn logits (n, classes) into probabilities, through the temperature.
 
-    float32 whatever the policy of the rest: half-precision probabilities do not sum to one.
+    Always in float32, whatever the network's dtype policy: half-precision probabilities do not sum to one.
     """
     x = layers.Rescaling(1.0, name="temperature", dtype="float32")(logits)
     return layers.Activation("softmax", dtype="float32", name="probabilities")(x)

@@ -1,7 +1,7 @@
 """ResNet-18 and ResNet-34 (He et al., CVPR 2016), which keras.applications lacks.
 
-Padding, the place of strides and the constants of batch normalisation are torchvision's, so that its weights fit; so
-are the layers' names.
+Padding, the position of strides, the batch normalisation constants and the layer names follow torchvision, so that its
+weights fit.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 FILTERS: Final = (64, 128, 256, 512)
 EPSILON: Final = 1e-5
 MOMENTUM: Final = 0.9
-"""torchvision counts the other way round and says 0.1."""
+"""torchvision defines momentum the other way round, and has 0.1."""
 NORMALISATION: Final = ("weight", "bias", "running_mean", "running_var")
-"""torchvision's names, in the order of Keras's batch normalisation."""
+"""torchvision's tensor names, in the order of the weights of Keras's batch normalisation."""
 
 
 def resnet(x: keras.KerasTensor, blocks: tuple[int, int, int, int]) -> keras.KerasTensor:
-    """Return the last maps of a network of basic blocks.
+    """Return the last feature maps of a ResNet of basic blocks.
 
     Args:
         x: (n, height, width, 3), scaled.
-        blocks: how many in each of the four stages: (2, 2, 2, 2) is ResNet-18, (3, 4, 6, 3) ResNet-34.
+        blocks: number of blocks in each of the four stages: (2, 2, 2, 2) is ResNet-18, (3, 4, 6, 3) is ResNet-34.
 
     Returns:
         (n, height / 32, width / 32, 512)
     """
     x = _convolution(x, FILTERS[0], 7, 2, "conv1", "bn1")
     x = layers.Activation("relu", name="relu")(x)
-    x = layers.ZeroPadding2D(1, name="maxpool_pad")(x)  # nothing is below 0 here
+    x = layers.ZeroPadding2D(1, name="maxpool_pad")(x)  # zeros do not change a maximum after a ReLU
     x = layers.MaxPooling2D(3, strides=2, name="maxpool")(x)
     for stage, (filters, count) in enumerate(zip(FILTERS, blocks, strict=True), 1):
         for block in range(count):
@@ -45,15 +45,15 @@ def resnet(x: keras.KerasTensor, blocks: tuple[int, int, int, int]) -> keras.Ker
 
 
 def take_torch_weights(backbone: keras.Model, tensors: Mapping[str, NDArray[Any]]) -> None:
-    """Put torchvision's weights into a network's layers.
+    """Load torchvision's weights into a network.
 
     Args:
-        backbone: holds what `resnet` made.
-        tensors: by torchvision's names, such as layer1.0.conv1.weight; those of the classifier are not read.
+        backbone: a model with the layers that `resnet` made.
+        tensors: by torchvision's names, such as layer1.0.conv1.weight; the classifier's tensors are ignored.
 
     Raises:
-        KeyError: one is missing.
-        ValueError: one has another shape.
+        KeyError: a tensor is missing.
+        ValueError: a tensor has the wrong shape.
     """
     for layer in backbone.layers:
         name = layer.name.replace("_", ".")
@@ -64,20 +64,20 @@ def take_torch_weights(backbone: keras.Model, tensors: Mapping[str, NDArray[Any]
 
 
 def _block(x: keras.KerasTensor, filters: int, stride: int, name: str) -> keras.KerasTensor:
-    """Two convolutions, and a way past them."""
-    past = x
+    """A basic block: two convolutions and a skip connection."""
+    shortcut = x
     if stride > 1:
-        past = _convolution(x, filters, 1, stride, f"{name}_downsample_0", f"{name}_downsample_1")
+        shortcut = _convolution(x, filters, 1, stride, f"{name}_downsample_0", f"{name}_downsample_1")
     x = _convolution(x, filters, 3, stride, f"{name}_conv1", f"{name}_bn1")
     x = layers.Activation("relu", name=f"{name}_relu1")(x)
     x = _convolution(x, filters, 3, 1, f"{name}_conv2", f"{name}_bn2")
-    return layers.Activation("relu", name=f"{name}_relu2")(layers.Add(name=f"{name}_add")([x, past]))
+    return layers.Activation("relu", name=f"{name}_relu2")(layers.Add(name=f"{name}_add")([x, shortcut]))
 
 
 def _convolution(
     x: keras.KerasTensor, filters: int, kernel: int, stride: int, name: str, norm: str
 ) -> keras.KerasTensor:
-    """Convolution with the same padding on each side, batch normalisation."""
+    """Convolution, padded equally on all sides, and batch normalisation."""
     if kernel > 1:
         x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
     initial = keras.initializers.HeNormal()

@@ -1,8 +1,8 @@
-"""The convolutional networks that the five student reports made by hand, trained from scratch.
+"""The convolutional networks that the five student reports designed themselves, trained from scratch.
 
-Each takes grey values 0..255 and scales them inside the graph. What a report leaves open was chosen here, and
-`models.recipes.student_reports` says so. The layers are those of the reports, so that published counts of parameters
-hold; batch normalisation has the momentum of 0.9 that the Harrisburg report names and that a small data set needs.
+Each takes grey values 0 to 255 and scales them inside the graph. The layers follow the reports, so the published
+parameter counts hold. What a report leaves open was chosen here; `models.recipes.student_reports` lists these choices.
+Batch normalisation has a momentum of 0.9, which the Harrisburg report names and a small data set needs.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ MOMENTUM: Final = 0.9
 
 
 def coronahack_cnn(shape: tuple[int, int, int], classes: int, seed: int = 0) -> keras.Model:
-    """Four times convolution, batch normalisation, ReLU and pooling, then the mean of each map: our choice.
+    """Four blocks of convolution, batch normalisation, ReLU and pooling, then global average pooling.
 
-    The report calls its network self-defined and says no more.
+    The report only calls its network self-defined, so the layers were chosen here.
 
     Args:
         shape: (height, width, channels) of one preprocessed image.
-        classes: how many probabilities come out.
+        classes: number of classes.
         seed: of the initial weights.
 
     Returns:
-        Model from (n, height, width, channels), values 0..255 of any number type, to float32 (n, classes).
+        Model from (n, height, width, channels), values 0 to 255 of any numeric type, to float32 (n, classes).
     """
     inputs, x, seeds = _begin(shape, seed)
     for number, filters in enumerate((32, 64, 128, 256)):
@@ -45,7 +45,10 @@ def coronahack_cnn(shape: tuple[int, int, int], classes: int, seed: int = 0) -> 
 
 
 def carson_simple(shape: tuple[int, int, int], classes: int, seed: int = 0) -> keras.Model:
-    """Five convolutions with average pooling between, and a wide layer; see `coronahack_cnn` for the arguments."""
+    """Five convolutions with average pooling between them, and a dense layer of 512 units.
+
+    See `coronahack_cnn` for the arguments.
+    """
     inputs, x, seeds = _begin(shape, seed)
     for number, filters in enumerate((16, 32, 64, 128, 256)):
         if number:
@@ -56,7 +59,7 @@ def carson_simple(shape: tuple[int, int, int], classes: int, seed: int = 0) -> k
 
 
 def carson_final(shape: tuple[int, int, int], classes: int, seed: int = 0) -> keras.Model:
-    """Five convolutions, each with max pooling: 1,448,257 parameters at 256x256x3 and two classes.
+    """Five convolutions, each followed by max pooling: 1,448,257 parameters at 256x256x3 with two classes.
 
     See `coronahack_cnn` for the arguments.
     """
@@ -69,7 +72,7 @@ def carson_final(shape: tuple[int, int, int], classes: int, seed: int = 0) -> ke
 
 
 def harrisburg_cnn(shape: tuple[int, int, int], classes: int, seed: int = 0) -> keras.Model:
-    """Three blocks of two convolutions: 18,129,890 parameters at 299x299x1 and two classes, 18,129,442 trained.
+    """Three blocks of two convolutions: 18,129,890 parameters at 299x299x1 with two classes, 18,129,442 trainable.
 
     See `coronahack_cnn` for the arguments.
     """
@@ -86,11 +89,11 @@ def harrisburg_cnn(shape: tuple[int, int, int], classes: int, seed: int = 0) -> 
 def covientist_cnn(shape: tuple[int, int, int], classes: int, seed: int = 0) -> keras.Model:
     """Three blocks of convolution, batch normalisation, ReLU and max pooling by 4, 2 and 2.
 
-    At 224x224 the last maps are 14x14x256, as published. See `coronahack_cnn` for the arguments.
+    At 224x224 the last feature maps are 14x14x256, as published. See `coronahack_cnn` for the arguments.
     """
     inputs, x, seeds = _begin(shape, seed)
-    for number, (filters, pooled) in enumerate(((128, 4), (128, 2), (256, 2))):
-        x = layers.MaxPooling2D(pooled, name=f"pool{number}")(_normalised(x, filters, next(seeds), f"conv{number}"))
+    for number, (filters, pool) in enumerate(((128, 4), (128, 2), (256, 2))):
+        x = layers.MaxPooling2D(pool, name=f"pool{number}")(_normalised(x, filters, next(seeds), f"conv{number}"))
     x = _dense(layers.Flatten(name="features")(x), 256, next(seeds), "dense")
     x = layers.Dropout(0.5, seed=next(seeds), name="dropout")(x)
     return keras.Model(inputs, head(x, classes, next(seeds)), name="covientist_cnn")
@@ -100,16 +103,16 @@ def karcevski(
     shape: tuple[int, int, int], classes: int, seed: int = 0, *, name: str, filters: tuple[int, ...], width: int,
     dropout: float = 0.0,
 ) -> keras.Model:  # fmt: skip
-    """Convolutions with ReLU and max pooling, flatten, dense.
+    """Convolutions with ReLU and max pooling, then a dense layer.
 
     Args:
         shape: (height, width, channels) of one preprocessed image.
-        classes: how many probabilities come out.
+        classes: number of classes.
         seed: of the initial weights.
         name: of the network.
         filters: of each convolution.
-        width: of the dense layer.
-        dropout: behind it.
+        width: units of the dense layer.
+        dropout: after the dense layer; 0 for none.
     """
     inputs, x, seeds = _begin(shape, seed)
     for number, count in enumerate(filters):
@@ -121,19 +124,19 @@ def karcevski(
 
 
 def _begin(shape: tuple[int, int, int], seed: int) -> tuple[keras.KerasTensor, keras.KerasTensor, Iterator[int]]:
-    """The pixels, the same scaled to 0..1, and seeds for the layers."""
+    """The input, the input scaled to 0 to 1, and seeds for the layers."""
     inputs = keras.Input(shape, name="pixels")
     return inputs, layers.Rescaling(1 / 255, name="rescale")(inputs), iter(range(seed, seed + 100))
 
 
 def _plain(x: keras.KerasTensor, filters: int, seed: int, name: str) -> keras.KerasTensor:
-    """Convolution 3x3 without padding, ReLU."""
+    """3x3 convolution without padding, ReLU."""
     initial = keras.initializers.GlorotUniform(seed=seed)
     return layers.Conv2D(filters, 3, activation="relu", kernel_initializer=initial, name=name)(x)
 
 
 def _normalised(x: keras.KerasTensor, filters: int, seed: int, name: str) -> keras.KerasTensor:
-    """Convolution 3x3 of the same size, batch normalisation, ReLU."""
+    """3x3 convolution with padding, batch normalisation, ReLU."""
     initial = keras.initializers.GlorotUniform(seed=seed)
     x = layers.Conv2D(filters, 3, padding="same", kernel_initializer=initial, name=name)(x)
     x = layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_norm")(x)
@@ -157,4 +160,4 @@ REPORT_NETWORKS: Final[dict[str, Callable[[tuple[int, int, int], int, int], kera
         karcevski, name="karcevski_augmented", filters=(32, 64, 128, 128), width=128, dropout=0.5
     ),
 }
-"""By architecture's name."""
+"""Network builders by architecture name."""

@@ -1,1 +1,1 @@
-"""Drawn radiographs, intact and spoiled, for trying the system out."""
+"""Phantoms: drawn radiographs, intact and spoiled, for trying out and testing the system."""

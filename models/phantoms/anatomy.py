@@ -1,11 +1,11 @@
-"""Anatomy: one radiograph-like phantom, drawn from numbers.
+"""The anatomy of one phantom, a drawn picture that resembles a radiograph.
 
-A phantom is a sum of thicknesses, as a real film is: soft tissue and bone add attenuation, air in the lungs takes it
-away, and disease is air that is missing. Everything is drawn on one small fixed canvas and only then warped to the
-size asked for, which keeps a 1024 x 1024 phantom at a few hundredths of a second.
+A phantom is a sum of attenuations, as a real film is: soft tissue and bone add attenuation, air in the lungs removes
+it, and disease replaces air. Everything is drawn on one small plane of fixed size, which is then warped to the
+requested size; a 1024 x 1024 phantom takes a few hundredths of a second.
 
-Lengths are in *units*: the shorter side of the picture is about one, x is 0 at the spine and grows towards the right
-of the picture (the patient's left), y is 0 at the top. Nothing but the disease depends on the label.
+Lengths are in *units*: the shorter side of the picture is about one unit, x is 0 at the spine and grows towards the
+right of the picture (the patient's left), y is 0 at the top. Only the disease depends on the label.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Anatomy:
-    """What makes one patient look unlike the next; lengths in units."""
+    """What differs from patient to patient; lengths in units."""
 
-    width: float  # spine to the outer edge of a lung
-    apex: float
+    width: float  # from the spine to the outer edge of a lung
+    apex: float  # y of the lungs' upper end
     base: tuple[float, float]  # y of the diaphragm's domes, left and right in the picture
     heart: float  # scale of the heart's half-width
     ribs: float  # distance between two ribs
     bone: float  # how strongly bones show
     girth: float  # soft tissue beyond the ribs
-    arms: float  # how far the arms are held away
+    arms: float  # distance of the arms from the body
     breasts: float  # attenuation, 0 for none
     bubble: bool  # gas under the left dome
 
     @classmethod
-    def of(cls, rng: np.random.Generator) -> _Anatomy:
+    def random(cls, rng: np.random.Generator) -> _Anatomy:
         base = rng.uniform(0.64, 0.74)
         return cls(
             width=rng.uniform(0.31, 0.385),
@@ -63,32 +63,32 @@ def draw(label: str, patient: int, view: int, seed: int, size: tuple[int, int]) 
     """Draw one phantom.
 
     The same arguments give the same pixels. A patient's anatomy and disease stay the same from view to view;
-    position, exposure, noise and the disease's extent change. Two labels of one patient, view and seed
-    differ inside the lungs only.
+    position, exposure, noise and the disease's extent change. Two labels of the same patient, view and seed
+    differ only inside the lungs.
 
     Args:
         label: One of `CLASSES`.
         patient: The patient's number, 0 or more.
-        view: Which of the patient's images, 0 or more.
+        view: The number of the patient's image, 0 or more.
         seed: Seed of the whole set, 0 or more.
         size: Height and width in pixels.
 
     Returns:
-        Brightness, float32 of shape (height, width), within 0 to 1.
+        Brightness, float32 of shape (height, width), 0 to 1.
 
     Raises:
-        ValueError: The label is none of `CLASSES`.
+        ValueError: The label is not one of `CLASSES`.
     """
     if label not in CLASSES:
         raise ValueError(f"no phantom for the label {label!r}: choose one of {', '.join(CLASSES)}")
-    body, disease = (np.random.default_rng((seed, patient, stream)) for stream in (0, 1))
-    anatomy = _Anatomy.of(body)
-    look = np.random.default_rng((seed, patient, 2, view))
-    attenuation = _attenuate(anatomy, body, _opacity(label, anatomy, disease, look.uniform(0.85, 1.1)), look)
-    return expose(attenuation, look, size)
+    body_rng, disease_rng = (np.random.default_rng((seed, patient, stream)) for stream in (0, 1))
+    anatomy = _Anatomy.random(body_rng)
+    view_rng = np.random.default_rng((seed, patient, 2, view))
+    opacity = _opacity(label, anatomy, disease_rng, view_rng.uniform(0.85, 1.1))
+    return expose(_attenuation(anatomy, body_rng, opacity, view_rng), view_rng, size)
 
 
-def _attenuate(anatomy: _Anatomy, rng: np.random.Generator, opacity: Plane, look: np.random.Generator) -> Plane:
+def _attenuation(anatomy: _Anatomy, rng: np.random.Generator, opacity: Plane, view_rng: np.random.Generator) -> Plane:
     """Add up the body's parts; `opacity` is the share of the lungs' air that disease has replaced."""
     lungs = np.maximum(*(_lung(anatomy, side) for side in drawing.SIDES))
     heart = drawing.fill(_HEART * (anatomy.heart, 1.0) + (0, anatomy.base[1] - 0.70), 0.007)
@@ -102,30 +102,30 @@ def _attenuate(anatomy: _Anatomy, rng: np.random.Generator, opacity: Plane, look
     abdomen = np.clip((drawing.Y - anatomy.base[0] + 0.12) / 0.3, 0, 1) * depth
     total: Plane = torso * (0.30 + 0.30 * depth + 0.16 * abdomen + 0.012 * drawing.noise(rng, 12))
     total += _arms(anatomy) + heart * 0.10 * torso + vessels * 0.16
-    total += anatomy.bone * (_ribs(anatomy, lungs) + _spine() + _girdle(anatomy, rng))
+    total += anatomy.bone * (_ribs(anatomy, lungs) + _spine() + _shoulder_girdle(anatomy, rng))
     total += anatomy.breasts * _breasts(anatomy)
     total -= 0.46 * air + 0.09 * _trachea(rng)
     if anatomy.bubble:
         total -= 0.13 * drawing.ellipse((0.17, anatomy.base[1] + 0.055), (0.05, 0.025), 0.006)
-    if _chance(look, 0.2):
-        total += 0.12 * _leads(look)
+    if _chance(view_rng, 0.2):
+        total += 0.12 * _leads(view_rng)
     return total
 
 
 def _opacity(label: str, anatomy: _Anatomy, rng: np.random.Generator, extent: float) -> Plane:
     """Share of the lungs' air that the class's disease has replaced, 0 to 1."""
-    kept = np.ones((drawing.SIDE, drawing.SIDE), np.float32)
+    air = np.ones((drawing.SIDE, drawing.SIDE), np.float32)
     if label == "PNEUMONIA":
         side = rng.choice(drawing.SIDES)
         y = rng.uniform(anatomy.apex + 0.15, anatomy.base[0] - 0.06)
         focus = _patch(rng, (side * rng.uniform(0.16, 0.23), y), rng.uniform(0.085, 0.14, 2) * extent, 0.30)
-        if _chance(rng, 0.4):  # lobar: it stops sharply at a fissure
+        if _chance(rng, 0.4):  # lobar pneumonia ends sharply at a fissure
             fissure = y + rng.choice((-1, 1)) * 0.04
             focus *= 1 / (1 + np.exp(-(drawing.Y - fissure) * np.float32(np.sign(y - fissure) / 0.006)))
-        kept *= 1 - rng.uniform(0.6, 0.92) * focus
+        air *= 1 - rng.uniform(0.6, 0.92) * focus
         if _chance(rng, 0.12):
             other = (-side * rng.uniform(0.15, 0.22), rng.uniform(0.35, 0.6))
-            kept *= 1 - 0.5 * _patch(rng, other, rng.uniform(0.04, 0.06, 2), 0.3)
+            air *= 1 - 0.5 * _patch(rng, other, rng.uniform(0.04, 0.06, 2), 0.3)
     elif label == "COVID-19":
         glass = np.clip(0.9 + 0.12 * drawing.noise(rng, 70), 0.6, 1.2)
         for side in drawing.SIDES:
@@ -133,20 +133,20 @@ def _opacity(label: str, anatomy: _Anatomy, rng: np.random.Generator, extent: fl
                 y = anatomy.base[0] + 0.03 - (anatomy.base[0] - anatomy.apex - 0.12) * rng.beta(1.1, 2.2)
                 x = np.interp(y, *_outer_edge(anatomy)) - rng.uniform(0.01, 0.08)
                 patch = _patch(rng, (side * x, y), rng.uniform((0.035, 0.045), (0.065, 0.085)) * extent, 0.45)
-                kept *= 1 - np.clip(rng.uniform(0.35, 0.62) * patch * glass, 0, 0.8)
-    return 1 - kept
+                air *= 1 - np.clip(rng.uniform(0.35, 0.62) * patch * glass, 0, 0.8)
+    return 1 - air
 
 
 def _patch(rng: np.random.Generator, centre: tuple[float, float], radii: NDArray[np.float64], ragged: float) -> Plane:
     """An ellipse with a soft, ragged rim: 1 inside, 0 far outside."""
-    turn, half = rng.uniform(0, np.pi), int(2 * max(radii) * drawing.SCALE)
+    angle, half = rng.uniform(0, np.pi), int(2 * max(radii) * drawing.SCALE)
     column, row = ((np.array(centre) + drawing.ORIGIN) * drawing.SCALE).astype(int)
     window = np.s_[max(row - half, 0) : row + half, max(column - half, 0) : column + half]
     x, y = drawing.X[window] - np.float32(centre[0]), drawing.Y[window] - np.float32(centre[1])
-    along, across = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
-    reach = np.sqrt((along / radii[0]) ** 2 + (across / radii[1]) ** 2)
-    reach += ragged * 0.5 * drawing.noise(rng, 8, x.shape)
-    rise = np.clip((1.35 - reach) / 0.7, 0, 1)
+    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    distance = np.sqrt((along / radii[0]) ** 2 + (across / radii[1]) ** 2)
+    distance += ragged * 0.5 * drawing.noise(rng, 8, x.shape)
+    rise = np.clip((1.35 - distance) / 0.7, 0, 1)
     plane = np.zeros((drawing.SIDE, drawing.SIDE), np.float32)
     plane[window] = rise * rise * (3 - 2 * rise)
     return plane
@@ -163,7 +163,7 @@ _HEART = np.array(
 
 
 def _outer_edge(anatomy: _Anatomy) -> tuple[Sequence[float], Sequence[float]]:
-    """The lungs' outer edge as y and |x|, from the apex down to the angle between ribs and diaphragm."""
+    """The lungs' outer edge as y and |x|, from the apex down to the costophrenic angle."""
     top, width, low = anatomy.apex, anatomy.width, max(anatomy.base) + 0.09
     return (
         (top, top + 0.03, top + 0.10, top + 0.2, top + 0.33, low - 0.1, low),
@@ -204,19 +204,20 @@ def _arms(anatomy: _Anatomy) -> Plane:
 
 
 def _ribs(anatomy: _Anatomy, lungs: Plane) -> Plane:
-    """Ten pairs: the back half runs outwards, turns at the flank, and the fainter front half runs down and inwards."""
+    """Ten pairs: the back half runs outwards to the flank, the fainter front half runs down and inwards from there."""
     ys, xs = _outer_edge(anatomy)
-    backs: list[Points] = []
-    fronts: list[Points] = []
+    back_halves: list[Points] = []
+    front_halves: list[Points] = []
     for number in range(10):
         y = anatomy.apex + 0.015 + number * anatomy.ribs
-        turn = y + 0.035 + 0.006 * number
-        reach = float(np.interp(turn, ys, xs)) + 0.006
-        rear = [(0.03, y + 0.012), (0.3 * reach, y - 0.014), (0.75 * reach, y - 0.004), (reach, turn)]
-        fore = [(reach, turn), (reach, turn + 0.05), (0.75 * reach, turn + 0.10), (0.36 * reach, turn + 0.15)]
-        backs += drawing.pair(np.array(rear))
-        fronts += drawing.pair(np.array(fore))
-    bones = 0.085 * drawing.tube(backs, 0.025, 0.0025) + 0.05 * drawing.tube(fronts, 0.024, 0.0025)
+        flank_y = y + 0.035 + 0.006 * number
+        flank_x = float(np.interp(flank_y, ys, xs)) + 0.006
+        back = [(0.03, y + 0.012), (0.3 * flank_x, y - 0.014), (0.75 * flank_x, y - 0.004), (flank_x, flank_y)]
+        front = [(flank_x, flank_y), (flank_x, flank_y + 0.05)]
+        front += [(0.75 * flank_x, flank_y + 0.10), (0.36 * flank_x, flank_y + 0.15)]
+        back_halves += drawing.pair(np.array(back))
+        front_halves += drawing.pair(np.array(front))
+    bones = 0.085 * drawing.tube(back_halves, 0.025, 0.0025) + 0.05 * drawing.tube(front_halves, 0.024, 0.0025)
     total: Plane = bones * (0.35 + 0.65 * drawing.blur(lungs, 0.02))
     return total
 
@@ -227,21 +228,22 @@ def _spine() -> Plane:
     return 0.09 * column * discs
 
 
-def _girdle(anatomy: _Anatomy, rng: np.random.Generator) -> Plane:
-    """Collar bones, shoulder blades and the heads of the upper arms."""
+def _shoulder_girdle(anatomy: _Anatomy, rng: np.random.Generator) -> Plane:
+    """Collar bones, shoulder blades and the heads of the upper arm bones."""
     tilt = rng.uniform(-0.015, 0.03)
-    collar = np.array([(0.028, 0.205), (0.12, 0.185), (0.22, 0.145 - tilt), (0.37, 0.125 - tilt)])
-    total = 0.11 * drawing.tube(drawing.pair(collar), 0.03, 0.003)
-    blade = [(0.36, 0.17), (0.43, 0.2), (anatomy.width + 0.05, 0.44), (anatomy.width - 0.005, 0.42), (0.30, 0.2)]
+    collar_bone = np.array([(0.028, 0.205), (0.12, 0.185), (0.22, 0.145 - tilt), (0.37, 0.125 - tilt)])
+    total = 0.11 * drawing.tube(drawing.pair(collar_bone), 0.03, 0.003)
+    width = anatomy.width
+    shoulder_blade = [(0.36, 0.17), (0.43, 0.2), (width + 0.05, 0.44), (width - 0.005, 0.42), (0.30, 0.2)]
     for side in drawing.SIDES:
-        total += 0.055 * drawing.fill(np.array(blade) * (side, 1), 0.005)
+        total += 0.055 * drawing.fill(np.array(shoulder_blade) * (side, 1), 0.005)
         total += 0.08 * drawing.ellipse((side * 0.445, 0.175), (0.04, 0.045), 0.005)
     return total
 
 
 def _trachea(rng: np.random.Generator) -> Plane:
-    lean = rng.normal(0.006, 0.006)
-    return drawing.stroke([np.array([(0, -0.3), (0, 0.12), (lean, 0.25), (lean, 0.34)])], 0.034, 0.006)
+    x = rng.normal(0.006, 0.006)
+    return drawing.stroke([np.array([(0, -0.3), (0, 0.12), (x, 0.25), (x, 0.34)])], 0.034, 0.006)
 
 
 def _breasts(anatomy: _Anatomy) -> Plane:
@@ -250,7 +252,7 @@ def _breasts(anatomy: _Anatomy) -> Plane:
 
 
 def _vessels(rng: np.random.Generator) -> Plane:
-    """Vessels fanning out of both lung roots, thinning and branching as they go."""
+    """Vessels that fan out from both lung roots and become thinner and branch."""
     plane = np.zeros((drawing.SIDE, drawing.SIDE), np.uint8)
     fan = np.tile(np.linspace(-1.35, 1.3, 13), 2)
     mirror = np.stack([np.repeat(drawing.SIDES, 13), np.ones(26)], 1)
@@ -273,14 +275,13 @@ def _vessels(rng: np.random.Generator) -> Plane:
 
 
 def _leads(rng: np.random.Generator) -> Plane:
-    """Electrodes and their cables."""
+    """ECG electrodes and their cables."""
     total = np.zeros((drawing.SIDE, drawing.SIDE), np.float32)
     for _ in range(rng.integers(1, 4)):
         pad = rng.uniform((-0.3, 0.2), (0.3, 0.7))
-        way = np.array([pad, pad + rng.normal(0, 0.1, 2), pad + rng.normal(0, 0.25, 2), (rng.uniform(-0.6, 0.6), 1.3)])
-        total = np.maximum(
-            total, np.maximum(drawing.stroke([way], 0.005, 0.001), drawing.ellipse((pad[0], pad[1]), (0.013, 0.013)))
-        )
+        bends = [pad + rng.normal(0, 0.1, 2), pad + rng.normal(0, 0.25, 2)]
+        cable = drawing.stroke([np.array([pad, *bends, (rng.uniform(-0.6, 0.6), 1.3)])], 0.005, 0.001)
+        total = np.maximum(total, np.maximum(cable, drawing.ellipse((pad[0], pad[1]), (0.013, 0.013))))
     return total
 
 

@@ -1,7 +1,7 @@
-"""Phantom: made radiographs as files, in every format that the scorer reads, each marked as made.
+"""Phantoms as image files, in every format that the scorer reads, each marked as made data.
 
-Nothing about a file hints at its class: size, format, depth and orientation are drawn without looking at the label.
-The marker in the bytes is what keeps made data apart from real data once a file has left its folder.
+No property of a file hints at its class: size, format, bit depth and orientation are drawn independently of the label.
+The marker in the bytes separates made data from real data even after a file has left its folder.
 """
 
 from __future__ import annotations
@@ -53,22 +53,22 @@ FORMATS = (
     "jpeg-exif-8",
 )
 PLAIN_FORMATS = ("png-grey-8", "jpeg-grey")
-"""The two that are quick to write: for benchmarks."""
+"""The two formats that are quick to write, for benchmarks."""
 
 _ORIENTATION_TAG = 0x0112
 _QUARTER_TURNS = {3: 2, 6: 1, 8: 3}
 """EXIF orientation to the anticlockwise quarter turns that the stored pixels have undergone."""
 _SMALLEST, _LARGEST = 600, 1100
 _PNG_EFFORT = 1
-"""zlib level: noise hardly compresses, so more effort buys little."""
+"""zlib level: noise hardly compresses, so a higher level gains little."""
 
 
 @dataclass(frozen=True)
 class Phantom:
-    """One made file.
+    """One phantom file.
 
     Attributes:
-        path: Where it lies.
+        path: The file.
         label: Its class.
         patient_id: Its patient, such as ``made-00012``.
         format: One of `FORMATS`.
@@ -100,22 +100,23 @@ def write_phantoms(
 ) -> list[Phantom]:
     """Write phantoms as ``<label>/<patient id>-<n>.<suffix>`` and their labels as ``labels.csv``.
 
-    Patients have one to three images each, and the classes about the same number of patients. The formats take turns
-    in shuffled rounds, so a set of at least ``len(formats)`` images holds each. The same arguments give the same files.
+    Each patient has one to three images, and all classes have about the same number of patients. The formats take
+    turns in shuffled rounds, so a set of at least ``len(formats)`` images contains every format. The same arguments
+    give the same files.
 
     Args:
-        folder: Where to write; made where it is missing.
-        count: How many images.
+        folder: Where to write; created if it is missing.
+        count: Number of images.
         seed: Seed of the whole set, 0 or more.
-        size: Height and width in pixels; without it each image has its own, 600 to 1,100 on a side.
+        size: Height and width in pixels; None draws a size for each image, 600 to 1,100 pixels a side.
         formats: Which of `FORMATS` to use.
-        jobs: Threads; without it, one for each processor.
+        jobs: Number of threads; None for one per processor.
 
     Returns:
         The files in the order of ``labels.csv``, whose columns are file (relative to the folder), label and patient_id.
 
     Raises:
-        ValueError: A format is none of `FORMATS`, or none is given.
+        ValueError: A format is not one of `FORMATS`, or no format is given.
     """
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
@@ -125,9 +126,9 @@ def write_phantoms(
         (folder / label).mkdir(parents=True, exist_ok=True)
 
     def write(plan: _Plan) -> None:
-        made = plan.phantom
-        picture = draw(made.label, plan.patient, plan.view, seed, plan.size)
-        made.path.write_bytes(encode(picture, made.format, plan.quality))
+        phantom = plan.phantom
+        picture = draw(phantom.label, plan.patient, plan.view, seed, plan.size)
+        phantom.path.write_bytes(encode(picture, phantom.format, plan.quality))
 
     with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
         for _ in pool.map(write, plans):
@@ -136,7 +137,7 @@ def write_phantoms(
     with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(("file", "label", "patient_id"))
-        rows.writerows((made.path.relative_to(folder).as_posix(), made.label, made.patient_id) for made in phantoms)
+        rows.writerows((one.path.relative_to(folder).as_posix(), one.label, one.patient_id) for one in phantoms)
     return phantoms
 
 
@@ -144,21 +145,21 @@ def _plan(folder: Path, count: int, seed: int, size: int | None, formats: Sequen
     rng = np.random.default_rng((seed, len(CLASSES)))
     plans: list[_Plan] = []
     labels: list[str] = []
-    deck: list[str] = []
+    names: list[str] = []
     patient = -1
     while len(plans) < count:
         patient += 1
         labels = labels or [str(label) for label in rng.permutation(CLASSES)]
         label, patient_id = labels.pop(), f"made-{patient:05d}"
         for view in range(min(int(rng.integers(1, 4)), count - len(plans))):
-            deck = deck or [str(name) for name in rng.permutation(formats)]
-            name = deck.pop()
+            names = names or [str(name) for name in rng.permutation(formats)]
+            name = names.pop()
             shape = (int(rng.integers(_SMALLEST, _LARGEST + 1)), int(rng.integers(_SMALLEST, _LARGEST + 1)))
             suffix = "png" if name.startswith("png") else rng.choice(("jpg", "jpeg"))
             path = folder / label / f"{patient_id}-{view + 1}.{suffix}"
-            made = Phantom(path, label, patient_id, name)
+            phantom = Phantom(path, label, patient_id, name)
             shape = (size, size) if size else shape
-            plans.append(_Plan(made, patient, view, shape, int(rng.integers(85, 96))))
+            plans.append(_Plan(phantom, patient, view, shape, int(rng.integers(85, 96))))
     return plans
 
 
@@ -171,10 +172,10 @@ def encode(picture: NDArray[np.float32], name: str, quality: int = 90) -> bytes:
         quality: JPEG quality.
 
     Returns:
-        The file's bytes. Pillow's ``info`` holds the marker as ``Software`` (PNG) or ``comment`` (JPEG, bytes).
+        The file's bytes. Pillow's ``info`` shows the marker as ``Software`` (PNG) or ``comment`` (JPEG, bytes).
 
     Raises:
-        ValueError: The name is none of `FORMATS`.
+        ValueError: The name is not one of `FORMATS`.
     """
     if name not in FORMATS:
         raise ValueError(f"unknown format {name!r}: choose from {', '.join(FORMATS)}")
@@ -200,7 +201,7 @@ def encode(picture: NDArray[np.float32], name: str, quality: int = 90) -> bytes:
 
 
 def png_text() -> PngImagePlugin.PngInfo:
-    """Return the marker as PNG text, which Pillow writes before the pixels."""
+    """Return `MARKER` as a PNG text chunk, which Pillow writes before the pixels."""
     text = PngImagePlugin.PngInfo()
     text.add_text("Software", MARKER)
     return text
@@ -210,7 +211,7 @@ def _as_png(image: Image.Image, name: str) -> Image.Image:
     modes = {"png-grey-alpha": "LA", "png-rgb": "RGB", "png-rgba": "RGBA"}
     if name != "png-palette":
         return image.convert(modes[name]) if name in modes else image
-    # The palette runs from white to black: whoever takes an index for a brightness gets a negative.
+    # The palette runs from white to black: a decoder that takes an index for a brightness returns a negative image.
     indexed = Image.fromarray(255 - np.asarray(image)).convert("P")
     indexed.putpalette([level for grey in range(255, -1, -1) for level in (grey, grey, grey)])
     return indexed

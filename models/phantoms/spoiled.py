@@ -1,7 +1,7 @@
-"""Spoiled: files that a night must not score, each made to fail one named check, and a few that only look wrong.
+"""Spoiled files, which a night must not score, each made to fail one named check, and a few that only look wrong.
 
-`Spoiled.fails` names the check of the validation suite. A file breaks as few others as its kind allows: two-tone
-pixels, for one, are saturated as well as shallow.
+`Spoiled.fails` names the check of the validation suite. A file fails as few other checks as its kind allows: two-tone
+pixels, for example, are saturated as well as of low bit depth.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 
 _SIDE = 640
 _FIRST_PATIENT = 900_000
-"""Far above the patients of a set of the same seed: a spoiled file never shows one of its phantoms."""
+"""Far above the patient numbers of any phantom set: a spoiled file never shows a phantom of a set of the same seed."""
 _BOMB_SIDE = 60_000
 _TIFF_SOFTWARE = 305
 
 
 @dataclass(frozen=True)
 class Spoiled:
-    """One file of the bad set.
+    """One file of the spoiled set.
 
     Attributes:
-        path: Where it lies.
-        fails: The check that it must fail, or None for a good image with a misleading name, which must be scored.
+        path: The file.
+        fails: The check that it must fail; None for a good image with a misleading name, which must be scored.
     """
 
     path: Path
@@ -46,10 +46,9 @@ class Spoiled:
 
 
 def write_spoiled(folder: Path, seed: int = 0) -> list[Spoiled]:
-    """Write the bad set into a folder, which is made where it is missing.
+    """Write the spoiled files into a folder, which is created if it is missing.
 
-    No two files have the same bytes. All carry the made-data marker that their format has room for; the empty one
-    has none.
+    No two files have the same bytes. Each carries the made-data marker if its format has room for one.
 
     Args:
         folder: Where to write.
@@ -57,12 +56,12 @@ def write_spoiled(folder: Path, seed: int = 0) -> list[Spoiled]:
 
     Returns:
         The files with the check that each must fail: decodable, format, size, aspect, bit-depth, not-blank,
-        not-saturated, contrast, grey or histogram; and those that must be scored all the same, with None.
+        not-saturated, contrast, grey or histogram; None for those that must be scored.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng((seed, _FIRST_PATIENT))
     spoiled = []
-    for number, (name, fails, make) in enumerate(_BAD_SET):
+    for number, (name, fails, make) in enumerate(_SPOILED_SET):
         patient = _FIRST_PATIENT + number
         picture = draw(CLASSES[number % len(CLASSES)], patient, 0, seed, (_SIDE, _SIDE))
         path = folder / name
@@ -112,7 +111,7 @@ def _bmp(picture: NDArray[np.float32], _: np.random.Generator) -> bytes:
 
 
 def _bomb(_: NDArray[np.float32], __: np.random.Generator) -> bytes:
-    """A few kilobytes whose header promises 3.6 billion pixels."""
+    """A decompression bomb: a few kilobytes whose header announces 3.6 billion pixels."""
     side = _BOMB_SIDE.to_bytes(4, "big")
     out = io.BytesIO()
     out.write(b"\x89PNG\r\n\x1a\n")
@@ -145,7 +144,7 @@ def _flat(level: float, top: int = 255) -> Callable[[NDArray[np.float32], np.ran
 
 
 def _detector_noise(picture: NDArray[np.float32], rng: np.random.Generator) -> bytes:
-    """An exposure with no patient in front of the detector."""
+    """An exposure without a patient in front of the detector."""
     return _png(_image(0.45 + 0.006 * rng.standard_normal(picture.shape, dtype=np.float32)))
 
 
@@ -184,7 +183,7 @@ def _meadow(picture: NDArray[np.float32], rng: np.random.Generator) -> bytes:
 
 
 def _tinted(picture: NDArray[np.float32], _: np.random.Generator) -> bytes:
-    """A phantom in false colours, as from a heat map."""
+    """A phantom in false colours, as a heat map has."""
     colours = cv2.applyColorMap(np.asarray(_image(picture)), cv2.COLORMAP_JET)
     return _png(Image.fromarray(np.ascontiguousarray(colours[..., ::-1])))
 
@@ -200,7 +199,7 @@ def _page(picture: NDArray[np.float32], _: np.random.Generator) -> bytes:
 
 
 def _drawing(picture: NDArray[np.float32], _: np.random.Generator) -> bytes:
-    """A drawing in two shades, neither of them black or white."""
+    """A drawing in two shades of grey, neither black nor white."""
     dark = cv2.GaussianBlur(picture, (0, 0), 3) < np.median(picture) * 0.8
     return _png(Image.fromarray(np.where(dark, 60, 200).astype(np.uint8)))
 
@@ -223,7 +222,7 @@ def _png(image: Image.Image) -> bytes:
     return out.getvalue()
 
 
-_BAD_SET: tuple[tuple[str, str | None, Callable[[NDArray[np.float32], np.random.Generator], bytes]], ...] = (
+_SPOILED_SET: tuple[tuple[str, str | None, Callable[[NDArray[np.float32], np.random.Generator], bytes]], ...] = (
     ("cut-off.png", "decodable", _cut_off("png-grey-8")),
     ("cut-off.jpg", "decodable", _cut_off("jpeg-grey")),
     ("flipped-byte.png", "decodable", _flipped_byte),

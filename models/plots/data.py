@@ -1,4 +1,4 @@
-"""Drawings for the page about labelled images, in the manner of `plots.curves`: one shape and colour for each class."""
+"""Plots for the page about labelled images, in the style of `plots.curves`: each class has its marker and colour."""
 
 from __future__ import annotations
 
@@ -22,57 +22,57 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST_POINTS: Final = 250
-"""Of a class in a scatter plot: more make the page heavy and show no more."""
+"""Of a class in a scatter plot: more points make the page large and show nothing new."""
 FEW: Final = 60
-"""Values of a box plot up to which each is shown, too."""
+"""A box plot of up to this many values shows each value too."""
 WHISKERS: Final = (5, 95)
 """Percentiles."""
 BROAD: Final = 4.8
-"""Inches; more would be too small to read, or cut off, on a telephone."""
+"""Width in inches; a wider drawing would be cut off or too small to read on a phone."""
 LEGEND: Final[dict[str, Any]] = {"fontsize": SIZE, "frameon": False, "labelcolor": INK, "handlelength": 2.4}
 NOWHERE: Final = -1
-"""The place of what is no class or finding: it is grey."""
+"""The `place` of a group that is no class or finding; it is drawn in grey."""
 DIVERGING: Final = "PuOr_r"
-"""Orange for lighter, purple for darker: told apart by those who do not tell red from green (ColorBrewer)."""
+"""Orange for lighter, purple for darker: safe for readers who cannot tell red from green (ColorBrewer)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Values of one class or finding; `place` is its place on the page, which gives its shape and colour."""
+    """Values of one class or finding; `place` is its position on the page, which determines its marker and colour."""
 
     name: str
     place: int
     values: Sequence[float]
     others: Sequence[float] = ()
-    """In a scatter plot the heights, in bars the second number."""
+    """The heights in a scatter plot, the second number in a bar chart."""
 
 
 def bars(groups: Sequence[Group], alt: str, name: str = "balance") -> bytes:
-    """Draw two bars for each class: its images, and below in a lighter shade its patients.
+    """Draw two bars for each class: its images, and below them, in a lighter shade, its patients.
 
     Args:
-        groups: one value each, and one other.
-        alt: what the drawing shows, for those who do not see it.
+        groups: each with one value (images) and one in `others` (patients).
+        alt: alternative text: what the drawing shows.
         name: unique on its page.
 
     Returns:
-        SVG for use inside a page.
+        SVG to embed in a page.
     """
     figure = Figure(figsize=(BROAD, 0.55 + 0.6 * len(groups)), layout="constrained")
     axes = figure.subplots()
     largest = max(max(*group.values, *group.others) for group in groups)
     for height, group in zip(range(len(groups))[::-1], groups, strict=True):
-        for numbers, shift, alpha, what in ((group.values, 0.2, 1.0, "images"), (group.others, -0.2, 0.45, "patients")):
+        for numbers, shift, alpha, noun in ((group.values, 0.2, 1.0, "images"), (group.others, -0.2, 0.45, "patients")):
             axes.barh(height + shift, numbers[0], height=0.34, color=_colour(group.place), alpha=alpha)
             axes.annotate(
-                f"{numbers[0]:,.0f} {what}", (numbers[0], height + shift), xytext=(5, 0), textcoords="offset points",
-                va="center", fontsize=SIZE, color=INK if what == "images" else SOFT,
+                f"{numbers[0]:,.0f} {noun}", (numbers[0], height + shift), xytext=(5, 0), textcoords="offset points",
+                va="center", fontsize=SIZE, color=INK if noun == "images" else SOFT,
             )  # fmt: skip
     axes.set(xlim=(0, largest * 1.3), ylim=(-0.55, len(groups) - 0.45))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     plain(axes, grid="x")
-    _names(axes, groups)
+    _label_groups(axes, groups)
     return svg(figure, alt, name)
 
 
@@ -80,13 +80,13 @@ def distributions(groups: Sequence[Group], top: float, alt: str, name: str) -> b
     """Draw the distributions of grey values.
 
     Args:
-        groups: shares of the pixels in equal steps of grey, from black to white.
-        top: share at which the picture ends; from `highest`, for drawings that stand side by side.
-        alt: as in `bars`.
+        groups: shares of pixels in equally wide grey bins, from black to white.
+        top: share at the top of the y axis, from `highest`: equal for drawings that stand side by side.
+        alt: as for `bars`.
         name: unique on its page.
 
     Returns:
-        SVG for use inside a page.
+        SVG to embed in a page.
     """
     figure = Figure(figsize=(3.7, 3.4), layout="constrained")
     axes = figure.subplots()
@@ -100,33 +100,34 @@ def distributions(groups: Sequence[Group], top: float, alt: str, name: str) -> b
     axes.set_xlabel("grey value, 0 black to 1 white", fontsize=SIZE, color=SOFT)
     axes.set_ylabel(f"% of pixels in each 1/{len(groups[0].values)}", fontsize=SIZE, color=SOFT)
     plain(axes, grid="both")
-    _tidy(figure.legend(loc="outside upper left", ncols=2, **LEGEND))
+    _disable_math(figure.legend(loc="outside upper left", ncols=2, **LEGEND))
     return svg(figure, alt, name)
 
 
 def highest(distributions: Sequence[Sequence[float]]) -> float:
-    """Return the largest share of all but the ends: black borders and burnt-out pixels would flatten all the rest."""
+    """Return the largest share outside the two bins at either end, where borders or overexposure hide all the rest."""
     return max(max(shares[2:-2]) for shares in distributions)
 
 
 def scatter(groups: Sequence[Group], alt: str, name: str = "sizes") -> bytes:
-    """Draw the images' sizes: each a mark at its width and height.
+    """Draw the images' sizes: a marker for each image at its width and height.
 
     Args:
-        groups: widths and (`others`) heights in pixels; of more than 250 that many are drawn, evenly spread.
-        alt: as in `bars`.
+        groups: widths and (in `others`) heights in pixels; at most 250 of each group are drawn, evenly spread.
+        alt: as for `bars`.
         name: unique on its page.
 
     Returns:
-        SVG for use inside a page.
+        SVG to embed in a page.
     """
     figure = Figure(figsize=(3.7, 3.5), layout="constrained")
     axes = figure.subplots()
     for group in groups:
-        some = np.unique(np.linspace(0, len(group.values) - 1, MOST_POINTS).astype(int))
+        chosen = np.unique(np.linspace(0, len(group.values) - 1, MOST_POINTS).astype(int))
         axes.plot(
-            np.array(group.values)[some], np.array(group.others)[some], _mark(group.place), color=_colour(group.place),
-            markersize=5, alpha=0.65, markerfacecolor="none", linestyle="none", label=group.name,
+            np.array(group.values)[chosen], np.array(group.others)[chosen], _marker(group.place),
+            color=_colour(group.place), markersize=5, alpha=0.65, markerfacecolor="none", linestyle="none",
+            label=group.name,
         )  # fmt: skip
     axes.set_xlabel("width, pixels", fontsize=SIZE, color=SOFT)
     axes.set_ylabel("height, pixels", fontsize=SIZE, color=SOFT)
@@ -134,28 +135,28 @@ def scatter(groups: Sequence[Group], alt: str, name: str = "sizes") -> bytes:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(5, integer=True))
     plain(axes, grid="both")
-    _tidy(axes.legend(loc="best", **LEGEND))
+    _disable_math(axes.legend(loc="best", **LEGEND))
     return svg(figure, alt, name)
 
 
 def boxes(groups: Sequence[Group], axis: str, alt: str, name: str, *, wide: bool = False) -> bytes:
-    """Draw a box for each group: the middle half, the median, whiskers from the 5th to the 95th percentile.
+    """Draw a box for each group: the interquartile range, the median, whiskers from the 5th to the 95th percentile.
 
     Args:
-        groups: their values; of up to 60 each one is shown too.
-        axis: what the axis says, with its unit.
-        alt: as in `bars`.
+        groups: their values; a group of up to 60 values shows each value too.
+        axis: label of the x axis, with its unit.
+        alt: as for `bars`.
         name: unique on its page.
-        wide: half as broad again.
+        wide: a drawing 4.8 inches wide instead of 3.7.
 
     Returns:
-        SVG for use inside a page.
+        SVG to embed in a page.
     """
     size = (BROAD, 0.7 + 0.5 * len(groups)) if wide else (3.7, max(2.4, 0.9 + 0.55 * len(groups)))
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
-    places = list(range(len(groups)))[::-1]
-    for height, group in zip(places, groups, strict=True):
+    heights = list(range(len(groups)))[::-1]
+    for height, group in zip(heights, groups, strict=True):
         colour = _colour(group.place)
         if not group.values:
             axes.annotate("none known", (0.02, height), xycoords=("axes fraction", "data"), va="center",
@@ -168,9 +169,9 @@ def boxes(groups: Sequence[Group], axis: str, alt: str, name: str, *, wide: bool
             medianprops={"color": INK, "linewidth": 2.2},
         )  # fmt: skip
         if len(group.values) <= FEW:
-            spread = 0.16 * np.cos(2.4 * np.arange(len(group.values)))  # beside each other, and always alike
+            jitter = 0.16 * np.cos(2.4 * np.arange(len(group.values)))  # the same each time
             axes.plot(
-                group.values, height + spread, _mark(group.place), color=colour, markersize=4, alpha=0.6,
+                group.values, height + jitter, _marker(group.place), color=colour, markersize=4, alpha=0.6,
                 linestyle="none",
             )  # fmt: skip
     axes.set_ylim(-0.6, len(groups) - 0.4)
@@ -179,26 +180,26 @@ def boxes(groups: Sequence[Group], axis: str, alt: str, name: str, *, wide: bool
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))
     plain(axes, grid="x")
-    _names(axes, groups)
+    _label_groups(axes, groups)
     return svg(figure, alt, name)
 
 
-def difference(mean: NDArray[np.float64], whole: NDArray[np.float64], reach: float) -> bytes:
-    """Return a JPEG of a class's mean picture less the mean of all: orange is lighter than it, purple darker.
+def difference(mean: NDArray[np.float64], overall_mean: NDArray[np.float64], limit: float) -> bytes:
+    """Return a JPEG of a class's mean picture minus the mean of all classes: orange is lighter, purple is darker.
 
     Args:
         mean: (height, width), grey values.
-        whole: the same of all classes.
-        reach: difference at which the colour is deepest.
+        overall_mean: the same over all classes.
+        limit: difference that gets the deepest colour.
     """
-    share = 0.5 + 0.5 * np.clip((mean - whole) / max(reach, 1e-9), -1, 1)
-    colours = mpl.colormaps[DIVERGING](share)[..., 2::-1] * 255  # OpenCV wants blue first
+    share = 0.5 + 0.5 * np.clip((mean - overall_mean) / max(limit, 1e-9), -1, 1)
+    colours = mpl.colormaps[DIVERGING](share)[..., 2::-1] * 255  # OpenCV expects blue first
     scale = LONGER_SIDE / max(mean.shape)
     return jpeg(np.asarray(cv2.resize(colours.round().astype(np.uint8), None, fx=scale, fy=scale), np.uint8))
 
 
 def scale_colours(steps: int = 9) -> list[str]:
-    """Return the colours of `difference`, from darker to lighter, as #rrggbb."""
+    """Return the colour scale of `difference`, from darker to lighter, as #rrggbb."""
     return [mpl.colors.to_hex(mpl.colormaps[DIVERGING](share)) for share in np.linspace(0, 1, steps)]
 
 
@@ -206,8 +207,8 @@ def _colour(place: int) -> str:
     return SOFT if place == NOWHERE else SERIES[place % len(SERIES)]
 
 
-def _mark(place: int) -> str:
-    """Another shape where the colours begin anew."""
+def _marker(place: int) -> str:
+    """A group whose colour repeats has another marker."""
     return MARKERS[(place + place // len(SERIES)) % len(MARKERS)]
 
 
@@ -215,12 +216,12 @@ def _dashes(place: int) -> Any:
     return DASHES[(place + place // len(SERIES)) % len(DASHES)]
 
 
-def _names(axes: Axes, groups: Sequence[Group]) -> None:
+def _label_groups(axes: Axes, groups: Sequence[Group]) -> None:
     axes.set_yticks(range(len(groups))[::-1], [group.name for group in groups])
     for label in axes.get_yticklabels():
         label.set(color=INK, parse_math=False)
 
 
-def _tidy(legend: Legend) -> None:
+def _disable_math(legend: Legend) -> None:
     for text in legend.get_texts():
-        text.set_parse_math(False)  # a name may hold a dollar sign
+        text.set_parse_math(False)  # a name may contain a dollar sign

@@ -1,7 +1,6 @@
-"""Plate: an explanation as one picture, for a slide or a case file.
+"""An explanation as one picture, for a slide or a case file: radiograph, heat maps, probabilities and caveats.
 
-Radiograph, heat maps, probabilities, and what these are not. Drawn with matplotlib without pyplot, as
-`models.plots.curves`.
+Drawn with matplotlib without pyplot, as in `models.plots.curves`.
 """
 
 from __future__ import annotations
@@ -12,21 +11,21 @@ from typing import TYPE_CHECKING, Any, Final
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from models.plots.svg import INK, SERIES, SOFT
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-INK: Final = "#16222c"
-SOFT: Final = "#566472"
-BAR: Final = "#0072b2"
 WARNING: Final = "#ffd23f"
 SIDE: Final = 3.1
-"""Inches of a panel."""
+"""Side of a panel in inches."""
 DOTS: Final = 150
+"""Dots per inch."""
 CHARACTERS: Final = 15.5
-"""Of small text in an inch."""
+"""Characters of small text per inch."""
 
 
 def plate(
@@ -39,20 +38,19 @@ def plate(
     """Draw an explanation.
 
     Args:
-        panels: what is written above each picture, and the picture: (height, width), or (height, width, 3) with blue
-            first; uint8.
-        probabilities: by class, in the order shown: the number, and how it is written.
-        title: in one line.
-        notes: what must be known, one paragraph each, the most important first.
+        panels: (caption, picture) each; a picture is uint8, (height, width) or (height, width, 3) with blue first.
+        probabilities: by class, in the order shown: the number, and the text shown for it.
+        title: one line.
+        notes: caveats, one paragraph each, the most important first.
         warning: shown across the top.
 
     Returns:
         A PNG without metadata.
     """
     width = SIDE * (len(panels) + 1)
-    text = _wrapped(notes, width)
-    head, below = 0.5 + 0.35 * bool(warning), 0.3 + 0.17 * len(text)
-    height = head + SIDE + 0.3 + below
+    lines = _wrap(notes, width)
+    head, foot = 0.5 + 0.35 * bool(warning), 0.3 + 0.17 * len(lines)
+    height = head + SIDE + 0.3 + foot
     figure = Figure(figsize=(width, height), dpi=DOTS, facecolor="white")
     if warning:
         figure.text(
@@ -63,40 +61,40 @@ def plate(
         0.12 / width, 1 - (head - 0.22) / height, title, va="center", fontsize=12, fontweight="bold", color=INK,
         parse_math=False,
     )  # fmt: skip
-    bottom = below / height
-    for place, (words, picture) in enumerate(panels):
-        axes = figure.add_axes(((SIDE * place + 0.12) / width, bottom, (SIDE - 0.16) / width, SIDE / height))
-        shown = picture[..., ::-1] if picture.ndim > 2 else picture  # noqa: PLR2004 - with colours
-        axes.imshow(shown, cmap="gray", vmin=0, vmax=255)
+    bottom = foot / height
+    for column, (caption, picture) in enumerate(panels):
+        axes = figure.add_axes(((SIDE * column + 0.12) / width, bottom, (SIDE - 0.16) / width, SIDE / height))
+        rgb = picture[..., ::-1] if picture.ndim > 2 else picture  # noqa: PLR2004 - with colours
+        axes.imshow(rgb, cmap="gray", vmin=0, vmax=255)
         axes.set_axis_off()
-        axes.set_title(words, fontsize=9, color=INK, parse_math=False)
-    _bars(
+        axes.set_title(caption, fontsize=9, color=INK, parse_math=False)
+    _draw_bars(
         figure.add_axes(((SIDE * len(panels) + 0.3) / width, bottom, (SIDE - 0.5) / width, SIDE / height)),
         probabilities,
     )
-    for line, words in enumerate(text):
+    for number, line in enumerate(lines):
         figure.text(
-            0.12 / width, (below - 0.22 - 0.17 * line) / height, words, va="center", fontsize=8,
-            color=SOFT if line else INK, fontweight="normal" if line else "bold", parse_math=False,
+            0.12 / width, (foot - 0.22 - 0.17 * number) / height, line, va="center", fontsize=8,
+            color=SOFT if number else INK, fontweight="normal" if number else "bold", parse_math=False,
         )  # fmt: skip
-    written = io.BytesIO()
+    png = io.BytesIO()
     canvas: Any = FigureCanvasAgg(figure)
-    canvas.print_png(written, metadata={"Software": None})
-    return written.getvalue()
+    canvas.print_png(png, metadata={"Software": None})
+    return png.getvalue()
 
 
-def _bars(axes: Axes, probabilities: Mapping[str, tuple[float, str]]) -> None:
-    places = range(len(probabilities) - 1, -1, -1)
-    axes.barh(list(places), [value for value, _ in probabilities.values()], height=0.32, color=BAR)
-    axes.barh(list(places), [1.0] * len(probabilities), height=0.32, color=BAR, alpha=0.1)
-    for place, (name, (_, written)) in zip(places, probabilities.items(), strict=True):
-        axes.text(0, place + 0.24, name, fontsize=10, color=INK, va="bottom", parse_math=False)
-        axes.text(1, place + 0.24, written, fontsize=10, color=INK, va="bottom", ha="right", parse_math=False)
+def _draw_bars(axes: Axes, probabilities: Mapping[str, tuple[float, str]]) -> None:
+    heights, colour = range(len(probabilities) - 1, -1, -1), SERIES[0]
+    axes.barh(list(heights), [value for value, _ in probabilities.values()], height=0.32, color=colour)
+    axes.barh(list(heights), [1.0] * len(probabilities), height=0.32, color=colour, alpha=0.1)
+    for height, (name, (_, text)) in zip(heights, probabilities.items(), strict=True):
+        axes.text(0, height + 0.24, name, fontsize=10, color=INK, va="bottom", parse_math=False)
+        axes.text(1, height + 0.24, text, fontsize=10, color=INK, va="bottom", ha="right", parse_math=False)
     axes.set(xlim=(0, 1), ylim=(-0.6, len(probabilities) - 0.2))
     axes.set_axis_off()
 
 
-def _wrapped(notes: Sequence[str], width: float) -> list[str]:
+def _wrap(notes: Sequence[str], width: float) -> list[str]:
     from textwrap import wrap
 
     return [line for note in notes for line in wrap(note, int(width * CHARACTERS))]

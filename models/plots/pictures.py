@@ -1,6 +1,6 @@
-"""Pictures for people to look at: small radiographs, and heat maps such as Grad-CAM's laid over them.
+"""Pictures for people: small radiographs, and radiographs with a heat map over them, such as Grad-CAM's.
 
-The warmer, the more opaque, in matplotlib's `inferno`, which is told apart by its lightness alone.
+The hotter a place, the more opaque its colour, from matplotlib's `inferno`, which is readable by lightness alone.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 LONGER_SIDE: Final = 288
-
+"""Of a small picture, in pixels."""
 OPACITY: Final = 0.6
 COLDEST: Final = 0.25
 HOTTEST: Final = 0.9
-"""The part of the colour map that is used: its dark end would look like shadow, its pale one green over the lungs."""
+"""The part of the colour map in use: over the lungs its dark end would look like shadow, its pale end greenish."""
 UNSEEN: Final = 0.35
-"""Of its grey is left to what the model does not see."""
+"""Remaining brightness of the parts that the model does not see."""
 JPEG_QUALITY: Final = 84
 
 
@@ -38,53 +38,53 @@ def warmed(grey: NDArray[np.uint8], heat: NDArray[np.floating[Any]]) -> NDArray[
         heat: (h, w) of any size, 0 to 1.
 
     Returns:
-        (height, width, 3), blue first as OpenCV wants it.
+        (height, width, 3), blue first as OpenCV expects it.
     """
-    warmth = cv2.resize(np.nan_to_num(heat).astype(np.float32), grey.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    warmth = np.clip(warmth, 0, 1)
-    colours = mpl.colormaps["inferno"](COLDEST + (HOTTEST - COLDEST) * warmth)[..., 2::-1] * 255
-    opacity = OPACITY * warmth[..., None]
-    mixed: NDArray[np.uint8] = (colours * opacity + grey[..., None] * (1 - opacity)).round().astype(np.uint8)
-    return mixed
+    resized = cv2.resize(np.nan_to_num(heat).astype(np.float32), grey.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    resized = np.clip(resized, 0, 1)
+    colours = mpl.colormaps["inferno"](COLDEST + (HOTTEST - COLDEST) * resized)[..., 2::-1] * 255
+    opacity = OPACITY * resized[..., None]
+    blended: NDArray[np.uint8] = (colours * opacity + grey[..., None] * (1 - opacity)).round().astype(np.uint8)
+    return blended
 
 
-def over_thumbnail(jpeg: bytes, heat: NDArray[np.floating[Any]], spec: PreprocessingSpec) -> bytes:
-    """Lay a heat map over a picture of the whole radiograph, and darken what the model does not see of it.
+def over_thumbnail(thumbnail: bytes, heat: NDArray[np.floating[Any]], spec: PreprocessingSpec) -> bytes:
+    """Lay a heat map over a picture of the whole radiograph, and darken the parts that the model does not see.
 
     Args:
-        jpeg: the whole radiograph, of any size.
-        heat: (h, w), 0 to 1, of the part that is left by the preprocessing.
-        spec: of the model.
+        thumbnail: JPEG of the whole radiograph, of any size.
+        heat: (h, w), 0 to 1, over the region that preprocessing keeps.
+        spec: the model's.
 
     Returns:
         A JPEG of the same size.
     """
-    grey = np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE), np.uint8)
+    grey = np.asarray(cv2.imdecode(np.frombuffer(thumbnail, np.uint8), cv2.IMREAD_GRAYSCALE), np.uint8)
     height, width = grey.shape
     rows, columns = seen(height, width, spec)
-    shown = np.repeat((grey * UNSEEN).astype(np.uint8)[..., None], 3, axis=2)
-    shown[rows, columns] = warmed(grey[rows, columns], heat)
-    return bytes(cv2.imencode(".jpg", shown, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1])
+    picture = np.repeat((grey * UNSEEN).astype(np.uint8)[..., None], 3, axis=2)
+    picture[rows, columns] = warmed(grey[rows, columns], heat)
+    return jpeg(picture)
 
 
 def photograph(image: NDArray[np.uint8], longer_side: int = LONGER_SIDE) -> bytes:
-    """Return a small grey JPEG of a preprocessed image (height, width) or (height, width, channels)."""
+    """Return a small grey JPEG of a preprocessed image, (height, width) or (height, width, channels)."""
     return jpeg(shrunk(image, longer_side))
 
 
 def overlay(image: NDArray[np.uint8], heat: NDArray[np.floating[Any]], longer_side: int = LONGER_SIDE) -> bytes:
-    """Return a small JPEG of a preprocessed image with a heat map over it, such as Grad-CAM's.
+    """Return a small JPEG of a preprocessed image with a heat map over it.
 
     Args:
         image: (height, width) or (height, width, channels).
         heat: (h, w) of any size, 0 to 1; see `warmed`.
-        longer_side: of the picture at most, in pixels.
+        longer_side: maximum of the picture's longer side, in pixels.
     """
     return jpeg(warmed(shrunk(image, longer_side), heat))
 
 
 def shrunk(image: NDArray[np.uint8], longer_side: int) -> NDArray[np.uint8]:
-    """Return a preprocessed image as grey (height, width), no side longer than this."""
+    """Return a preprocessed image as grey (height, width), shrunk until no side exceeds `longer_side` pixels."""
     grey = np.asarray(image)
     grey = grey.mean(axis=2).round().astype(np.uint8) if grey.ndim > 2 else grey  # noqa: PLR2004 - with channels
     scale = min(1.0, longer_side / max(grey.shape))
@@ -93,6 +93,6 @@ def shrunk(image: NDArray[np.uint8], longer_side: int) -> NDArray[np.uint8]:
 
 
 def jpeg(pixels: NDArray[np.uint8]) -> bytes:
-    """Return a JPEG of pixels (height, width), or (height, width, 3) with blue first."""
+    """Encode pixels, (height, width) or (height, width, 3) with blue first, as a JPEG."""
     _, encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     return bytes(encoded)

@@ -1,4 +1,4 @@
-"""What all plots share: the house's colours and measures, and figures as SVG."""
+"""What all plots share: colours, sizes, the style of axes, and the conversion of figures to SVG."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ DASHES: Final = ("-", (0, (5, 1.6)), (0, (1.4, 1.4)), (0, (6, 1.6, 1.4, 1.6)), (
 STYLE: Final = {INK: "--ink", SOFT: "--soft", LINE: "--line"} | {
     colour: f"--series-{place}" for place, colour in enumerate(SERIES)
 }
-"""The page's names of the colours drawn here."""
+"""The page's CSS custom property for each colour."""
 MINUS: Final = "\N{MINUS SIGN}"
 SQUARE: Final = (3.5, 3.5)
 WIDE: Final = (3.9, 2.9)
 MARGINS: Final = {"left": 0.15, "right": 0.97, "bottom": 0.15, "top": 0.97}
-"""Shares of a drawing's size that hold its labels; to have them found out takes a third of the time."""
+"""Edges of the axes as shares of a drawing's size; letting matplotlib find them takes a third of the drawing time."""
 SIZE: Final = 9
 _FONT: Final = re.compile(r"'DejaVu Sans'[^;\"]*")
 _GLOBAL_STYLE: Final = re.compile(r"<defs>\s*<style.*?</defs>\s*", re.DOTALL)
@@ -45,7 +45,7 @@ def _number(value: object) -> float:
 
 
 def plain(axes: Axes, grid: str) -> None:
-    """Quiet axes: no frame, a light grid, small words."""
+    """Style axes plainly: no frame, a light grid, small text."""
     for side in ("top", "right", "left") if grid == "x" else ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
@@ -56,16 +56,15 @@ def plain(axes: Axes, grid: str) -> None:
 
 
 def svg(figure: Figure, alt: str, name: str) -> bytes:
-    """Write a figure as SVG that may stand inside a page: ids of its own, no prolog, the page's font and colours."""
+    """Return a figure as SVG to embed in a page: ids prefixed with `name`, no prolog, the page's font and colours."""
     for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
         patch.set_visible(False)
-    written = io.BytesIO()
-    # The salt makes equal figures equal bytes; without it each drawing's ids are random.
+    buffer = io.BytesIO()
+    # With the salt, equal figures give equal bytes; without it the ids are random.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "text.parse_math": False}):
-        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         canvas: Any = FigureCanvasSVG(figure)
-        canvas.print_svg(written, metadata=nothing)
-    drawing = written.getvalue().decode()
+        canvas.print_svg(buffer, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    drawing = buffer.getvalue().decode()
     drawing = drawing[drawing.index("<svg") :]
     drawing = _FONT.sub("system-ui, sans-serif", _GLOBAL_STYLE.sub("", drawing))
     drawing = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", drawing)

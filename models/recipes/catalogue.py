@@ -1,4 +1,4 @@
-"""All recipes by name: the house's own, and those of the five student reports."""
+"""All recipes by name: this project's own, and those of the five student reports."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ __all__ = [
 
 
 class RecipeError(ValueError):
-    """There is no such recipe; the message lists the known ones."""
+    """No recipe has this name; the message lists the known ones."""
 
 
 RECIPES: Final = {
     recipe.name: recipe
     for recipe in (
         Recipe(name="compact-cnn", architecture="compact_cnn"),
-        # Small sets of real radiographs: texture is counted by fixed filters, so little is left to learn. No image is
-        # resampled, which would destroy the patterns. docs/crossvalidation.md says what it reaches.
+        # For small sets of real radiographs: fixed filters count textures, so little is left to learn. Augmentation
+        # resamples no image, which would destroy the patterns. docs/crossvalidation.md has its results.
         Recipe(
             name="local-patterns",
             architecture="local_patterns",
@@ -38,7 +38,7 @@ RECIPES: Final = {
             weight_decay=1e-2,
             patience=8,
         ),
-        # For trying things out: a few hundred images take a minute on two cores.
+        # For trials: a few hundred images take a minute on two cores.
         Recipe(
             name="compact-cnn-small",
             architecture="compact_cnn",
@@ -52,7 +52,7 @@ RECIPES: Final = {
     )
 }
 DEFAULT: Final = "local-patterns"
-"""The recipe where none is named."""
+"""The recipe that is used where none is named."""
 
 PARAMETERS: Final = {
     "compact-cnn": 1_130_147,
@@ -85,7 +85,7 @@ PARAMETERS: Final = {
     "karcevski-augmented": 830_595,
     "karcevski-resnet50": 23_593_859,
 }
-"""Of each recipe's network with three classes: to list them without building them."""
+"""Parameters of each recipe's network with three classes, so that a list needs no network built."""
 
 
 def recipe_named(name: str, weights: str = "imagenet") -> Recipe:
@@ -93,10 +93,10 @@ def recipe_named(name: str, weights: str = "imagenet") -> Recipe:
 
     Args:
         name: of the recipe.
-        weights: CXR_PRETRAINED; with "none" the recipe is returned as it is trained without learned weights.
+        weights: CXR_PRETRAINED; "none" returns the recipe's form without pretrained weights.
 
     Raises:
-        RecipeError: there is none of that name.
+        RecipeError: no recipe has this name.
     """
     if name not in RECIPES:
         raise RecipeError(f"no recipe is called {name!r} (see CXR_RECIPES); known: {', '.join(sorted(RECIPES))}")

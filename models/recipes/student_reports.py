@@ -1,7 +1,7 @@
-"""The systems of five student reports on chest X-rays as recipes, each beside what its report published.
+"""The systems of five student reports on chest X-rays as recipes, each with the figures that its report published.
 
-The reports are named by their authors' places or names, as the recipes are. What is not known of a report was chosen
-here; `departures` says what, and `COMMON_DEPARTURES` what is otherwise for all of them.
+Reports and recipes are named after the authors or their places. What a report leaves open was chosen here:
+`departures` lists these choices and other differences, `COMMON_DEPARTURES` those that all recipes share.
 """
 
 from __future__ import annotations
@@ -21,43 +21,43 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A recipe, what its report published of the system, and what is otherwise here."""
+    """A recipe, the figures that its report published, and how the recipe departs from the report."""
 
     recipe: Recipe
     report: str
-    """Which of the five, as in `REPORT_WORDS`."""
+    """A key of `REPORT_WORDS`."""
     classes: int
-    """That the report tells apart; the house's recipes tell apart those that the labels name."""
+    """Number of classes in the report; here the labels determine the classes."""
     figures: Mapping[str, float] = field(default_factory=dict)
-    """As published, as shares of one."""
+    """As published, as fractions of one."""
     parameters: int | None = None
-    """As published, with so many classes."""
+    """As published, with this number of classes."""
     trainable: int | None = None
     departures: tuple[str, ...] = ()
-    """Beside `COMMON_DEPARTURES`: what is done otherwise here, or was chosen."""
+    """Differences from the report and choices that it leaves open, in addition to `COMMON_DEPARTURES`."""
 
 
 REPORT_WORDS: Final = {
     "coronahack": "2 classes (pneumonia, normal); 5,286 training images (3,944 and 1,342) and 624 test images (390 and "
     "234); pretrained networks fine-tuned for 100 epochs",
-    "carson": "2 classes; frontal images from behind (PA), the centre of the chest; a network that failed (it answered "
-    "with the classes' shares) and the final one",
+    "carson": "2 classes; frontal images (PA), the centre of the chest; a network that failed (it predicted the "
+    "classes' shares) and the final one",
     "harrisburg": "2 classes; 70:30 split; local histogram equalisation",
     "covientist": "3 classes (576 COVID-19, 1,583 normal, 4,273 pneumonia); 80/10/10 stratified (5,144, 643 and 645 "
     "images)",
-    "karcevski": "each network on two data sets: which is the least volatile between them?",
+    "karcevski": "each network on two data sets: which network varies least between them?",
 }
-"""What each report did."""
+"""Summary of each report."""
 COMMON_DEPARTURES: Final = (
-    "grey values are stretched between the percentiles 0.5 and 99.5 of each image, as everywhere in this house",
-    "an image is cut to the input's aspect instead of squeezed into it, unless said otherwise",
-    "no augmentation mirrors an image: the side of the heart is anatomy",
-    "splits keep a patient's images together",
-    "the weights of the epoch with the lowest validation loss are kept, and a temperature is fitted on those images",
-    "the classes are those that the labels name, however many the report had",
+    "grey values are stretched between each image's 0.5th and 99.5th percentile, as for all recipes here",
+    "images are cropped to the input's aspect ratio instead of squeezed into it, unless stated otherwise",
+    "augmentation does not flip images: the side of the heart is anatomy",
+    "all images of a patient are in the same split",
+    "the weights with the lowest validation loss are kept, and a temperature is fitted on the validation images",
+    "the labels determine the classes, however many the report had",
 )
-UNKNOWN_SIZE: Final = "no input size is known: 224x224 for all of its networks"
-UNKNOWN_BATCH: Final = "no batch size is known: {}"
+UNKNOWN_SIZE: Final = "the input size is not known: 224x224 for all of its networks"
+UNKNOWN_BATCH: Final = "the batch size is not known: {}"
 
 
 def _square(side: int, channels: int, crop: Crop = "centre", equalisation: Equalisation = "none") -> PreprocessingSpec:
@@ -68,7 +68,7 @@ NONE: Final = Augmentation(share=0.0, translation=0.0, rotation=0.0, zoom=0.0, b
 
 
 def _recipe(name: str, architecture: str, spec: PreprocessingSpec, augmentation: Augmentation, epochs: int) -> Recipe:
-    """What the reports have in common; the rest is replaced."""
+    """A recipe with the values that the reports have in common; callers replace the others."""
     return Recipe(
         name, architecture, spec, augmentation, epochs, batch_size=32, weight_decay=0.0, class_weights=False,
         patience=epochs, optimizer="adam", schedule="constant",
@@ -78,14 +78,14 @@ def _recipe(name: str, architecture: str, spec: PreprocessingSpec, augmentation:
 CORONAHACK_CHOSEN: Final = (
     UNKNOWN_SIZE,
     UNKNOWN_BATCH.format(16),
-    "no amounts of augmentation are known: zoom, brightness and shifts of up to 0.1",
-    "the scores follow the mean of each map at once; what the report put there is not known",
+    "the strength of the augmentation is not known: zoom, brightness and shifts of up to 0.1",
+    "the layers after the backbone are not known: global average pooling, then the class scores",
 )
 
 
 def _coronahack(name: str, accuracy: float, **more: float) -> Published:
-    moved = Augmentation(share=1.0, translation=0.1, rotation=0.0, zoom=0.1, brightness=0.1)
-    base = _recipe(f"coronahack-{name}", name, _square(224, 3), moved, 100)
+    augmentation = Augmentation(share=1.0, translation=0.1, rotation=0.0, zoom=0.1, brightness=0.1)
+    base = _recipe(f"coronahack-{name}", name, _square(224, 3), augmentation, 100)
     recipe = replace(base, batch_size=16, learning_rate=1e-4, optimizer="adamax", weights="imagenet")
     return Published(recipe, "coronahack", 2, {"accuracy": accuracy, **more}, departures=CORONAHACK_CHOSEN)
 
@@ -106,20 +106,20 @@ CORONAHACK: Final = (
         departures=(
             *CORONAHACK_CHOSEN[:3],
             "the self-defined network is not described: its layers are our choice",
-            "they are four convolutions of 32 to 256 filters with batch normalisation and pooling, and dense 256",
+            "it has four convolutions of 32 to 256 filters with batch normalisation and pooling, and 256 dense units",
         ),
     ),
 )
 
 CARSON_CHOSEN: Final = (
-    "one sigmoid unit where there are two classes; with more, one score for each class, and more parameters",
-    "the report's rate, optimiser, epochs and batch size are not known: Adam at 0.001, batches of 32",
+    "one sigmoid unit where there are two classes; with more classes, one score for each class and more parameters",
+    "the report's optimiser, learning rate, epochs and batch size are not known: Adam at 0.001, batches of 32",
 )
 FRONTAL: Final[tuple[View, ...]] = ("PA",)
 CARSON: Final = (
     Published(
         _recipe("carson-simple", "carson_simple", _square(256, 3), NONE, 20), "carson", 2,
-        departures=(*CARSON_CHOSEN, "convolutions are 3x3 without padding, with ReLU: our choice; no figures known"),
+        departures=(*CARSON_CHOSEN, "3x3 convolutions without padding, with ReLU: our choice; no figures are known"),
     ),
     Published(
         replace(
@@ -128,10 +128,10 @@ CARSON: Final = (
         "carson", 2, {"validation accuracy": 0.90, "accuracy": 0.71}, parameters=1_448_257, trainable=1_448_257,
         departures=(
             *CARSON_CHOSEN,
-            "published as more than 90 % in validation and about 70 to 72 % in the test",
-            "the centre of the chest is the central 80 % of the image's height and width, found by no network",
-            "the augmentation is not described: this house's own; dropout 0.5 is our choice, too",
-            "images of unknown view are learned from, and the test set holds every view: nights score every view",
+            "published as more than 90 % in validation and about 70 to 72 % in the test set",
+            "the centre of the chest is the central 80 % of the image's height and width; no network locates it",
+            "the augmentation is not described: this project's default; dropout 0.5 is our choice, too",
+            "images of unknown view are used for training, and the test set has every view: nights score every view",
         ),
     ),
 )  # fmt: skip
@@ -140,9 +140,9 @@ HARRISBURG_MOVED: Final = Augmentation(
     share=1.0, translation=0.2, rotation=15 / 360, zoom=0.2, brightness=0.0, shear=0.2
 )
 HARRISBURG_CHOSEN: Final = (
-    "a shear of 0.2 is read as a slope; Keras's generator of that time would take it as 0.2 degrees",
-    "equalised after resizing: a disk of 70 pixels at the input's size",
-    "no batch size and no largest number of epochs are known: 32 and 50",
+    "a shear of 0.2 is taken as a slope; the Keras generator of that time would have taken it as 0.2 degrees",
+    "images are equalised after resizing, with a disk of 70 pixels at the input's size",
+    "the batch size and the maximum number of epochs are not known: 32 and 50",
 )
 HARRISBURG: Final = (
     Published(
@@ -153,7 +153,7 @@ HARRISBURG: Final = (
         "harrisburg", 2, {"validation accuracy": 0.77}, parameters=18_129_890, trainable=18_129_442,
         departures=(
             *HARRISBURG_CHOSEN,
-            "Adam at 0.008 as in the report's code; its text says 0.001",
+            "Adam at 0.008, as in the report's code; its text says 0.001",
         ),
     ),
     Published(
@@ -165,7 +165,7 @@ HARRISBURG: Final = (
         departures=(
             *HARRISBURG_CHOSEN,
             "the dense layer's activation is not known: ReLU",
-            "without learned weights (CXR_PRETRAINED=none) nothing is frozen, and a rate of 0.008 is then far too high",
+            "with CXR_PRETRAINED=none nothing is frozen, and a rate of 0.008 is then far too high",
         ),
     ),
 )  # fmt: skip
@@ -173,8 +173,8 @@ HARRISBURG: Final = (
 COVIENTIST_PLATEAU: Final = Plateau(factor=0.1, patience=5, lowest=1e-5)
 COVIENTIST_CHOSEN: Final = (
     UNKNOWN_BATCH.format(32),
-    "SGD without momentum: none is known of",
-    "the rate falls tenfold after 5 epochs without a better validation loss; only the ends are known",
+    "SGD without momentum: the report mentions none",
+    "the rate falls tenfold after 5 epochs without a better validation loss; only its first and last value are known",
 )
 
 
@@ -186,8 +186,8 @@ def _covientist(name: str, backbone: str, accuracy: float) -> Published:
     )  # fmt: skip
     departures = (
         *COVIENTIST_CHOSEN,
-        "published with 5 to 25 epochs: 25 here",
-        "the backbone is frozen in the first 5, then all is trained at 0.001: our choice",
+        "published with 5 to 25 epochs; 25 here",
+        "the backbone is frozen in the first 5 epochs, then everything is trained at 0.001: our choice",
     )
     return Published(recipe, "covientist", 3, {"accuracy": accuracy}, departures=departures)
 
@@ -212,8 +212,8 @@ COVIENTIST: Final = (
 )  # fmt: skip
 
 KARCEVSKI_CHOSEN: Final = (
-    "no input size, filters or widths are known: 128x128 grey, 32 to 128 filters of 3x3, dense 128",
-    "no optimiser, rate, epochs or batch size are known: Adam at 0.001, 20 epochs, batches of 32",
+    "the input size, filters and widths are not known: 128x128 grey, 32 to 128 filters of 3x3, 128 dense units",
+    "the optimiser, rate, epochs and batch size are not known: Adam at 0.001, 20 epochs, batches of 32",
 )
 
 
@@ -233,8 +233,8 @@ KARCEVSKI: Final = (
         recipe=replace(_augmented.recipe, patience=5),
         departures=(
             *KARCEVSKI_CHOSEN,
-            "how it was augmented and tuned is not known: this house's augmentation on the complex network",
-            "with dropout 0.5, stopped after 5 epochs without a better validation loss",
+            "augmentation and tuning are not known: this project's default augmentation on the complex network",
+            "dropout 0.5, and training stops after 5 epochs without a better validation loss",
         ),
     ),
     replace(
@@ -244,17 +244,17 @@ KARCEVSKI: Final = (
             stages=(Stage(0, 0.0, 1e-3), Stage(5, 0.3, 1e-4)),
         ),
         departures=(
-            "no input size or weights are known: 224x224x3 and ImageNet's",
-            "no optimiser, rate, epochs or batch size are known: Adam at 0.001, 20 epochs, batches of 32",
-            "the backbone is frozen in the first 5; then its last 30 % of layers are trained too, at 0.0001",
+            "the input size and the initial weights are not known: 224x224x3 and ImageNet's",
+            "the optimiser, rate, epochs and batch size are not known: Adam at 0.001, 20 epochs, batches of 32",
+            "the backbone is frozen in the first 5 epochs; then the last 30 % of its layers are trained too, at 0.0001",
         ),
     ),
 )  # fmt: skip
 
 REPORTS: Final = (*CORONAHACK, *CARSON, *HARRISBURG, *COVIENTIST, *KARCEVSKI)
-"""Every system of the five reports."""
+"""All systems of the five reports."""
 
 
 def published_of(name: str) -> Published | None:
-    """What a report published of a recipe; None where the recipe is the house's own."""
+    """Return the published system that a recipe follows; None where the recipe is this project's own."""
     return next((one for one in REPORTS if one.recipe.name == name), None)

@@ -1,1 +1,1 @@
-"""A stored model and the runtimes that it answers with."""
+"""Stored models and the runtimes that score with them."""

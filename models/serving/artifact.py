@@ -1,9 +1,9 @@
-"""A model version on disk: the model, what is known of it, and a sample that says how it must answer.
+"""A model version on disk: the model, its metadata, and a sample of images with the expected probabilities.
 
-An artifact is a folder of three files. `model.keras` is opened only after its sha256 has been found equal to the one
-that the registry holds, and then without pickles, without Lambda layers and without code from outside Keras.
-`sample.npz` holds preprocessed images with the probabilities that Keras computed from the saved file on the CPU in
-float32: any runtime can be held against it without Keras being there.
+An artifact is a folder of three files. `model.keras` is opened only after its sha256 has been verified against the
+registry's, and then without pickles, Lambda layers or code from outside Keras. `sample.npz` holds preprocessed images
+and the probabilities that Keras computed from the saved file, on the CPU in float32. Any runtime can be verified
+against the sample without importing Keras.
 """
 
 from __future__ import annotations
@@ -33,16 +33,15 @@ METADATA_FILE: Final = "metadata.json"
 SAMPLE_FILE: Final = "sample.npz"
 FILES: Final = (MODEL_FILE, METADATA_FILE, SAMPLE_FILE)
 TRUSTED_MODULES: Final = ("keras", "builtins")
-OUTPUT_RANK: Final = 2
 
 
 class ArtifactError(RuntimeError):
-    """The artifact is not what it should be; the message says what happened and what to do."""
+    """The artifact is missing, damaged or not the registered one; the message says what happened and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactMetadata:
-    """What is known of a model version. The last five fields are filled in by `save`."""
+    """Metadata of a model version. `save` fills in the last five fields."""
 
     recipe: str
     classes: tuple[str, ...]
@@ -52,7 +51,7 @@ class ArtifactMetadata:
     data_fingerprint: str
     code_version: str
     made_data: bool
-    """Learned from phantoms: never to be champion over real radiographs."""
+    """Learned from phantoms: such a model never becomes champion for real radiographs."""
     model_version: str = ""
     created_at: str = ""
     """ISO 8601, UTC."""
@@ -61,7 +60,7 @@ class ArtifactMetadata:
     keras_version: str = ""
 
     def to_json(self) -> str:
-        """The file's text; the preprocessing's hash is written too, so that SQL and people can compare it."""
+        """Return the file's text; it includes the preprocessing's hash, for comparison in SQL and by people."""
         values = asdict(self) | {
             "preprocessing": self.preprocessing.to_dict(),
             "preprocessing_hash": self.preprocessing.hash,
@@ -70,11 +69,12 @@ class ArtifactMetadata:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read back `to_json`'s text; ValueError or KeyError where it is anything else."""
+        """Read the text of `to_json`; raises ValueError or KeyError for any other text."""
         values = json.loads(text)
         stored_hash = values.pop("preprocessing_hash")
         if set(values) != {field.name for field in fields(cls)}:
-            raise ValueError(f"its fields differ in {sorted(set(values) ^ {field.name for field in fields(cls)})}")
+            difference = sorted(set(values) ^ {field.name for field in fields(cls)})
+            raise ValueError(f"unknown or missing fields: {', '.join(difference)}")
         values["preprocessing"] = PreprocessingSpec.from_dict(values["preprocessing"])
         values["classes"] = tuple(values["classes"])
         if values["preprocessing"].hash != stored_hash:
@@ -84,7 +84,7 @@ class ArtifactMetadata:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Preprocessed images and how the model must answer them."""
+    """Preprocessed images and the probabilities that the model must give for them."""
 
     inputs: NDArray[np.uint8]
     """(n, height, width, channels)"""
@@ -102,7 +102,7 @@ class Artifact:
 
     @property
     def model_path(self) -> Path:
-        """Where the verified model file lies."""
+        """The verified model file."""
         return self.folder / MODEL_FILE
 
     def open_model(self) -> keras.Model:
@@ -118,11 +118,11 @@ def version_name(recipe: str, created_at: datetime, model_sha256: str) -> str:
 def save(folder: Path, model: keras.Model, metadata: ArtifactMetadata, inputs: NDArray[np.uint8]) -> ArtifactMetadata:
     """Write an artifact.
 
-    The saved file is opened again, as a scorer would, and answers the sample: what is stored as reference is what the
-    file says, not what the model in memory said.
+    The saved file is opened again, as a scorer does it, and computes the sample's probabilities: the stored reference
+    comes from the file, not from the model in memory.
 
     Args:
-        folder: created if absent; its artifact, if any, is overwritten.
+        folder: created if absent; an artifact in it is overwritten.
         model: (n, height, width, channels) to (n, classes).
         metadata: without version, time and hashes.
         inputs: (n, height, width, channels), preprocessed images for the sample.
@@ -131,12 +131,12 @@ def save(folder: Path, model: keras.Model, metadata: ArtifactMetadata, inputs: N
         The metadata with version, time, hashes and Keras version filled in.
 
     Raises:
-        ArtifactError: the model would not be loadable by a scorer.
+        ArtifactError: a scorer could not load the model.
     """
     import keras
 
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / METADATA_FILE).unlink(missing_ok=True)  # it is written last: a folder without it is no artifact
+    (folder / METADATA_FILE).unlink(missing_ok=True)  # written last: a folder without it is not an artifact
     path = folder / MODEL_FILE
     model.save(path)
     with keras.device("cpu"):
@@ -160,11 +160,11 @@ def save(folder: Path, model: keras.Model, metadata: ArtifactMetadata, inputs: N
 
 
 def read_metadata(folder: Path) -> ArtifactMetadata:
-    """Read `metadata.json`; raises `ArtifactError` where it is missing or not of this code's form."""
+    """Read `metadata.json`; raises `ArtifactError` if it is missing or was written by another code version."""
     try:
         return ArtifactMetadata.from_json((folder / METADATA_FILE).read_text())
     except FileNotFoundError:
-        raise ArtifactError(f"{folder} holds no {METADATA_FILE}: fetch the artifact again, or train anew.") from None
+        raise ArtifactError(f"{folder} has no {METADATA_FILE}: fetch the artifact again, or retrain.") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(
             f"{METADATA_FILE} in {folder} cannot be read ({error}): fetch the artifact again, or use the code version "
@@ -173,96 +173,94 @@ def read_metadata(folder: Path) -> ArtifactMetadata:
 
 
 def load(folder: Path, expected_sha256: str) -> Artifact:
-    """Verify an artifact and read its metadata and sample. The model is not opened yet.
+    """Verify an artifact and read its metadata and sample, without opening the model.
 
     Args:
-        folder: with the three files.
+        folder: the artifact's.
         expected_sha256: of `model.keras`, from the registry, not from the folder.
 
     Raises:
-        ArtifactError: a file is missing, is not the registered one, or does not fit the others.
+        ArtifactError: a file is missing, is not the registered one, or does not match the others.
     """
     for name in FILES:
         if not (folder / name).is_file():
-            raise ArtifactError(f"{folder} holds no {name}: fetch the artifact again, or train anew.")
-    found = sha256_of(folder / MODEL_FILE)
-    if found != expected_sha256:
+            raise ArtifactError(f"{folder} has no {name}: fetch the artifact again, or retrain.")
+    actual_sha256 = sha256_of(folder / MODEL_FILE)
+    if actual_sha256 != expected_sha256:
         raise ArtifactError(
-            f"{MODEL_FILE} in {folder} has sha256 {found[:16]}..., the registry says {expected_sha256[:16]}...: it was "
-            "not opened. Delete the folder and fetch the artifact again; if that does not help, the stored file was "
-            "changed."
+            f"{MODEL_FILE} in {folder} has sha256 {actual_sha256[:16]}..., but the registry says "
+            f"{expected_sha256[:16]}...: it was not opened. Delete the folder and fetch the artifact again. If that "
+            "does not help, the stored file has been changed."
         )
     metadata = read_metadata(folder)
     if metadata.model_sha256 != expected_sha256:
         raise ArtifactError(f"{METADATA_FILE} in {folder} belongs to another model: fetch the artifact again.")
     data = (folder / SAMPLE_FILE).read_bytes()
     if hashlib.sha256(data).hexdigest() != metadata.sample_sha256:
-        raise ArtifactError(f"{SAMPLE_FILE} in {folder} is not the one that was saved: fetch the artifact again.")
+        raise ArtifactError(f"{SAMPLE_FILE} in {folder} was changed after it was saved: fetch the artifact again.")
     return Artifact(folder, metadata, _read_sample(data, metadata))
 
 
 def open_model(path: Path, classes: int) -> keras.Model:
-    """Open a `.keras` file safely, not compiled.
+    """Open a `.keras` file safely, without compiling the model.
 
     Raises:
-        ArtifactError: it is no zip-based `.keras` file, holds a Lambda layer or code from outside Keras, cannot be read
-            by this Keras, or does not answer with (n, classes) probabilities.
+        ArtifactError: the file is not a zip-based `.keras` file, contains a Lambda layer or code from outside Keras,
+            cannot be read by this Keras version, or does not output (n, classes) probabilities.
     """
     _require_harmless(path)
     import keras
 
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises whatever its deserialisers raise
+    except Exception as error:  # Keras passes on whatever its deserialisers raise
         raise ArtifactError(
             f"{path.name} cannot be opened by Keras {keras.__version__} ({type(error).__name__}: {error}): use the "
-            "Keras version named in the metadata, or train anew."
+            "Keras version named in the metadata, or retrain."
         ) from error
     if len(model.outputs) != 1 or tuple(model.output_shape) != (None, classes):
         raise ArtifactError(
-            f"{path.name} answers with shape {model.output_shape}, not (None, {classes}): model and class list do not "
-            "belong together. Train anew."
+            f"{path.name} has output shape {model.output_shape}, not (None, {classes}): the model and the class list "
+            "do not belong together. Retrain."
         )
     return model
 
 
 def _require_harmless(path: Path) -> None:
-    """Refuse what could run code, before Keras sees the file."""
+    """Refuse a file that could run code, before Keras opens it."""
     if path.suffix != ".keras" or not zipfile.is_zipfile(path):
         raise ArtifactError(
-            f"{path.name} is not a .keras file of Keras 3 (a zip archive); other formats can carry code and are not "
+            f"{path.name} is not a .keras file of Keras 3 (a zip archive). Other formats can contain code and are not "
             "opened. Save the model with Keras 3."
         )
     try:
         with zipfile.ZipFile(path) as archive:
             config = json.loads(archive.read("config.json"))
     except (KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise ArtifactError(
-            f"{path.name} holds no readable config.json: it is not a Keras model. Train anew."
-        ) from error
-    for node in _objects(config):
+        raise ArtifactError(f"{path.name} has no readable config.json: it is not a Keras model. Retrain.") from error
+    for node in _serialised_objects(config):
         if node["class_name"] in ("Lambda", "__lambda__"):
             raise ArtifactError(
-                f"{path.name} holds a Lambda layer, which is code of its own: it was not opened. Use layers of Keras."
+                f"{path.name} has a Lambda layer, which contains code: it was not opened. Use layers of Keras only."
             )
         module = node.get("module")
         if module is not None and str(module).partition(".")[0] not in TRUSTED_MODULES:
             raise ArtifactError(
                 f"{path.name} asks for {module}.{node['class_name']}, which is not part of Keras: it was not opened. "
-                "Use layers of Keras."
+                "Use layers of Keras only."
             )
 
 
-def _objects(value: Any) -> Iterator[dict[str, Any]]:
-    """All serialised objects in a Keras configuration, at any depth."""
+def _serialised_objects(value: Any) -> Iterator[dict[str, Any]]:
+    """Yield all serialised objects in a Keras configuration, at any depth."""
     if isinstance(value, dict):
         if "class_name" in value:
             yield value
         for inner in value.values():
-            yield from _objects(inner)
+            yield from _serialised_objects(inner)
     elif isinstance(value, list):
         for inner in value:
-            yield from _objects(inner)
+            yield from _serialised_objects(inner)
 
 
 def _read_sample(data: bytes, metadata: ArtifactMetadata) -> Sample:
@@ -275,7 +273,7 @@ def _read_sample(data: bytes, metadata: ArtifactMetadata) -> Sample:
     fits = inputs.dtype == np.uint8 and inputs.shape[1:] == metadata.preprocessing.shape and len(inputs)
     if not fits or probabilities.shape != (len(inputs), len(metadata.classes)):
         raise ArtifactError(
-            f"{SAMPLE_FILE} holds {inputs.dtype} {inputs.shape} and {probabilities.shape}, which does not fit the "
-            "metadata: fetch the artifact again, or train anew."
+            f"{SAMPLE_FILE} holds images {inputs.dtype} {inputs.shape} and probabilities {probabilities.shape}, which "
+            "does not match the metadata: fetch the artifact again, or retrain."
         )
     return sample

@@ -1,7 +1,7 @@
-"""Convert a `.keras` model to OpenVINO, once for each model and OpenVINO version, into a cache that may be deleted.
+"""Convert a `.keras` model to OpenVINO, once for each model and OpenVINO version, into a cache that is safe to delete.
 
-Keras does the conversion (`Model.export`) in a process of its own, ``python -m models.serving.conversion``: the
-memory, threads and messages of TensorFlow stay out of the process that scores.
+Keras converts the model (`Model.export`) in a separate process, ``python -m models.serving.conversion``, to keep
+TensorFlow's memory, threads and messages out of the scoring process.
 """
 
 from __future__ import annotations
@@ -29,27 +29,28 @@ WEIGHTS: Final = "model.bin"
 CHECKSUMS: Final = "checksums.json"
 TIMEOUT_S: Final = 900
 ABANDONED_S: Final = 3600
+"""Age after which a conversion's working folder counts as left behind by a killed process."""
 
 
 class ConversionError(RuntimeError):
-    """The model cannot be converted; the message holds the converter's last words."""
+    """The model cannot be converted; the message includes the last line of the converter's output."""
 
 
 def converted(artifact: Artifact, cache: Path) -> Path:
-    """Return the converted model's `model.xml`, converting where the cache lacks it or holds a damaged one.
+    """Return the path of the converted `model.xml`, after converting the model if the cache has no intact copy.
 
-    The cache's folder comes into being by one rename: a conversion killed at any instant leaves nothing that could be
-    taken for a model. Two processes may convert at once; one of the two equal results stays.
+    One rename creates the model's folder, so a killed conversion leaves nothing that looks like a model. Two processes
+    may convert at the same time; one of the two equal results is kept.
 
     Args:
         artifact: verified.
-        cache: folder of all models' conversions.
+        cache: folder of all converted models.
 
     Raises:
-        ConversionError: Keras or OpenVINO cannot convert the model, or took more than 15 minutes.
+        ConversionError: Keras or OpenVINO cannot convert the model, or takes more than 15 minutes.
     """
     folder = cache / artifact.metadata.model_sha256 / f"openvino-{version('openvino')}"
-    if _intact(folder):
+    if _is_intact(folder):
         return folder / GRAPH
     folder.parent.mkdir(parents=True, exist_ok=True)
     _clear_abandoned(folder.parent)
@@ -59,15 +60,15 @@ def converted(artifact: Artifact, cache: Path) -> Path:
             checksums = {name: sha256_of(unfinished / name) for name in (GRAPH, WEIGHTS)}
             (unfinished / CHECKSUMS).write_text(json.dumps(checksums))
             unfinished.chmod(0o755)
-            if folder.exists() and not _intact(folder):
+            if folder.exists() and not _is_intact(folder):
                 shutil.rmtree(folder, ignore_errors=True)
     except OSError:
-        if not _intact(folder):  # otherwise another process was quicker
+        if not _is_intact(folder):  # otherwise another process was faster
             raise
     return folder / GRAPH
 
 
-def _intact(folder: Path) -> bool:
+def _is_intact(folder: Path) -> bool:
     try:
         checksums = json.loads((folder / CHECKSUMS).read_text())
         return all(sha256_of(folder / name) == checksums[name] for name in (GRAPH, WEIGHTS))
@@ -76,14 +77,14 @@ def _intact(folder: Path) -> bool:
 
 
 def _clear_abandoned(folder: Path) -> None:
-    """Remove what killed conversions left."""
-    for left in folder.glob(f"{UNFINISHED}*"):
+    """Remove working folders that killed conversions left behind."""
+    for work in folder.glob(f"{UNFINISHED}*"):
         try:
-            abandoned = time.time() - left.stat().st_mtime > ABANDONED_S
+            abandoned = time.time() - work.stat().st_mtime > ABANDONED_S
         except FileNotFoundError:
             continue
         if abandoned:
-            shutil.rmtree(left, ignore_errors=True)
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def _convert(model: Path, graph: Path, classes: int) -> None:
@@ -100,14 +101,14 @@ def _convert(model: Path, graph: Path, classes: int) -> None:
     except subprocess.TimeoutExpired:
         raise ConversionError(f"the conversion to OpenVINO took more than {TIMEOUT_S} s") from None
     if done.returncode:
-        words = [line for line in done.stderr.splitlines() if line.strip()]
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
         raise ConversionError(
-            f"the conversion to OpenVINO ended with status {done.returncode}: {words[-1] if words else 'no message'}"
+            f"the conversion to OpenVINO ended with status {done.returncode}: {lines[-1] if lines else 'no message'}"
         )
 
 
 def main(model: str, graph: str, classes: str) -> None:
-    """Convert in this process; the arguments are `_convert`'s."""
+    """Convert a model in this process; the arguments are those of `_convert`, as text."""
     silence_telemetry()
     quiet_imports.import_keras()
     open_model(Path(model), int(classes)).export(graph, format="openvino", verbose=False)

@@ -1,6 +1,6 @@
-"""What there is to compute on: GPUs that the Keras backend sees, and what the processor can multiply.
+"""Devices to compute on: GPUs that the Keras backend sees, and the precisions of the CPU.
 
-The only file that knows the backends by name; each is imported only if it is the configured one.
+Each backend is imported only if it is the configured one.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Final
 from models.serving.quiet_imports import silence_telemetry
 
 GPU_NODES: Final = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/nvmap", "/dev/kfd", "/dev/dxg")
-"""NVIDIA, Jetson, AMD, WSL: without one of these files Linux has no GPU to compute on."""
+"""NVIDIA, Jetson, AMD, WSL: a Linux machine without any of these files has no GPU to compute on."""
 BFLOAT16_CAPABILITY: Final = 8
 FLOAT16_CAPABILITY: Final = 7
-"""CUDA compute capabilities from which tensor cores know the two types."""
+"""Lowest major CUDA compute capabilities whose tensor cores support these types."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,25 +26,25 @@ class Gpu:
 
     name: str
     capability: int
-    """Major CUDA compute capability, 0 where unknown."""
+    """Major CUDA compute capability, 0 if unknown."""
 
     @property
     def policy(self) -> str:
-        """The Keras dtype policy that suits it."""
+        """The Keras dtype policy that suits the GPU."""
         if self.capability >= BFLOAT16_CAPABILITY:
-            return "mixed_bfloat16"  # float16's smaller range can overflow in a layer that no sample reaches
+            return "mixed_bfloat16"  # float16's smaller range may overflow on an image unlike those of the sample
         return "mixed_float16" if self.capability >= FLOAT16_CAPABILITY else "float32"
 
 
 def gpu_may_be_there() -> bool:
-    """Say at once whether asking a backend for a GPU is worth importing it: False only if there surely is none."""
+    """Tell, without importing a backend, whether there may be a GPU: False only if there certainly is none."""
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
         return False
     return not sys.platform.startswith("linux") or any(Path(node).exists() for node in GPU_NODES)
 
 
 def gpus() -> list[Gpu]:
-    """Ask the Keras backend for its GPUs; TensorFlow is told to take their memory only as it needs it."""
+    """Return the GPUs of the Keras backend; also makes TensorFlow allocate their memory only as needed."""
     if not gpu_may_be_there():
         return []
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -75,7 +75,7 @@ def _tensorflow() -> list[Gpu]:
         found.append(Gpu(details.get("device_name", device.name), _major(*details.get("compute_capability", (0,))[:1])))
         try:
             tf.config.experimental.set_memory_growth(device, True)
-        except RuntimeError:  # TensorFlow already runs, with whatever was set before
+        except RuntimeError:  # TensorFlow is initialised already and keeps its earlier setting
             continue
     return found
 
@@ -85,7 +85,7 @@ def _major(capability: str | float) -> int:
 
 
 def processor_precisions() -> list[str]:
-    """Precisions in which OpenVINO scores on this processor at full speed: f32, and bf16 (AVX-512 BF16, AMX)."""
+    """Return the precisions that OpenVINO runs at full speed on this CPU: f32, and bf16 with AVX-512 BF16 or AMX."""
     silence_telemetry()
     import openvino
 

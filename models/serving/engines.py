@@ -1,7 +1,7 @@
-"""The two engines that turn images into probabilities: OpenVINO on CPUs, Keras on GPUs and wherever OpenVINO is unfit.
+"""The two engines that turn images into probabilities: OpenVINO on CPUs, Keras on GPUs and where OpenVINO is unfit.
 
-An engine is called with uint8 images (n, height, width, channels), any n, and answers float32 probabilities
-(n, classes). Both run batches of one fixed size, the last one padded: a new shape would mean compiling anew.
+An engine takes uint8 images (n, height, width, channels), for any n, and returns float32 probabilities (n, classes).
+Both engines run batches of a fixed size and pad the last one, because each new shape would be compiled again.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     Forward = Callable[[Images], Probabilities]
 
 MIN_REQUEST: Final = 4
-"""Images in one OpenVINO request at least: below, the work of starting requests shows."""
+"""Minimum number of images in an OpenVINO request: with fewer, the overhead of requests is measurable."""
 MAX_REQUEST: Final = 8
-"""At most: more are no faster, and what their layers write drives what is decoded meanwhile out of the cache."""
+"""Maximum: more are not faster, and their activations push concurrently decoded images out of the CPU cache."""
 
 
 class Engine(Protocol):
-    """Something that scores; its batches may shrink while it does."""
+    """Computes probabilities in batches; the batch size may shrink over time."""
 
     name: str
 
@@ -45,9 +45,9 @@ class Engine(Protocol):
 
 
 class OpenVino:
-    """A converted model on the CPU, as many requests at a time as OpenVINO finds best for throughput.
+    """A converted model on the CPU, with as many parallel requests as OpenVINO considers best for throughput.
 
-    A batch is spread over the requests, so that a single batch keeps all cores busy too.
+    A batch is split into requests, so a single batch keeps all cores busy too.
     """
 
     def __init__(self, graph: Path, precision: Literal["f32", "bf16"], batch_size: int) -> None:
@@ -58,7 +58,7 @@ class OpenVino:
         self.name = f"openvino-{precision}"
         self._batch_size = batch_size
         core = openvino.Core()
-        # Decoding threads share the cores: pinned inference threads would wait behind them.
+        # Decoding threads use the same cores, and pinned inference threads would have to wait for them.
         settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "THROUGHPUT",
             "INFERENCE_PRECISION_HINT": precision,
@@ -71,7 +71,7 @@ class OpenVino:
         shape = model.input().partial_shape
         requests = 0
         self.request_size = min(batch_size, MAX_REQUEST)
-        for _ in range(2):  # how many requests are best is known once compiled, and how large they are follows from it
+        for _ in range(2):  # the best number of requests is known only after compilation, and determines their size
             shape[0] = self.request_size
             model.reshape(shape)
             compiled = core.compile_model(model, "CPU", settings)
@@ -85,40 +85,41 @@ class OpenVino:
 
     @property
     def batch_size(self) -> int:
-        """Images that are in work at a time."""
+        """Images that are processed at a time."""
         return self._batch_size
 
     def __call__(self, images: Images) -> Probabilities:
         """See `Engine`."""
-        answers = np.empty((len(images), self.classes), np.float32)
+        probabilities = np.empty((len(images), self.classes), np.float32)
 
-        def keep(request: Any, start: int) -> None:
-            answers[start : start + self.request_size] = request.get_output_tensor(0).data[: len(images) - start]
+        def store(request: Any, start: int) -> None:
+            outputs = request.get_output_tensor(0).data
+            probabilities[start : start + self.request_size] = outputs[: len(images) - start]
 
-        self.queue.set_callback(keep)
+        self.queue.set_callback(store)
         images = np.ascontiguousarray(images)
-        parts = []  # requests read the arrays where they lie, so these must live until all are done
+        parts = []  # requests do not copy their input, so it must stay alive until all are done
         for start in range(0, len(images), self.request_size):
             parts.append(_padded(images[start : start + self.request_size], self.request_size))
             self.queue.start_async({0: parts[-1]}, start, share_inputs=True)
         self.queue.wait_all()
-        return answers
+        return probabilities
 
 
 class Keras:
-    """A Keras model on whichever backend is configured; halves its batches when memory runs out."""
+    """A Keras model on the configured backend; halves its batches when memory runs out."""
 
     def __init__(self, model: keras.Model, batch_size: int, *, gpu: bool, policy: str = "float32") -> None:
         import keras
 
-        place = "gpu" if gpu else "cpu"
-        self.name = "-".join(["keras", keras.backend.backend(), place] + ([] if policy == "float32" else [policy]))
+        device = "gpu" if gpu else "cpu"
+        self.name = "-".join(["keras", keras.backend.backend(), device] + ([] if policy == "float32" else [policy]))
         self.model = model if policy == "float32" else with_policy(model, policy)
         self._halving = Halving(self._forward, batch_size)
 
     @property
     def batch_size(self) -> int:
-        """Images in one batch; smaller than asked for once memory ran out."""
+        """Images in one batch; smaller than the requested size once memory has run out."""
         return self._halving.batch_size
 
     def __call__(self, images: Images) -> Probabilities:
@@ -130,31 +131,31 @@ class Keras:
 
 
 class Halving:
-    """Runs a forward function in batches of one size, and of half that size from when memory runs out."""
+    """Runs a forward function in batches, and halves the batch size when memory runs out."""
 
     def __init__(self, forward: Forward, batch_size: int) -> None:
         self.forward, self.batch_size = forward, batch_size
 
     def __call__(self, images: Images) -> Probabilities:
-        """Score all images; an error other than lack of memory, or lack of it for a single image, passes through."""
-        answers: list[Probabilities] = []
+        """Score all images; raises any error but lack of memory, and lack of memory for a single image."""
+        batches: list[Probabilities] = []
         start = 0
         while start < len(images):
             size = self.batch_size
             part = images[start : start + size]
             try:
-                answers.append(self.forward(_padded(part, size))[: len(part)])
+                batches.append(self.forward(_padded(part, size))[: len(part)])
             except Exception as error:
                 if size == 1 or not is_out_of_memory(error):
                     raise
                 self.batch_size = size // 2
             else:
                 start += size
-        return np.concatenate(answers)
+        return np.concatenate(batches)
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Tell lack of memory from other errors by the names that TensorFlow, JAX and PyTorch give it; imports none."""
+    """Recognise TensorFlow's, JAX's and PyTorch's out-of-memory errors by name, without importing them."""
     names = {kind.__name__ for kind in type(error).__mro__}
     if names & {"ResourceExhaustedError", "OutOfMemoryError"}:
         return True
@@ -162,7 +163,7 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def with_policy(model: keras.Model, policy: str) -> keras.Model:
-    """Return a copy that computes under a mixed-precision policy; variables and the output layer stay float32."""
+    """Return a copy with a mixed-precision dtype policy; variables and the output layer stay float32."""
     import keras
 
     def under_policy(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -175,12 +176,12 @@ def with_policy(model: keras.Model, policy: str) -> keras.Model:
     copy.set_weights(model.get_weights())
     for layer in copy.layers:
         if isinstance(layer, keras.layers.Normalization):
-            layer.finalize_state()  # else it goes on with the mean and variance that it was built with
+            layer.finalize_state()  # otherwise it keeps the mean and variance from its construction
     return copy
 
 
 def _padded(images: Images, size: int) -> Images:
-    """Fill up to `size` images with black ones."""
+    """Append black images up to `size`."""
     if len(images) == size:
         return images
     return np.concatenate([images, np.zeros((size - len(images), *images.shape[1:]), np.uint8)])

@@ -1,6 +1,7 @@
-"""Keras without its galleries, data frames and scikit-learn wrappers, which take a third of the time to import it.
+"""Imports of Keras and OpenVINO without side effects: no unused optional packages, no telemetry.
 
-For processes that live for one job. Keras takes these packages for optional; whoever imports them later gets them.
+Importing matplotlib, pandas and scikit-learn takes a third of Keras's import time, too much for a process that runs a
+single job. Keras treats them as optional, and a later import of them works.
 """
 
 from __future__ import annotations
@@ -12,18 +13,18 @@ UNUSED: Final = ("matplotlib", "pandas", "sklearn")
 
 
 def import_keras() -> None:
-    """Import Keras where it is not imported yet; must come before anything else imports it."""
+    """Import Keras without its optional packages; call this before anything else imports Keras."""
     modules: dict[str, Any] = sys.modules
-    absent = [name for name in UNUSED if name not in modules]
-    modules.update(dict.fromkeys(absent))  # None is how Python marks a module that is not there
+    hidden = [name for name in UNUSED if name not in modules]
+    modules.update(dict.fromkeys(hidden))  # None makes an import fail as if the package were not installed
     try:
-        import keras  # noqa: F401 - that it is there is all that is wanted
+        import keras  # noqa: F401 - only its import matters
     finally:
-        for name in absent:
+        for name in hidden:
             modules.pop(name, None)
 
 
 def silence_telemetry() -> None:
-    """Keep OpenVINO from reporting its use: its Python package does so when imported, unless this one is missing."""
+    """Keep OpenVINO from reporting usage: it does so on import unless its telemetry package is missing."""
     modules: dict[str, Any] = sys.modules
-    modules.setdefault("openvino_telemetry", None)  # None is how Python marks a module that is not there
+    modules.setdefault("openvino_telemetry", None)  # None makes an import fail as if the package were not installed

@@ -1,8 +1,8 @@
-"""Choose what scores: Keras on a GPU, OpenVINO on a CPU, Keras where neither answers as it should.
+"""Choose the runtime that scores: Keras on a GPU, OpenVINO on a CPU, or Keras on a CPU where neither is accurate.
 
-No runtime scores a radiograph before it has answered the artifact's stored sample as Keras did when the model was
-saved. The sample's probabilities are in the artifact, so neither Keras nor TensorFlow is imported where OpenVINO has a
-converted model in its cache.
+A runtime scores radiographs only after it has reproduced the probabilities of the artifact's sample, which Keras
+computed when the model was saved. The probabilities are stored, so neither Keras nor TensorFlow is imported where
+OpenVINO has a converted model in its cache.
 """
 
 from __future__ import annotations
@@ -34,36 +34,36 @@ __all__ = ["Choice", "Runtime", "RuntimeUnfit", "gpu_names", "load_runtime", "pr
 Choice = Literal["auto", "openvino", "openvino-f32", "openvino-bf16", "keras"]
 
 LARGEST_DIFFERENCE: Final = 1e-3
-"""Between a float32 runtime's probabilities and the stored ones."""
+"""Allowed between a float32 runtime's probabilities and the stored ones."""
 SUM_TOLERANCE: Final = 1e-2
-"""Of a row's probabilities to 1: a bfloat16 softmax is off by some thousandths."""
+"""Allowed between 1 and the sum of a row's probabilities: a bfloat16 softmax is off by some thousandths."""
 
 
-class RuntimeUnfit(RuntimeError):  # noqa: N818 - reads as what it says, and is caught to try the next runtime
+class RuntimeUnfit(RuntimeError):  # noqa: N818 - an expected result: it is caught to try the next runtime
     """A runtime cannot score this model as Keras does; the message says why in words."""
 
 
 class Runtime:
-    """A model ready to score, held against its sample.
+    """A model ready to score, verified on its sample.
 
-    Not for several threads at once: one thread scores while others decode.
+    It is not thread-safe: one thread scores while others decode.
     """
 
     def __init__(self, engine: Engine, metadata: ArtifactMetadata, notes: tuple[str, ...]) -> None:
         self._engine, self.metadata, self._notes = engine, metadata, notes
-        self._batch_size = engine.batch_size
+        self._initial_batch_size = engine.batch_size
 
     @property
     def name(self) -> str:
-        """What scores, as stored with each row: ``openvino-f32``, ``keras-jax-gpu-mixed_bfloat16`` ..."""
+        """The runtime's name, as stored with each prediction: ``openvino-f32``, ``keras-jax-gpu-mixed_bfloat16`` ..."""
         return self._engine.name
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the run should say: why another runtime than the first choice scores, and if batches were halved."""
-        if self.batch_size == self._batch_size:
+        """Sentences for the run's notes: why this is not the preferred runtime, and whether batches were halved."""
+        if self.batch_size == self._initial_batch_size:
             return self._notes
-        halved = f"memory ran out: batches of {self.batch_size} instead of {self._batch_size} images"
+        halved = f"memory ran out: batches of {self.batch_size} instead of {self._initial_batch_size} images"
         return (*self._notes, halved)
 
     @property
@@ -78,24 +78,26 @@ class Runtime:
 
     @property
     def batch_size(self) -> int:
-        """Images in one batch now."""
+        """Current number of images in a batch."""
         return self._engine.batch_size
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Score preprocessed images.
 
         Args:
-            images: uint8 (n, height, width, channels) of `spec.shape`, any n; read in fixed-size batches.
+            images: uint8 (n, *spec.shape), for any n.
 
         Returns:
-            Probabilities, float32 (n, classes). Half precision may overflow on an image unlike any of the sample: its
-            row is then not finite, which the caller must look at.
+            Probabilities, float32 (n, classes). In half precision an image unlike those of the sample may overflow; its
+            row is then not finite, and the caller must check for this.
 
         Raises:
-            ValueError: the array has another type or shape.
+            ValueError: the array has the wrong type or shape.
         """
         if images.dtype != np.uint8 or images.shape[1:] != self.spec.shape:
-            raise ValueError(f"images are {images.dtype} {images.shape}, the model takes uint8 (n, *{self.spec.shape})")
+            raise ValueError(
+                f"images are {images.dtype} {images.shape}, but the model takes uint8 (n, *{self.spec.shape})"
+            )
         if not len(images):
             return np.empty((0, len(self.classes)), np.float32)
         return self._engine(images)
@@ -105,7 +107,7 @@ class Runtime:
 class _Candidate:
     build: Callable[[], Engine]
     exact: bool
-    """Held to `LARGEST_DIFFERENCE`; else no predicted class may change."""
+    """Probabilities may differ by `LARGEST_DIFFERENCE`; otherwise by any amount that changes no predicted class."""
 
 
 def load_runtime(
@@ -115,27 +117,27 @@ def load_runtime(
     choice: Choice = "auto",
     batch_size: int = 32,
 ) -> Runtime:
-    """Verify an artifact, choose a runtime and hold it against the stored sample.
+    """Verify an artifact, choose a runtime and verify it on the stored sample.
 
     Args:
         folder: the artifact's.
         expected_sha256: of its model, from the registry.
         cache: folder for converted models, safe to delete.
-        choice: auto: a GPU if the Keras backend sees one, else OpenVINO (bf16 where the processor has it, f32 where
-            not or where bf16 changes a class), else Keras on the CPU. openvino: one of its two precisions or an error.
-            keras: on a GPU, else on the CPU. Others: that one or an error.
+        choice: `auto` tries a GPU if the Keras backend sees one, then OpenVINO (bf16 if the CPU supports it, then f32),
+            then Keras on the CPU. `openvino` tries OpenVINO in bf16 and f32 only. `keras` tries a GPU, then the CPU.
+            The others try that runtime only.
         batch_size: images in a batch; halved on a GPU when memory runs out.
 
     Raises:
         models.serving.artifact.ArtifactError: the artifact is not the registered one or cannot be opened.
-        RuntimeUnfit: no allowed runtime answers the sample as Keras did.
+        RuntimeUnfit: no allowed runtime reproduces the sample's probabilities.
     """
     artifact = artifacts.load(folder, expected_sha256)
     notes: list[str] = []
     for candidate in _candidates(artifact, cache, choice, batch_size, notes):
         try:
             engine = candidate.build()
-            _hold_against_sample(engine, artifact.sample, exact=candidate.exact)
+            _verify_on_sample(engine, artifact.sample, exact=candidate.exact)
         except RuntimeUnfit as error:
             notes.append(str(error))
             continue
@@ -148,16 +150,16 @@ def load_runtime(
 def _candidates(
     artifact: Artifact, cache: Path, choice: Choice, batch_size: int, notes: list[str]
 ) -> Iterator[_Candidate]:
-    """Yield runtimes in the order in which they are tried."""
+    """Yield the allowed runtimes in order of preference; adds what is found out about GPUs to `notes`."""
     if choice in ("auto", "keras"):
         gpus = _gpus(notes)
         if not gpus and not notes and sys.platform.startswith("linux") and devices.gpu_may_be_there():
-            notes.append("this machine seems to have a GPU that the Keras backend does not see")
+            notes.append("this machine seems to have a GPU, but the Keras backend does not see it")
         if gpus:
             policy = gpus[0].policy
             if policy != "float32":
                 yield _Candidate(lambda: _keras_on_gpu(artifact, batch_size, policy), exact=False)
-            # GPUs round float32 factors in convolutions (TF32), so they are not held to the CPU's exactness.
+            # GPUs round float32 inputs of convolutions (TF32), so they need not be as exact as the CPU.
             yield _Candidate(lambda: _keras_on_gpu(artifact, batch_size), exact=False)
     if choice != "keras":
         if choice == "openvino-bf16" or (choice in ("auto", "openvino") and "bf16" in processor_precisions()):
@@ -169,7 +171,7 @@ def _candidates(
 
 
 def gpu_names() -> list[str]:
-    """Names of the GPUs that the Keras backend sees."""
+    """Return the names of the GPUs that the Keras backend sees."""
     return [gpu.name for gpu in devices.gpus()]
 
 
@@ -183,10 +185,10 @@ def _openvino(artifact: Artifact, cache: Path, precision: Literal["f32", "bf16"]
 
 
 def _gpus(notes: list[str]) -> list[devices.Gpu]:
-    """Ask for GPUs; a backend or driver that fails at it is noted, since it need not stop a CPU from scoring."""
+    """Return the GPUs; an error of the backend or driver becomes a note, because the CPU can still score."""
     try:
         return devices.gpus()
-    except Exception as error:  # noqa: BLE001 - whatever backends and drivers raise
+    except Exception as error:  # noqa: BLE001 - backends and drivers raise anything
         notes.append(f"the Keras backend cannot say whether there is a GPU: {_first_line(error)}")
         return []
 
@@ -195,7 +197,7 @@ def _keras_on_gpu(artifact: Artifact, batch_size: int, policy: str = "float32") 
     try:
         return _keras(artifact, batch_size, gpu=True, policy=policy)
     except Exception as error:
-        # Also an ArtifactError: a full GPU fails while the model is read. If the file is to blame, the CPU says so.
+        # An ArtifactError too: reading the model fails on a full GPU. If the file is at fault, the CPU will report it.
         raise RuntimeUnfit(f"keras on the GPU ({policy}) does not score: {_first_line(error)}") from error
 
 
@@ -203,37 +205,37 @@ def _keras(artifact: Artifact, batch_size: int, *, gpu: bool, policy: str = "flo
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import keras
 
-    # A model read onto the CPU's device stays there in PyTorch; elsewhere the scope is what places it.
+    # In PyTorch a model stays on the device it was read to; in other backends this scope places the computation.
     with keras.device("gpu:0" if gpu else "cpu:0"):
         return engines.Keras(artifact.open_model(), batch_size, gpu=gpu, policy=policy)
 
 
-def _hold_against_sample(engine: Engine, sample: Sample, *, exact: bool) -> None:
-    """Raise `RuntimeUnfit` where the engine does not answer the sample as Keras did."""
+def _verify_on_sample(engine: Engine, sample: Sample, *, exact: bool) -> None:
+    """Raise `RuntimeUnfit` if the engine does not reproduce the sample's probabilities."""
     try:
-        found = engine(sample.inputs)
-    except Exception as error:  # whatever the drivers below raise: the next runtime may do better
+        probabilities = engine(sample.inputs)
+    except Exception as error:  # drivers raise anything, and the next runtime may work
         raise RuntimeUnfit(f"{engine.name} does not score: {_first_line(error)}") from error
-    _require_probabilities(found, engine.name)
-    difference = float(np.abs(found - sample.probabilities).max())
-    changed = int((found.argmax(axis=1) != sample.probabilities.argmax(axis=1)).sum())
+    _require_probabilities(probabilities, engine.name)
+    difference = float(np.abs(probabilities - sample.probabilities).max())
+    changed = int((probabilities.argmax(axis=1) != sample.probabilities.argmax(axis=1)).sum())
     if exact and difference > LARGEST_DIFFERENCE:
         raise RuntimeUnfit(
             f"{engine.name} does not score: its probabilities differ from Keras's by up to {difference:.2g} on the "
-            f"stored sample, {LARGEST_DIFFERENCE:g} is allowed"
+            f"stored sample, but only {LARGEST_DIFFERENCE:g} is allowed"
         )
     if not exact and changed:
         raise RuntimeUnfit(
-            f"{engine.name} does not score: it changes the predicted class of {changed} of {len(found)} images of the "
-            "stored sample"
+            f"{engine.name} does not score: it changes the predicted class of {changed} of {len(probabilities)} images "
+            "of the stored sample"
         )
 
 
 def _require_probabilities(probabilities: NDArray[np.float32], name: str) -> None:
     if not np.isfinite(probabilities).all():
-        raise RuntimeUnfit(f"{name} does not score: it answers with numbers that are not finite")
+        raise RuntimeUnfit(f"{name} does not score: its outputs are not all finite")
     if np.abs(probabilities.sum(axis=1) - 1).max() > SUM_TOLERANCE or probabilities.min() < -SUM_TOLERANCE:
-        raise RuntimeUnfit(f"{name} does not score: its answers are no probabilities, they do not sum to 1")
+        raise RuntimeUnfit(f"{name} does not score: its outputs are not probabilities that sum to 1")
 
 
 def _first_line(error: Exception) -> str:

@@ -125,13 +125,13 @@ def test_making_a_database_again_changes_the_password_and_keeps_the_rows(postgre
         query(first, "SELECT 1")
 
 
-def test_a_database_is_durable_unless_told_otherwise(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
+def test_a_database_is_durable_by_default(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
     assert query(postgres.url(), "SHOW fsync") == [("off",)]
     with EmbeddedPostgres(tmp_path / "postgres") as durable:
         assert query(durable.url(), "SHOW fsync") == [("on",)]
         # The folder's password is the one it was made with; another is told from a server that is not ready yet.
         durable.stop()
-        with pytest.raises(StackError, match=r"made with another password.*credentials\.json"):
+        with pytest.raises(StackError, match=r"created with another password.*credentials\.json"):
             EmbeddedPostgres(durable.folder, durable.port, password="another").__enter__()  # noqa: S106
 
 
@@ -292,8 +292,8 @@ def test_a_stack_that_is_up_names_its_addresses_serves_and_stops_without_a_trace
     assert env["AWS_SECRET_ACCESS_KEY"] not in told
     second = subprocess.run(up(), capture_output=True, text=True, check=False)
     assert second.returncode == 1
-    assert f"runs already in {home} (process {pid}, since " in second.stderr
-    with pytest.raises(StackError, match="runs already"):
+    assert f"is already running in {home} (process {pid}, since " in second.stderr
+    with pytest.raises(StackError, match="is already running"):
         start_detached(up(), home)
     assert (home / "served").read_text() == f"{env['PREFECT_API_URL']} {env['CXR_DATABASE_URL']}"
     assert stop(home)

@@ -1,4 +1,4 @@
-"""Settings: read when asked for, from one place, and never showing a secret."""
+"""Settings: read on demand, from one place, and never showing a secret."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ LOCAL = {
     "PREFECT_API_URL": "http://127.0.0.1:4200/api",
 }
 
-NEAR = "CXR_SHARD_SIZ is no setting and is ignored"
+NEAR = "CXR_SHARD_SIZ is not a setting and is ignored"
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home with a local stack's file, and an environment that names nothing."""
+    """A state folder with a local stack's file, and an environment that names no service."""
     for name in list(os.environ):
         if name.startswith(("CXR_", "AWS_", "PREFECT_")):
             monkeypatch.delenv(name)
@@ -58,7 +58,7 @@ def test_a_named_service_keeps_the_local_stacks_addresses_and_secrets_out(
 
 
 def test_the_local_stacks_keys_win_over_a_developers_own_aws_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other half of 'never a mix': real keys are of no use to the local store, and none of its business."""
+    """The other half of 'never both': real keys are useless to the local store and must not reach it."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "real-key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "real-secret")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "real-token")
@@ -74,7 +74,7 @@ def test_thresholds_may_be_set_beside_the_local_stack(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("attribute", ["bucket", "database"])
-def test_a_missing_service_says_which_variable_and_what_to_do(home: Path, attribute: str) -> None:
+def test_the_error_for_a_missing_service_names_the_variable_and_what_to_do(home: Path, attribute: str) -> None:
     (home / LOCAL_FILE).unlink()
     with pytest.raises(SettingsError, match=rf"CXR_\w+ is not set.* in {home}: .*cxr up"):
         getattr(Settings.load(), attribute)
@@ -112,7 +112,7 @@ def test_a_value_that_cannot_be_used_is_refused_by_its_variables_name(
 
 
 @pytest.mark.parametrize("cron", ["0 2 * * *", "*/15 1-5 * * MON-FRI", "30 22 1,15 * *", "@daily"])
-def test_a_time_that_prefect_takes_is_taken(cron: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cron_expression_that_prefect_accepts_is_accepted(cron: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from prefect.client.schemas.schedules import CronSchedule
 
     monkeypatch.setenv("CXR_SCORING_CRON", cron)
@@ -146,17 +146,17 @@ def test_a_database_url_that_would_show_part_of_its_secret_is_refused_without_re
         "postgresql:///own?host=/run/postgresql",
     ],
 )
-def test_every_usual_form_of_a_database_url_is_taken(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_usual_form_of_a_database_url_is_accepted(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXR_DATABASE_URL", url)
     assert Settings.load().database == url
 
 
-def test_a_variable_that_is_no_setting_is_told_once_with_the_one_that_may_be_meant(
+def test_an_unknown_variable_is_reported_once_with_the_most_similar_setting(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in ("CXR_SHARD_SIZ", "CXR_HOME", "CXR_CODE_VERSION", "CXR_STACK_HOME", "CXR_TIMEZONE", "CXR_QQQ"):
         monkeypatch.setenv(name, os.environ.get(name, "UTC"))
-    told = ["CXR_QQQ is no setting and is ignored", f"{NEAR}; did you mean CXR_SHARD_SIZE?"]
+    told = ["CXR_QQQ is not a setting and is ignored", f"{NEAR}; did you mean CXR_SHARD_SIZE?"]
     assert unknown_variables() == told
     Settings.load(warn=False)
     assert caplog.messages == []

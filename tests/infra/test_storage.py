@@ -1,4 +1,4 @@
-"""The object store: what is one object's fault and what is the store's, retries, and no key in any message."""
+"""The object store: errors of one object and of the whole store, retries, and no key in any message."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def other(settings: Settings, **changes: object) -> Store:
 
 
 def printed(error: BaseException) -> str:
-    """What a log shows of an error, with its causes."""
+    """An error as a log shows it, with its causes."""
     return "".join(traceback.format_exception(error))
 
 
@@ -112,8 +112,8 @@ def test_a_replaced_object_is_not_taken_for_the_listed_one(store: Store) -> None
     assert "DOE" not in printed(refusal.value)
 
 
-def test_a_bucket_whose_name_is_not_valid_is_told_so(settings: Settings) -> None:
-    with pytest.raises(StorageError, match=r"'Bad Bucket!' is not a valid name of a bucket; check CXR_S3_BUCKET"):
+def test_an_invalid_bucket_name_is_reported_as_such(settings: Settings) -> None:
+    with pytest.raises(StorageError, match=r"'Bad Bucket!' is not a valid bucket name; check CXR_S3_BUCKET"):
         list(other(settings, s3_bucket="Bad Bucket!").list("incoming/"))
 
 
@@ -200,7 +200,7 @@ def test_a_body_that_stalls_is_tried_again_and_is_that_objects_fault(settings: S
         assert server.connections == 6
 
 
-def test_credentials_that_cannot_be_had_are_no_objects_fault(
+def test_missing_credentials_are_no_objects_fault(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     soon = (datetime.now(UTC) + timedelta(seconds=30)).isoformat()  # so near that they are renewed before they are used
@@ -223,11 +223,11 @@ def test_credentials_that_cannot_be_had_are_no_objects_fault(
         other(settings, aws_access_key_id=None, aws_secret_access_key=None)
 
 
-def test_an_object_is_fetched_into_a_file_or_its_absence_is_said(store: Store, tmp_path: Path) -> None:
+def test_an_object_is_fetched_into_a_file_or_reported_as_missing(store: Store, tmp_path: Path) -> None:
     store.write("models/m/model.keras", b"weights")
     store.fetch("models/m/model.keras", tmp_path / "model.keras")
     assert (tmp_path / "model.keras").read_bytes() == b"weights"
-    with pytest.raises(ObjectError, match="not in the store any more"):
+    with pytest.raises(ObjectError, match="no longer in the store"):
         store.fetch("models/m/lost.keras", tmp_path / "lost")
     assert not (tmp_path / "lost").exists()
 

@@ -29,7 +29,7 @@ PATIENCE_S = 90
 
 def test_a_misspelt_variable_is_a_note_with_the_name_that_is_near(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXR_SHARD_SIZ", "3")
-    words = "CXR_SHARD_SIZ is no setting and is ignored; did you mean CXR_SHARD_SIZE?"
+    words = "CXR_SHARD_SIZ is not a setting and is ignored; did you mean CXR_SHARD_SIZE?"
     assert list(look_at_settings(Settings.model_construct())) == [(None, words)]
 
 

@@ -1,4 +1,4 @@
-"""What measures of association promise: known values on tables made by hand, and silence where little is known."""
+"""Measures of association: known values on hand-made tables, and no value where too little is known."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ HALVES = pd.Series(["A", "B"] * 150)
 THIRDS = pd.Series(["x", "y", "z"] * 100)
 
 
-def test_numbers_that_rise_together_are_at_one_and_opposite_ones_at_minus_one() -> None:
+def test_numbers_that_rise_together_give_one_and_opposite_ones_minus_one() -> None:
     for other, expected in ((3 * NUMBERS + 2, 1.0), (-NUMBERS, -1.0)):
         found = associate(NUMBERS, other)
         assert (found.measure, found.n) == ("Pearson", 300)
         assert found.value == pytest.approx(expected)
 
 
-def test_the_later_of_two_words_counts_as_one_whichever_column_comes_first() -> None:
+def test_the_alphabetically_later_category_is_coded_as_one_in_either_order_of_columns() -> None:
     higher = pd.Series(np.where(HALVES == "B", 10.0, 0.0)) + NUMBERS
     assert associate(HALVES, higher) == associate(higher, HALVES)
     expected = np.corrcoef(higher, HALVES == "B")[0, 1]
@@ -29,7 +29,7 @@ def test_the_later_of_two_words_counts_as_one_whichever_column_comes_first() -> 
     assert (found.measure, found.value) == ("point-biserial", pytest.approx(expected))
 
 
-def test_more_words_and_a_number_have_a_correlation_ratio_without_sign() -> None:
+def test_a_number_and_more_than_two_categories_have_a_correlation_ratio_without_sign() -> None:
     exact = THIRDS.map({"x": 5.0, "y": -5.0, "z": 0.0})
     assert associate(THIRDS, exact).value == pytest.approx(1.0)
     found = associate(THIRDS, NUMBERS)
@@ -38,7 +38,7 @@ def test_more_words_and_a_number_have_a_correlation_ratio_without_sign() -> None
     assert 0 <= found.value < 0.2
 
 
-def test_independent_words_are_near_zero_even_in_a_small_table_of_many_values() -> None:
+def test_independent_categories_are_near_zero_even_in_a_small_table_with_many_values() -> None:
     few = pd.Series(RANDOM.integers(0, 6, 40).astype(str))
     other = pd.Series(RANDOM.integers(0, 6, 40).astype(str))
     raw = associate(few, few)
@@ -49,7 +49,7 @@ def test_independent_words_are_near_zero_even_in_a_small_table_of_many_values() 
     assert apart < 0.35  # 0.4 and more without the correction
 
 
-def test_too_few_rows_and_rare_words_say_nothing() -> None:
+def test_too_few_rows_and_rare_categories_give_no_value() -> None:
     assert associate(NUMBERS[:9], HALVES[:9]).value is None
     rare = HALVES.where(NUMBERS.index > 1, "C").where(NUMBERS.index != 1, None)
     assert associate(rare, NUMBERS).n == 298  # one row unknown, and one of the only C

@@ -1,4 +1,4 @@
-"""Near-duplicates across splits: copies of a picture are found, and two patients are not taken for one."""
+"""Near-duplicates across splits: copies of a picture are found, and two patients are not confused."""
 
 from __future__ import annotations
 

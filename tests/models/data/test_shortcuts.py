@@ -1,4 +1,4 @@
-"""Promises of models/shortcuts.py."""
+"""The shortcut audit's baselines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def files(labels: NDArray[np.int64], *, telling: bool, seed: int = 0) -> pd.DataFrame:
-    """Files whose width is that of their class's hospital, or of any."""
+    """Files whose width is that of their class's hospital if `telling`, otherwise of any hospital."""
     random = np.random.default_rng(seed)
     hospital = labels if telling else random.integers(0, 3, len(labels))
     return pd.DataFrame(
@@ -32,7 +32,7 @@ def files(labels: NDArray[np.int64], *, telling: bool, seed: int = 0) -> pd.Data
 
 
 def pictures(labels: NDArray[np.int64], *, framed: bool, seed: int = 0) -> NDArray[np.uint8]:
-    """Noise with the class in the frame, or in the middle."""
+    """Noise that reveals the class in the border if `framed`, otherwise in the middle."""
     images = np.random.default_rng(seed).integers(0, 120, (len(labels), 64, 64, 1), dtype=np.uint8)
     for image, label in zip(images, labels, strict=True):
         if framed:
@@ -51,13 +51,13 @@ def right(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> floa
 TRAIN, TEST = np.arange(240) % 3, np.arange(90) % 3
 
 
-def test_the_file_baseline_finds_the_class_where_the_file_tells_it() -> None:
+def test_the_file_baseline_finds_the_class_where_the_file_reveals_it() -> None:
     for telling, low, high in ((True, 0.95, 1.0), (False, 0.15, 0.55)):
         train, test = files(TRAIN, telling=telling), files(TEST, telling=telling, seed=1)
         assert low <= right(file_baseline(train, TRAIN, test, 3), TEST) <= high
 
 
-def test_the_border_baseline_sees_the_frame_and_nothing_else() -> None:
+def test_the_border_baseline_sees_only_the_border() -> None:
     for framed, low, high in ((True, 0.95, 1.0), (False, 0.15, 0.55)):
         train, test = pictures(TRAIN, framed=framed), pictures(TEST, framed=framed, seed=1)
         assert low <= right(frame_baseline(frames(train), TRAIN, frames(test), 3), TEST) <= high
@@ -75,8 +75,8 @@ def test_a_baseline_copes_with_what_training_lacks() -> None:
     assert frame_baseline(frames(pictures(two, framed=True)), two, none, 3).shape == (0, 3)
 
 
-def test_the_file_alone_tells_much_of_the_public_radiographs(xrays: Path) -> None:
-    """Why the audit exists: without a look at the lungs the sheet's widths and heights tell all COVID-19 apart."""
+def test_the_file_alone_reveals_much_about_the_public_radiographs(xrays: Path) -> None:
+    """Why the audit exists: the sheet's widths and heights alone separate all COVID-19 images from the rest."""
     sheet = pd.read_csv(xrays / "radiographs" / "labels.csv")
     labels = sheet["label"].astype("category").cat.codes.to_numpy().astype(np.int64)
     features = pd.DataFrame(

@@ -1,4 +1,4 @@
-"""What the survey of an image promises: shares that add up, one scale for all depths, each image counts the same."""
+"""The survey of images: shares sum to one, all bit depths have one scale, and each image has the same weight."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_grey_shares_add_up_and_a_film_of_12_bits_looks_like_one_of_8() -> None:
     assert overlap(eight, twelve) > 0.97
 
 
-def test_distributions_have_all_nothing_or_half_in_common() -> None:
+def test_distributions_overlap_fully_not_at_all_or_by_half() -> None:
     one, other = np.zeros(BINS), np.zeros(BINS)
     one[:32], other[16:48] = 1, 1
     assert (overlap(one, one), overlap(one, one[::-1]), overlap(one, other)) == (1, 0, 0.5)
@@ -41,7 +41,7 @@ def test_a_large_image_counts_as_much_as_a_small_one() -> None:
     assert sums.original.sum() == pytest.approx(2)
 
 
-def test_what_is_lighter_than_all_is_orange_and_what_is_darker_purple() -> None:
+def test_lighter_than_the_mean_is_orange_and_darker_is_purple() -> None:
     flat = np.full((40, 40), 100.0)
     step = flat.copy()
     step[:, :20], step[:, 20:] = 60, 140

@@ -1,4 +1,4 @@
-"""Promises of models/comparison.py."""
+"""Paired comparison of two models."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 CLASSES = ("COVID-19", "NORMAL", "PNEUMONIA")
 
 
-def soft(random: np.random.Generator, labels: NDArray[Any], strength: float) -> NDArray[np.float64]:
+def random_probabilities(random: np.random.Generator, labels: NDArray[Any], strength: float) -> NDArray[np.float64]:
     logits = random.normal(size=(len(labels), 3)) + strength * np.eye(3)[labels]
     powers = np.exp(logits)
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def drawn(n: int, *strengths: float) -> tuple[TestSet, list[NDArray[np.float64]]]:
-    """A test set with two images a patient, and answers of models that know it so well."""
+def random_predictions(n: int, *strengths: float) -> tuple[TestSet, list[NDArray[np.float64]]]:
+    """A test set with two images of each patient, and the probabilities of models of these strengths."""
     random = np.random.default_rng(0)
     labels = random.choice(3, n, p=(0.2, 0.4, 0.4))
     contents = tuple(f"{row:064x}" for row in range(n))
     patients = tuple(f"p{row // 2}" for row in range(n))
     test = TestSet(labels=labels, patients=patients, classes=CLASSES, contents=contents)
-    return test, [soft(random, labels, strength) for strength in strengths]
+    return test, [random_probabilities(random, labels, strength) for strength in strengths]
 
 
 def compare(
@@ -42,8 +42,8 @@ def compare(
     return between(champion, challenger, level=level)
 
 
-def test_a_better_model_shows_in_every_figure() -> None:
-    test, (weak, strong) = drawn(600, 1.5, 3.0)
+def test_a_better_model_is_better_in_every_figure() -> None:
+    test, (weak, strong) = random_predictions(600, 1.5, 3.0)
     found = compare(test, weak, strong, resamples=300)
     json.dumps(found, allow_nan=False)
     for name in ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "macro_pr_auc"):
@@ -56,8 +56,8 @@ def test_a_better_model_shows_in_every_figure() -> None:
 
 
 def test_a_difference_is_paired() -> None:
-    """Two models that err on nearly the same images differ by far less than two that err each on their own."""
-    test, (one, other) = drawn(400, 2.0, 2.0)
+    """Two models with nearly the same errors differ far less than two models with independent errors."""
+    test, (one, other) = random_predictions(400, 2.0, 2.0)
     nearly = one.copy()
     nearly[:4] = other[:4]
     widths = [
@@ -67,8 +67,8 @@ def test_a_difference_is_paired() -> None:
     assert widths[0] < 0.2 * widths[1]
 
 
-def test_a_model_against_itself_differs_in_nothing() -> None:
-    test, (one,) = drawn(100, 2.0)
+def test_a_model_does_not_differ_from_itself() -> None:
+    test, (one,) = random_predictions(100, 2.0)
     found = compare(test, one, one, resamples=50)
     assert all((row["value"], row["low"], row["high"]) == (0, 0, 0) for row in found["metrics"].values())
     assert found["mcnemar"] == {"only_champion_right": 0, "only_challenger_right": 0, "p_value": 1.0}
@@ -76,7 +76,7 @@ def test_a_model_against_itself_differs_in_nothing() -> None:
 
 
 def test_a_stricter_level_widens_the_interval() -> None:
-    test, (one, other) = drawn(200, 2.0, 2.2)
+    test, (one, other) = random_predictions(200, 2.0, 2.2)
     spans = [
         found["high"] - found["low"]
         for found in (
@@ -122,7 +122,7 @@ def test_delong_agrees_with_the_definition_over_all_pairs_and_is_silent(
     assert capsys.readouterr() == ("", "")
 
 
-def test_delong_is_quick_and_sensible_where_nothing_varies() -> None:
+def test_delong_is_fast_and_sensible_where_the_variance_is_zero() -> None:
     truth = np.array([False] * 2000 + [True] * 500)
     perfect, other = np.arange(2500.0), truth + np.random.default_rng(0).random(2500) * 0.5
     assert delong(truth, perfect, perfect**3) == {"z": 0.0, "p_value": 1.0}  # the same order
@@ -132,7 +132,7 @@ def test_delong_is_quick_and_sensible_where_nothing_varies() -> None:
 
 
 def test_a_class_that_does_not_occur_has_no_difference() -> None:
-    test, (one, other) = drawn(60, 2.0, 2.0)
+    test, (one, other) = random_predictions(60, 2.0, 2.0)
     without = TestSet(
         labels=np.where(test.labels == 0, 1, test.labels),
         patients=test.patients,

@@ -1,4 +1,4 @@
-"""Promises of models/crossvalidation.py: no patient on both sides of a fold, each image answered once."""
+"""Cross-validation: no patient is on both sides of a fold, and each image is predicted once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_every_image_is_held_out_once_and_no_patient_is_on_both_sides() -> None:
     assert (held_out == 1).all()
 
 
-def test_the_same_seed_gives_the_same_folds_and_another_one_others() -> None:
+def test_the_same_seed_gives_the_same_folds_and_another_seed_gives_others() -> None:
     one, same, other = (np.stack(list(folds(LABELS, PATIENTS, 5, seed))) for seed in (3, 3, 4))
     assert (one == same).all()
     assert (one != other).any()
@@ -39,13 +39,13 @@ def test_few_patients_of_each_class_are_enough_to_learn_from_and_to_validate(peo
 
 
 @pytest.mark.filterwarnings("ignore:The least populated class")
-def test_a_class_that_is_wholly_held_out_does_not_stop_the_fold() -> None:
+def test_a_class_that_is_held_out_completely_does_not_stop_the_fold() -> None:
     labels = np.array([0] * 6 + [1] * 6 + [2])
     split = next(one for one in folds(labels, [str(row) for row in range(13)], 2, 0) if one[12] == "test")
     assert {0, 1} == set(labels[split == "train"]) == set(labels[split == "validation"])
 
 
-def test_a_baseline_is_asked_about_rows_that_it_did_not_learn_from() -> None:
+def test_a_baseline_predicts_only_rows_that_it_did_not_learn_from() -> None:
     def answer(train: np.ndarray, test: np.ndarray) -> np.ndarray:
         assert {PATIENTS[row] for row in train}.isdisjoint({PATIENTS[row] for row in test})
         return np.eye(3, dtype=np.float32)[LABELS[test]]

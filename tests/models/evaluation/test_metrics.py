@@ -1,4 +1,4 @@
-"""Promises of models/metrics.py."""
+"""Metrics of probabilities."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from models.evaluation.metrics import HEADLINES, PER_CLASS, evaluate, reliabilit
 CLASSES = ("A", "B", "C")
 
 
-def test_figures_are_those_of_the_confusion() -> None:
+def test_metrics_follow_from_the_confusion_matrix() -> None:
     labels = np.array([0, 0, 0, 1, 1, 2])
     predicted = np.array([0, 0, 1, 1, 1, 0])
     figures = evaluate(labels, np.eye(3, dtype=np.float32)[predicted] * 0.7 + 0.1, CLASSES)
@@ -32,14 +32,14 @@ def test_a_class_that_does_not_occur_is_left_out_of_the_means() -> None:
 
 
 @pytest.mark.parametrize("labels", [[], [1], [0, 0, 0]])
-def test_figures_are_valid_json_whatever_is_missing(labels: list[int]) -> None:
+def test_metrics_are_valid_json_whatever_is_missing(labels: list[int]) -> None:
     figures = evaluate(np.array(labels, np.intp), np.full((len(labels), 3), 1 / 3, np.float32), CLASSES)
     assert figures["n"] == len(labels)
     assert set(figures) == {"n", *HEADLINES, "per_class", "confusion"}
     json.dumps(figures, allow_nan=False)
 
 
-def test_probabilities_are_judged_as_well_as_classes() -> None:
+def test_metrics_judge_probabilities_as_well_as_classes() -> None:
     """By hand: two images, one right with 0.8, one wrong with 0.6."""
     figures = evaluate(np.array([0, 1]), np.array([[0.8, 0.2, 0.0], [0.6, 0.3, 0.1]]), CLASSES)
     assert figures["brier"] == pytest.approx((0.04 + 0.04 + 0.36 + 0.49 + 0.01) / 2)
@@ -47,7 +47,7 @@ def test_probabilities_are_judged_as_well_as_classes() -> None:
     assert figures["ece"] == pytest.approx((0.2 + 0.6) / 2)  # one image in each of two bins
 
 
-def test_reliability_tells_accuracy_by_confidence() -> None:
+def test_reliability_bins_give_accuracy_by_confidence() -> None:
     bins = reliability(np.array([0, 0, 1]), np.array([[0.9, 0.1], [0.91, 0.09], [0.62, 0.38]]))
     assert [row["n"] for row in bins] == [1, 2]
     assert bins[0] == {"confidence": pytest.approx(0.62), "accuracy": 0.0, "n": 1}

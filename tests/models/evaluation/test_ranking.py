@@ -1,4 +1,4 @@
-"""Promises of models/ranking.py."""
+"""Which differences between many models are significant."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from models.evaluation.ranking import SIGNIFICANT, differences
 
 
-def test_a_real_difference_is_found_and_an_even_one_is_none() -> None:
+def test_a_real_difference_is_significant_and_an_even_one_is_not() -> None:
     random = np.random.default_rng(1)
     good, equal, bad = (random.random(400) < share for share in (0.9, 0.9, 0.7))
     found = differences(np.stack([good, equal, bad]), [f"p{row}" for row in range(400)])
@@ -28,7 +28,7 @@ def test_many_images_of_few_patients_are_little_evidence() -> None:
     assert differences(np.stack([one, other]), people)[0, 1] > SIGNIFICANT
 
 
-def test_few_equal_models_are_called_different_however_many_there_are() -> None:
+def test_equal_models_are_rarely_called_different_however_many_there_are() -> None:
     random = np.random.default_rng(7)
     called = 0
     for seed in range(10):
@@ -38,7 +38,7 @@ def test_few_equal_models_are_called_different_however_many_there_are() -> None:
     assert called <= 2, "one in twenty is expected at most"
 
 
-def test_a_clear_winner_is_called_so_however_many_take_part() -> None:
+def test_a_clear_winner_is_significant_however_many_models_there_are() -> None:
     random = np.random.default_rng(3)
     right = np.stack([random.random(600) < share for share in (0.95, *[0.7] * 28)])
     found = differences(right, [f"p{row // 2}" for row in range(600)])
@@ -47,5 +47,5 @@ def test_a_clear_winner_is_called_so_however_many_take_part() -> None:
 
 
 @pytest.mark.parametrize("models", [1, 2])
-def test_the_smallest_tournaments_have_a_table_too(models: int) -> None:
+def test_the_smallest_tournaments_have_p_values_too(models: int) -> None:
     assert differences(np.ones((models, 3), bool), ["a", "b", "c"]).tolist() == np.ones((models, models)).tolist()

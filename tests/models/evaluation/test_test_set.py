@@ -1,4 +1,4 @@
-"""Promises of models/evaluation.py and models/bootstrap.py."""
+"""A model's figures on the test set, and their bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 CLASSES = ("COVID-19", "NORMAL", "PNEUMONIA")
 
 
-def drawn(
+def random_predictions(
     n: int, seed: int = 0, images_a_patient: int = 2, ties: int | None = None
 ) -> tuple[TestSet, NDArray[np.floating[Any]]]:
-    """A test set, and a model's answers to it that are right in four of five cases; rounded to `ties` digits."""
+    """A test set and a model's probabilities on it, right in four of five cases and rounded to `ties` digits."""
     random = np.random.default_rng(seed)
     labels = random.choice(3, n, p=(0.2, 0.4, 0.4))
     logits = random.normal(size=(n, 3)) + 2 * np.eye(3)[labels]
@@ -41,7 +41,7 @@ def drawn(
     return test, probabilities
 
 
-def test_a_resample_is_made_of_whole_patients() -> None:
+def test_a_resample_consists_of_whole_patients() -> None:
     patients = ["a", "b", "b", "c", "c", "c"]
     resamples = weights(patients, 500, seed=0)
     assert (resamples[:, 1] == resamples[:, 2]).all()
@@ -52,8 +52,8 @@ def test_a_resample_is_made_of_whole_patients() -> None:
 
 
 @pytest.mark.parametrize("ties", [None, 1])
-def test_every_replicate_is_what_scikit_learn_says_with_these_weights(ties: int | None) -> None:
-    test, probabilities = drawn(120, ties=ties)
+def test_replicates_equal_scikit_learns_metrics_with_these_weights(ties: int | None) -> None:
+    test, probabilities = random_predictions(120, ties=ties)
     resamples = weights(test.patients, 25, seed=3)
     found = replicate(test.labels, probabilities, resamples)
     predicted = probabilities.argmax(axis=1)
@@ -84,9 +84,9 @@ def test_every_replicate_is_what_scikit_learn_says_with_these_weights(ties: int 
 
 
 @pytest.mark.parametrize("ties", [None, 1])
-def test_the_sample_itself_as_a_resample_gives_the_points(ties: int | None) -> None:
-    """So value and interval are about the same figure, computed twice."""
-    test, probabilities = drawn(200, ties=ties)
+def test_the_test_set_itself_as_a_resample_gives_the_point_estimates(ties: int | None) -> None:
+    """Value and interval are computed by different code, but describe the same figure."""
+    test, probabilities = random_predictions(200, ties=ties)
     found = replicate(test.labels, probabilities, np.ones((1, 200), np.uint8))
     points = evaluate(test.labels, probabilities, CLASSES)
     for name in HEADLINES:
@@ -96,10 +96,10 @@ def test_the_sample_itself_as_a_resample_gives_the_points(ties: int | None) -> N
         np.testing.assert_allclose(found.per_class[name][0], expected, atol=1e-6)
 
 
-def test_intervals_hold_the_value_and_shrink_with_the_images() -> None:
+def test_intervals_contain_the_value_and_shrink_with_more_images() -> None:
     widths = []
     for n in (100, 1600):
-        test, probabilities = drawn(n)
+        test, probabilities = random_predictions(n)
         found = figures(test, probabilities, resamples=500)
         for name in ("accuracy", "balanced_accuracy", "macro_auc", "macro_pr_auc", "brier", "log_loss"):
             spread = found["metrics"][name]
@@ -109,8 +109,8 @@ def test_intervals_hold_the_value_and_shrink_with_the_images() -> None:
 
 
 def test_images_of_one_patient_count_as_one_patient() -> None:
-    """Ten copies of each image say no more than one does, and the interval knows it."""
-    test, probabilities = drawn(60, images_a_patient=1)
+    """Ten copies of each image contain no more information than one, and the interval does not shrink."""
+    test, probabilities = random_predictions(60, images_a_patient=1)
     copies = np.repeat(np.arange(60), 10)
     tenfold = TestSet(
         labels=test.labels[copies],
@@ -124,13 +124,13 @@ def test_images_of_one_patient_count_as_one_patient() -> None:
 
 
 def test_the_same_seed_gives_the_same_intervals() -> None:
-    test, probabilities = drawn(80)
+    test, probabilities = random_predictions(80)
     assert figures(test, probabilities, resamples=50) == figures(test, probabilities, resamples=50)
     assert figures(test, probabilities, resamples=50) != figures(test, probabilities, resamples=50, seed=1)
 
 
 @pytest.mark.parametrize("labels", [[], [1], [0] * 5, [0, 0, 1, 1]])
-def test_what_is_undefined_is_none_and_the_rest_valid_json(labels: list[int]) -> None:
+def test_undefined_figures_are_none_and_the_result_is_valid_json(labels: list[int]) -> None:
     test = TestSet(
         labels=np.array(labels, np.int64),
         patients=tuple(f"p{row}" for row in range(len(labels))),
@@ -143,7 +143,7 @@ def test_what_is_undefined_is_none_and_the_rest_valid_json(labels: list[int]) ->
 
 
 def test_a_subgroup_is_reported_when_it_is_large_enough() -> None:
-    test, probabilities = drawn(60)
+    test, probabilities = random_predictions(60)
     given = answers(test, probabilities, resamples=50)
     found = describe(given, subgroup_images=25, subgroup_patients=5)
     women = np.array([one == "F" for one in test.subgroups["sex"]])
@@ -160,15 +160,15 @@ def test_a_subgroup_is_reported_when_it_is_large_enough() -> None:
 
 
 def test_curves_are_thinned_but_run_from_corner_to_corner() -> None:
-    test, probabilities = drawn(3000)
+    test, probabilities = random_predictions(3000)
     curve = figures(test, probabilities, resamples=1)["roc"]["NORMAL"]
     assert len(curve) <= 200
     assert (curve[0], curve[-1]) == ([0.0, 0.0], [1.0, 1.0])
 
 
-def test_answers_that_are_none_are_refused_in_words() -> None:
-    test, probabilities = drawn(40)
-    with pytest.raises(ValueError, match=r"where \(40, 3\) are asked for"):
+def test_invalid_probabilities_are_refused_in_words() -> None:
+    test, probabilities = random_predictions(40)
+    with pytest.raises(ValueError, match=r"not \(40, 3\)"):
         figures(test, probabilities[:-1])
     spoiled = probabilities.copy()
     spoiled[3, 1] = np.nan
@@ -176,5 +176,5 @@ def test_answers_that_are_none_are_refused_in_words() -> None:
         figures(test, spoiled)
     with pytest.raises(ValueError, match="not probabilities that sum to 1"):
         figures(test, probabilities * 2)
-    with pytest.raises(ValueError, match="as many labels as patients"):
+    with pytest.raises(ValueError, match="equally many labels, patients"):
         TestSet(labels=np.array([0]), patients=(), classes=CLASSES, contents=("0",))

@@ -1,4 +1,4 @@
-"""Promises of models/architectures.py: networks of Keras's own layers, that take bytes and answer probabilities."""
+"""Architectures: networks of Keras's own layers, from grey values to probabilities."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MANY_PARAMETERS = {"compact_cnn": (1.0e6, 1.4e6), "local_patterns": (0.2e6, 0.5e6)}
-"""Of the house's own networks, at 96x96, where the wide layer of local patterns is small. Those of the reports have
-tests of their own."""
+"""Parameters of this project's own networks at 96x96, where the dense layer of local patterns is small. The
+student networks have their own tests."""
 
 
 def noise(count: int, side: int) -> NDArray[np.uint8]:
@@ -52,7 +52,7 @@ def test_every_architecture_ends_in_logits_a_temperature_and_probabilities(name:
 
 
 @pytest.mark.parametrize("name", sorted(MANY_PARAMETERS))
-def test_every_architecture_is_made_of_layers_that_are_opened_safely(name: str, tmp_path: Path) -> None:
+def test_every_architecture_has_only_layers_that_open_safely(name: str, tmp_path: Path) -> None:
     model = architectures.build(name, (64, 64, 1), 3)
     model.save(tmp_path / "model.keras")
     opened, images = open_model(tmp_path / "model.keras", 3), noise(2, 64)
@@ -67,12 +67,12 @@ def test_the_same_seed_gives_the_same_initial_weights(name: str) -> None:
     assert not all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def test_an_unknown_architecture_is_answered_with_the_known_ones() -> None:
+def test_an_unknown_architecture_is_refused_with_a_list_of_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"compact_cnn, .*local_patterns"):
         architectures.build("alexnet", (32, 32, 1), 2)
 
 
-def test_local_patterns_are_counted_as_their_definition_says() -> None:
+def test_local_patterns_are_counted_as_defined() -> None:
     model = architectures.build("local_patterns", (64, 64, 1), 3)
     image = noise(1, 64) // 64  # four grey values: many neighbours are exactly as bright
     counts = keras.ops.convert_to_numpy(keras.Model(model.input, model.get_layer("counts1").output)(image))[0, 1, 0]

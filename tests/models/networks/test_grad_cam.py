@@ -1,4 +1,4 @@
-"""Promises of models/explain.py and models/gradients.py."""
+"""Grad-CAM, and the gradients that it is computed from."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from models.networks.grad_cam import grad_cam, gradients
 
 
-def test_the_gradient_is_what_differences_say() -> None:
+def test_gradients_equal_the_analytical_derivative() -> None:
     values = np.array([[0.5, -1.0, 2.0]], np.float32)
     other = np.array([[2.0]], np.float32)
     found = gradients(
@@ -24,7 +24,7 @@ def test_the_gradient_is_what_differences_say() -> None:
 
 @pytest.fixture(scope="module")
 def spots() -> keras.Model:
-    """Says whether there are more bright (0) or more dark (1) spots, by two filters that find them."""
+    """A network that predicts whether there are more bright (0) or more dark (1) spots, with a filter for each."""
     inputs = keras.Input((64, 64, 1))
     grey = keras.layers.Rescaling(1 / 127.5, offset=-1)(inputs)
     maps = keras.layers.Conv2D(2, 8, strides=4, padding="same", activation="relu", name="maps")(grey)
@@ -37,7 +37,7 @@ def spots() -> keras.Model:
 
 
 def pictures(n: int) -> tuple[Any, Any]:
-    """Grey images, each with a bright spot and with a dark one elsewhere: (n, 64, 64, 1) and (n, 2, 2) centres."""
+    """Grey images (n, 64, 64, 1), each with a bright and a dark spot, and the spots' centres (n, 2, 2)."""
     random = np.random.default_rng(0)
     bright = random.integers(8, 56, (n, 2))
     centres = np.stack([bright, (bright + 32) % 64], axis=1)
@@ -49,7 +49,7 @@ def pictures(n: int) -> tuple[Any, Any]:
     return np.clip(images, 0, 255).astype(np.uint8)[..., None], centres
 
 
-def test_the_heat_lies_on_the_spot_that_decides_the_class(spots: keras.Model) -> None:
+def test_the_heat_is_on_the_spot_that_decides_the_class(spots: keras.Model) -> None:
     images, centres = pictures(12)
     for wanted in (0, 1):
         heat = grad_cam(spots, images, np.full(12, wanted))
@@ -62,19 +62,19 @@ def test_the_heat_lies_on_the_spot_that_decides_the_class(spots: keras.Model) ->
         assert elsewhere.max() < 0.1
 
 
-def test_an_image_is_explained_as_if_it_were_alone(spots: keras.Model) -> None:
+def test_a_heat_map_does_not_depend_on_the_other_images_of_the_batch(spots: keras.Model) -> None:
     images, _ = pictures(4)
     together = grad_cam(spots, images, [0, 1, 0, 1])
     alone = np.concatenate([grad_cam(spots, images[one : one + 1], [one % 2]) for one in range(4)])
     assert np.allclose(together, alone, atol=1e-5)
 
 
-def test_nothing_is_hot_where_nothing_speaks_for_the_class(spots: keras.Model) -> None:
+def test_a_heat_map_is_empty_where_nothing_supports_the_class(spots: keras.Model) -> None:
     assert not grad_cam(spots, np.full((1, 64, 64, 1), 128, np.uint8), [0]).any()
 
 
 @pytest.mark.parametrize("head", ["flatten", "nested", "two branches", "squeeze", "softmax in the last dense layer"])
-def test_networks_of_other_forms_are_explained_too(head: str) -> None:
+def test_networks_of_other_structures_are_explained_too(head: str) -> None:
     keras.utils.set_random_seed(0)
     inputs = keras.Input((32, 32, 1))
     if head == "nested":
@@ -98,10 +98,10 @@ def test_networks_of_other_forms_are_explained_too(head: str) -> None:
     image[0, 4:12, 20:28] = 200
     model = keras.Model(inputs, outputs)
     heats = [grad_cam(model, image, [index])[0] for index in (0, 1)]
-    heat = max(heats, key=np.sum)  # untrained, it may be that nothing speaks for one of the two
+    heat = max(heats, key=np.sum)  # in an untrained network nothing may support one of the two classes
     row, column = np.unravel_index(heat.argmax(), heat.shape)
     assert heat.max() == pytest.approx(1)
-    assert 0 <= row <= 16, "the bright square is in the right upper quarter"
+    assert 0 <= row <= 16, "the bright square is in the upper right quarter"
     assert 16 <= column <= 31
 
 

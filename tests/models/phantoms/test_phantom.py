@@ -1,4 +1,4 @@
-"""Made data: what the generators promise to those who train, test and bench on it."""
+"""Phantoms and spoiled files: what training, tests and benchmarks rely on."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_two_labels_of_one_patient_differ_only_by_opacities_inside_the_lungs() -
     clear = draw("NORMAL", 3, 0, seed=9, size=(256, 256))
     for label in ("COVID-19", "PNEUMONIA"):
         added = draw(label, 3, 0, seed=9, size=(256, 256)) - clear
-        assert added.min() > -0.02, "disease replaces air, it never adds any"
+        assert added.min() > -0.02, "disease replaces air and never adds any"
         changed = (added > 0.05).mean()
         assert 0.005 < changed < 0.2
         outside = np.concatenate(
@@ -83,7 +83,7 @@ def test_unknown_formats_and_no_formats_are_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_files_lie_under_their_label_and_are_listed(phantoms: list[Phantom]) -> None:
+def test_files_are_in_the_folder_of_their_label_and_listed(phantoms: list[Phantom]) -> None:
     folder = phantoms[0].path.parents[1]
     with (folder / "labels.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -99,7 +99,7 @@ def test_patients_have_one_to_three_images_and_one_label(phantoms: list[Phantom]
     assert {made.label for made in phantoms} == set(CLASSES)
 
 
-def test_a_set_holds_every_format_equally_often(phantoms: list[Phantom]) -> None:
+def test_a_set_contains_every_format_equally_often(phantoms: list[Phantom]) -> None:
     assert Counter(made.format for made in phantoms) == dict.fromkeys(FORMATS, 3)
 
 
@@ -108,13 +108,13 @@ def test_writing_again_gives_the_same_bytes_whatever_the_number_of_threads(tmp_p
     assert [made.path.read_bytes() for made in sets[0]] == [made.path.read_bytes() for made in sets[1]]
 
 
-def test_a_forced_size_and_plain_formats_are_kept_to(tmp_path: Path) -> None:
+def test_a_given_size_and_given_formats_are_used(tmp_path: Path) -> None:
     made = write_phantoms(tmp_path, 4, size=256, formats=PLAIN_FORMATS)
     assert {Image.open(one.path).size for one in made} == {(256, 256)}
     assert {Image.open(one.path).mode for one in made} == {"L"}
 
 
-def test_every_made_file_says_so_before_a_pixel_is_decoded(phantoms: list[Phantom]) -> None:
+def test_every_phantom_file_shows_its_marker_before_a_pixel_is_decoded(phantoms: list[Phantom]) -> None:
     for made in phantoms:
         with Image.open(made.path) as image:
             assert MARKER in (image.info.get("Software"), image.info.get("comment", b"").decode())
@@ -139,16 +139,16 @@ def test_each_format_shows_the_same_picture_upright(name: str, mode: str) -> Non
     assert np.abs(shown / top - picture).mean() < (0.01 if name.startswith("jpeg") else 0.0025)
 
 
-def test_the_bad_set_names_each_check_at_least_once(spoiled: dict[str, Spoiled]) -> None:
+def test_the_spoiled_set_names_each_check_at_least_once(spoiled: dict[str, Spoiled]) -> None:
     assert {made.fails for made in spoiled.values()} == CHECKS | {None}
 
 
-def test_the_bad_set_holds_no_file_twice(spoiled: dict[str, Spoiled]) -> None:
+def test_no_two_spoiled_files_are_equal(spoiled: dict[str, Spoiled]) -> None:
     digests = {hashlib.sha256(made.path.read_bytes()).hexdigest() for made in spoiled.values()}
     assert len(digests) == len(spoiled)
 
 
-def test_the_bomb_is_small_and_promises_billions_of_pixels(
+def test_the_bomb_is_small_and_announces_billions_of_pixels(
     spoiled: dict[str, Spoiled], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100_000_000)  # Pillow's own, which our reader lifts

@@ -1,4 +1,4 @@
-"""What plots promise: drawings that may stand in any page, light or dark, and pictures that browsers can show."""
+"""Plots: drawings that fit into any page, light or dark, and pictures that browsers can show."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DRAWINGS = {
 
 
 @pytest.mark.parametrize("drawing", DRAWINGS.values(), ids=list(DRAWINGS))
-def test_a_drawing_is_one_element_with_words_for_those_who_do_not_see_it(drawing: bytes) -> None:
+def test_a_drawing_is_one_element_with_alternative_text(drawing: bytes) -> None:
     element = ET.fromstring(drawing)  # noqa: S314 - our own
     assert element.tag.endswith("svg")
     assert element.get("role") == "img"
@@ -52,21 +52,21 @@ def test_every_colour_of_a_drawing_is_the_pages_own(drawing: bytes) -> None:
     assert re.findall(r"(?:fill|stroke): (#[0-9a-f]{3,6})", bare) == []
 
 
-def test_drawings_of_different_names_share_no_id_and_equal_ones_are_equal() -> None:
+def test_drawings_with_different_names_share_no_id_and_equal_drawings_have_equal_bytes() -> None:
     ids = [set(re.findall(r'\bid="([^"]+)"', forest(name).decode())) for name in ("one", "two")]
     assert ids[0]
     assert not ids[0] & ids[1]
     assert forest() == forest()
 
 
-def test_words_from_outside_stay_words() -> None:
+def test_foreign_text_is_escaped() -> None:
     drawing = forest(label=NASTY).decode()
     assert "<script" not in drawing
     texts = "".join(ET.fromstring(drawing).itertext())  # noqa: S314 - our own
     assert NASTY in texts
 
 
-def test_an_interval_that_holds_zero_has_an_open_mark() -> None:
+def test_an_interval_that_contains_zero_has_an_open_marker() -> None:
     def fills(low: float) -> int:
         drawing = curves.forest([curves.Difference("accuracy", 0.02, low, 0.03)], "a", "b").decode()
         return len(re.findall(r"<use [^>]*fill: var\(--series-1", drawing))
@@ -74,30 +74,30 @@ def test_an_interval_that_holds_zero_has_an_open_mark() -> None:
     assert fills(low=0.01) > fills(low=-0.01) == 0
 
 
-def test_figures_stand_beside_a_forest_plot_with_real_minus_signs() -> None:
+def test_the_numbers_next_to_a_forest_plot_have_true_minus_signs() -> None:
     assert "−0.010  (−0.030 to +0.010)" in forest().decode()  # noqa: RUF001 - as people read it
 
 
 @pytest.mark.parametrize("history", [[], [{}], HISTORY, [{"loss": "oops", "val_loss": math.inf}]])
-def test_epochs_without_figures_leave_gaps_and_break_nothing(history: list[dict[str, object]]) -> None:
+def test_epochs_without_numbers_leave_gaps_and_break_nothing(history: list[dict[str, object]]) -> None:
     assert curves.learning_curve(history, "loss", 0, "loss").startswith(b"<svg")
 
 
-def test_nothing_to_draw_is_drawn_empty() -> None:
+def test_a_plot_without_data_is_drawn_empty() -> None:
     assert curves.forest([], "a", "b").startswith(b"<svg")
     assert curves.reliability([], 0, "a").startswith(b"<svg")
     assert curves.roc([curves.Curve("champion", 7, [], None)], "a").startswith(b"<svg")
 
 
 @pytest.mark.parametrize("shape", [(600, 400, 1), (600, 400, 3), (600, 400)])
-def test_a_photograph_is_small_and_keeps_its_aspect(shape: tuple[int, ...]) -> None:
+def test_a_radiograph_jpeg_is_small_and_keeps_its_aspect_ratio(shape: tuple[int, ...]) -> None:
     image = np.full(shape, 120, np.uint8)
     small = cv2.imdecode(np.frombuffer(pictures.photograph(image), np.uint8), cv2.IMREAD_UNCHANGED)
     assert small.shape == (pictures.LONGER_SIDE, pictures.LONGER_SIDE * 2 // 3)
     assert abs(int(small.mean()) - 120) <= 1
 
 
-def test_a_heat_map_of_any_size_warms_its_own_place_and_leaves_the_rest_as_it_was() -> None:
+def test_a_heat_map_of_any_size_colours_its_own_place_only() -> None:
     image, heat = np.full((64, 64, 1), 100, np.uint8), np.zeros((7, 7))
     heat[0, 0] = 1
     shown = cv2.imdecode(np.frombuffer(pictures.overlay(image, heat), np.uint8), cv2.IMREAD_COLOR).astype(int)

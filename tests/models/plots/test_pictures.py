@@ -1,4 +1,4 @@
-"""What a heat map over a picture promises: warm where it is hot, grey elsewhere, dark where the model is blind."""
+"""Heat maps over a picture: warm where they are hot, grey elsewhere, dark where the model does not see."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from models.plots.pictures import over_thumbnail, warmed
 from models.radiographs.preprocessing import PreprocessingSpec, preprocess, seen
 
 
-def test_it_is_warm_where_the_heat_is_and_grey_elsewhere() -> None:
+def test_a_heat_overlay_is_warm_where_the_heat_is_and_grey_elsewhere() -> None:
     grey = np.full((40, 60), 100, np.uint8)
     heat = np.zeros((4, 6))
     heat[1, 1] = 1
@@ -22,7 +22,7 @@ def test_it_is_warm_where_the_heat_is_and_grey_elsewhere() -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(300, 200), (200, 300), (250, 250)])
-def test_what_the_model_does_not_see_of_a_radiograph_is_dark(height: int, width: int) -> None:
+def test_the_parts_of_a_radiograph_that_the_model_does_not_see_are_dark(height: int, width: int) -> None:
     spec = PreprocessingSpec(height=64, width=64)
     pixels = np.full((height, width), 200, np.uint8)
     jpeg = cv2.imencode(".jpg", pixels)[1].tobytes()
@@ -35,7 +35,7 @@ def test_what_the_model_does_not_see_of_a_radiograph_is_dark(height: int, width:
     assert shown[height // 2, width // 2] > 190
 
 
-def test_the_part_that_is_seen_is_the_part_that_is_preprocessed() -> None:
+def test_the_visible_region_is_the_part_that_is_preprocessed() -> None:
     spec = PreprocessingSpec(height=32, width=48)
     pixels = np.random.default_rng(0).integers(0, 256, (200, 200), dtype=np.uint8)
     assert (preprocess(pixels[seen(200, 200, spec)], spec) == preprocess(pixels, spec)).all()

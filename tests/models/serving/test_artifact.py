@@ -1,4 +1,4 @@
-"""Promises of models/artifact.py."""
+"""Artifacts: only a registered, complete and harmless model is opened."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def copy(saved: Any, tmp_path: Path) -> Path:
     return shutil.copytree(saved.folder, tmp_path / "copy")
 
 
-def test_what_was_saved_is_what_is_loaded(saved: Any, trained: Any) -> None:
+def test_a_loaded_artifact_equals_the_saved_one(saved: Any, trained: Any) -> None:
     loaded = artifact.load(saved.folder, saved.metadata.model_sha256)
     assert loaded.metadata == saved.metadata == artifact.read_metadata(saved.folder)
     assert np.array_equal(loaded.sample.inputs, trained.sample)
@@ -36,7 +36,7 @@ def test_what_was_saved_is_what_is_loaded(saved: Any, trained: Any) -> None:
     assert np.allclose(answers, loaded.sample.probabilities, atol=1e-5)
 
 
-def test_the_metadata_says_what_was_learned_from_what(saved: Any) -> None:
+def test_the_metadata_records_the_recipe_and_the_data(saved: Any) -> None:
     text = json.loads((saved.folder / "metadata.json").read_text())
     assert text["classes"] == ["COVID-19", "NORMAL", "PNEUMONIA"]
     assert text["preprocessing_hash"] == saved.metadata.preprocessing.hash
@@ -96,7 +96,7 @@ def test_a_changed_preprocessing_is_refused(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"preprocessing_hash": 1}', "null"])
-def test_metadata_of_another_form_is_refused(tmp_path: Path, text: str) -> None:
+def test_metadata_with_other_fields_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "metadata.json").write_text(text)
     with pytest.raises(ArtifactError, match="cannot be read"):
         artifact.read_metadata(tmp_path)
@@ -109,7 +109,7 @@ def test_a_pickle_or_an_hdf5_file_is_not_opened_whatever_its_name(tmp_path: Path
         artifact.open_model(tmp_path / "model.keras", 3)
 
 
-def test_a_zip_that_is_no_model_is_refused(tmp_path: Path) -> None:
+def test_a_zip_that_is_not_a_model_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "model.keras", "w") as archive:
         archive.writestr("readme.txt", "hello")
     with pytest.raises(ArtifactError, match="not a Keras model"):

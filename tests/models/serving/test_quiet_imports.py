@@ -1,4 +1,4 @@
-"""Promises of models/serving/quiet_imports.py."""
+"""Imports without side effects."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ assert pandas.Series([1]).sum() == 1
 """
 
 
-def test_keras_comes_without_what_it_does_not_need_and_that_can_be_had_later() -> None:
+def test_keras_is_imported_without_optional_packages_which_can_be_imported_later() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

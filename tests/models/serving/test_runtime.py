@@ -1,4 +1,4 @@
-"""Promises of models/runtime.py, its engines and the conversion to OpenVINO."""
+"""Runtimes, their engines and the conversion to OpenVINO."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def other_reference(saved: Any, folder: Path, change: Any) -> Any:
 
 @pytest.fixture
 def wrong_cache(saved: Any, cache: Path, tmp_path: Path) -> Path:
-    """A cache whose converted model is whole, but answers with the classes in another order."""
+    """A cache whose converted model is intact, but outputs the classes in another order."""
     import openvino
     from openvino import opset13 as ops
 
@@ -69,7 +69,9 @@ def wrong_cache(saved: Any, cache: Path, tmp_path: Path) -> Path:
     return tmp_path / "cache"
 
 
-def test_openvino_answers_as_keras_does(saved: Any, cache: Path, trained: Any, images: NDArray[np.uint8]) -> None:
+def test_openvino_gives_the_probabilities_of_keras(
+    saved: Any, cache: Path, trained: Any, images: NDArray[np.uint8]
+) -> None:
     runtime = load(saved, cache)
     assert runtime.name == "openvino-f32"
     assert runtime.notes == ()
@@ -94,7 +96,7 @@ def test_an_images_probabilities_do_not_depend_on_its_batch(
     assert runtime.predict(images[:0]).shape == (0, 3)
 
 
-def test_a_gpu_on_which_the_model_cannot_be_built_is_left_for_the_next_runtime(saved: Any, tmp_path: Path) -> None:
+def test_a_gpu_on_which_the_model_cannot_be_built_is_skipped(saved: Any, tmp_path: Path) -> None:
     loaded = artifact.load(saved.folder, saved.metadata.model_sha256)
     with pytest.raises(RuntimeUnfit, match=r"keras on the GPU \(no_such_policy\) does not score: .+"):
         _keras_on_gpu(loaded, 8, "no_such_policy")
@@ -129,7 +131,7 @@ def test_without_a_gpu_auto_means_openvino(saved: Any, cache: Path) -> None:
     assert load(saved, cache, "auto").name.startswith("openvino-")
 
 
-def test_openvino_starts_from_its_cache_without_keras_or_tensorflow_and_says_nothing(saved: Any, cache: Path) -> None:
+def test_openvino_starts_from_its_cache_silently_without_keras_or_tensorflow(saved: Any, cache: Path) -> None:
     load(saved, cache)
     program = (
         "import sys\nfrom pathlib import Path\nfrom models.serving.runtime import load_runtime\n"
@@ -150,18 +152,18 @@ def test_a_forced_keras_scores_on_keras(saved: Any, tmp_path: Path) -> None:
 
 
 @NO_GPU
-def test_keras_scores_and_says_why_where_openvino_answers_otherwise(saved: Any, wrong_cache: Path) -> None:
+def test_keras_scores_and_says_why_where_openvino_gives_other_probabilities(saved: Any, wrong_cache: Path) -> None:
     runtime = load(saved, wrong_cache, "auto")
     assert runtime.name == "keras-tensorflow-cpu"
     assert "openvino-f32 does not score: its probabilities differ" in runtime.notes[-1]
 
 
-def test_a_forced_openvino_that_answers_otherwise_is_an_error(saved: Any, wrong_cache: Path) -> None:
+def test_a_forced_openvino_that_gives_other_probabilities_is_an_error(saved: Any, wrong_cache: Path) -> None:
     with pytest.raises(RuntimeUnfit, match="its probabilities differ from Keras's by up to"):
         load(saved, wrong_cache, "openvino-f32")
 
 
-def test_a_thousandth_is_allowed_and_more_is_not(saved: Any, cache: Path, tmp_path: Path) -> None:
+def test_a_difference_of_a_thousandth_is_allowed_and_more_is_not(saved: Any, cache: Path, tmp_path: Path) -> None:
     def shifted(by: float) -> Any:
         def change(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
             probabilities[0, 0] += by
@@ -170,11 +172,11 @@ def test_a_thousandth_is_allowed_and_more_is_not(saved: Any, cache: Path, tmp_pa
         return change
 
     load(other_reference(saved, tmp_path / "little", shifted(0.0008)), cache)
-    with pytest.raises(RuntimeUnfit, match=r"0\.001 is allowed"):
+    with pytest.raises(RuntimeUnfit, match=r"only 0\.001 is allowed"):
         load(other_reference(saved, tmp_path / "much", shifted(0.0015)), cache)
 
 
-def test_a_model_that_no_runtime_reproduces_is_not_scored_with(saved: Any, cache: Path, tmp_path: Path) -> None:
+def test_a_model_that_no_runtime_reproduces_is_refused(saved: Any, cache: Path, tmp_path: Path) -> None:
     changed = other_reference(saved, tmp_path / "a", lambda probabilities: probabilities[:, ::-1])
     with pytest.raises(RuntimeUnfit, match=r"openvino.*keras-tensorflow"):
         load(changed, cache, "auto")
@@ -221,9 +223,9 @@ def test_a_damaged_converted_model_is_converted_again(saved: Any, cache: Path, t
         assert load(saved, tmp_path).notes == ()
         assert files.sha256_of(weights) == files.sha256_of(folder / "model.bin")
         return
-    from models.serving.conversion import _intact
+    from models.serving.conversion import _is_intact
 
-    assert not _intact(copy)
+    assert not _is_intact(copy)
 
 
 def test_a_killed_conversion_leaves_nothing_half_done(saved: Any, tmp_path: Path) -> None:
@@ -261,7 +263,7 @@ def test_a_model_that_cannot_be_converted_is_named_in_the_reason(saved: Any, tmp
     assert not list((tmp_path / "cache").rglob(f"{files.UNFINISHED}*"))
 
 
-def test_batches_are_halved_when_memory_runs_out_and_stay_so() -> None:
+def test_batches_are_halved_when_memory_runs_out_and_stay_halved() -> None:
     import tensorflow as tf
 
     sizes: list[int] = []
@@ -291,7 +293,7 @@ def test_lack_of_memory_for_a_single_image_is_an_error() -> None:
         engines.Halving(forward, 4)(np.zeros((4, 2, 2, 1), np.uint8))
 
 
-def test_another_error_than_lack_of_memory_halves_nothing() -> None:
+def test_an_error_other_than_lack_of_memory_halves_nothing() -> None:
     def forward(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         raise ValueError(f"{len(images)} images")
 

@@ -195,15 +195,15 @@ def test_freezing_counts_the_backbones_layers_from_its_end(recipe: Recipe) -> No
 
 def test_a_recipe_that_contradicts_itself_is_refused(recipe: Recipe) -> None:
     for wrong, words in (
-        ({"weight_decay": 0.1}, "weight_decay is AdamW's"),
-        ({"optimizer": "lion"}, "optimizer is one of"),
-        ({"weights": "none"}, "stages keep what a backbone has learned"),
-        ({"stages": (Stage(1, 0.0, 0.1),)}, "stages begin at epoch 0"),
-        ({"stages": (Stage(0, 0.0, 0.1), Stage(9, 1.0, 0.1))}, "stages begin at epoch 0"),
-        ({"views": ("lateral",)}, "views are"),
+        ({"weight_decay": 0.1}, "weight_decay must not be below 0, and 0 for optimisers other than adamw"),
+        ({"optimizer": "lion"}, "optimizer must be one of"),
+        ({"weights": "none"}, "stages need pretrained weights"),
+        ({"stages": (Stage(1, 0.0, 0.1),)}, "the first stage must start at epoch 0"),
+        ({"stages": (Stage(0, 0.0, 0.1), Stage(9, 1.0, 0.1))}, "the first stage must start at epoch 0"),
+        ({"views": ("lateral",)}, "views must be among"),
     ):
         with pytest.raises(ValueError, match=words):
             replace(recipe, **wrong)
     for make in (lambda: Stage(0, 1.5, 0.1), lambda: Plateau(factor=2.0)):
-        with pytest.raises(ValueError, match=r"a share within|a factor within"):
+        with pytest.raises(ValueError, match=r"backbone must be between|factor must be between"):
             make()

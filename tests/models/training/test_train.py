@@ -275,7 +275,7 @@ def test_a_recipe_reads_back_what_it_wrote_and_nothing_else() -> None:
             Recipe.from_dict(wrong)
     with pytest.raises(ValueError, match="learning_rate must be above 0"):
         replace(recipe, learning_rate=0.0)
-    with pytest.raises(ValueError, match="rotation must lie within 0 and 1"):
+    with pytest.raises(ValueError, match="rotation must be between 0 and 1"):
         Augmentation(rotation=-0.1)
     with pytest.raises(ValueError, match=r"known: .*compact-cnn"):
         recipe_named("alexnet")

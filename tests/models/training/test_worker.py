@@ -224,7 +224,7 @@ def test_a_network_without_feature_maps_answers_all_the_same_and_says_why_it_is_
     assert worker.main(["answer", str(tmp_path)]) == 0, outcome(tmp_path)
     assert (tmp_path / worker.ANSWERS).exists()
     assert not (tmp_path / worker.HEATMAPS).exists()
-    assert outcome(tmp_path)["notes"] == ["flat has no feature maps behind its scores: there is nothing to explain"]
+    assert outcome(tmp_path)["notes"] == ["flat has no feature maps before its scores: there is nothing to explain"]
 
 
 def test_what_goes_wrong_is_told_without_saying_where_the_cache_lies(job: Callable[..., Path]) -> None:
