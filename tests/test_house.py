@@ -21,6 +21,8 @@ FOREIGN_TO_MODELS = {"boto3", "botocore", "prefect", "psycopg2", "sqlalchemy", "
 BACKEND_PROBES = {"models/serving/devices.py", "models/networks/grad_cam.py"}
 """They ask the Keras backend in use for what Keras itself cannot: its GPU, a gradient; inside a function only."""
 FOREIGN_TO_TASKS = {"prefect"}
+DOOR = "tasks/radiographs/fetching.py"
+"""Strangers' bytes become pixels there and nowhere else."""
 LINES = 400
 FILES_IN_A_FOLDER = 14
 """Beside `__init__.py`. More than that, and a stranger scrolls instead of reading."""
@@ -122,6 +124,12 @@ def test_models_know_no_store_no_database_no_orchestrator_and_no_backend(path: P
         known -= {"tensorflow", "torch", "jax"}
         assert not tops(imports(path, everywhere=False)) & FOREIGN_TO_MODELS
     assert not known
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if name(path).startswith(("flows/", "tasks/"))], ids=name)
+def test_radiographs_are_decoded_behind_one_door(path: Path) -> None:
+    decoders = {"models.radiographs.radiograph", "models.radiographs.radiograph.read", "cv2.imdecode", "PIL.Image"}
+    assert not imports(path) & decoders or name(path) == DOOR
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if name(path).startswith("tasks/")], ids=name)

@@ -70,9 +70,9 @@ def explained(settings: Settings, pool: sa.Engine, key: str, version: str | None
             raise typer.BadParameter(f"{name}: choose from {', '.join(model.classes)}", param_hint="--class")
     store = Store(settings)
     limits = Limits(settings.max_bytes, settings.max_pixels)
-    image = explaining.find(pool, store, settings, key)
+    image = explaining.find(pool, store, settings, key, model.preprocessing)
     typer.echo("checking the image, then asking the model: half a minute on a slow machine", err=True)
-    subject = explaining.admit(image, model.preprocessing, limits)
+    subject = explaining.admit(image, limits)
     asked = [model.classes.index(name) for name in dict.fromkeys(classes)]
     answers = explaining.answers(
         store, settings.cache, model, subject.pixels[None], [(0, None), *((0, place) for place in asked)], LONGEST_S

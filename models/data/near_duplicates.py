@@ -16,9 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import cv2
 import numpy as np
 
+from models.radiographs.opencv import cv2
 from models.vocabulary import STRICTNESS
 
 if TYPE_CHECKING:
@@ -74,7 +74,6 @@ def find(images: NDArray[np.uint8], splits: Sequence[str] | None, similar: float
         raise ValueError(f"{len(images)} images and {len(splits)} splits do not match")
     if not len(images):
         return []
-    cv2.setNumThreads(1)
     reduced = np.stack([_reduce(image) for image in images])
     signatures = np.stack([_signature(one) for one in reduced])
     candidates = list(_all_candidates(signatures) if splits is None else _candidates_across(signatures, splits))

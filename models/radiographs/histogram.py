@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-import cv2
 import numpy as np
+
+from models.radiographs.opencv import cv2
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

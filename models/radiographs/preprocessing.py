@@ -11,10 +11,10 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast, get_args
 
-import cv2
 import numpy as np
 
 from models.radiographs.histogram import histogram
+from models.radiographs.opencv import cv2
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,12 +12,12 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from models.radiographs import png
 from models.radiographs.histogram import histogram, statistics
+from models.radiographs.opencv import cv2
 from models.vocabulary import MARKER
 
 if TYPE_CHECKING:
@@ -61,6 +61,12 @@ class Limits:
 
     max_bytes: int = 64 * 1024**2
     max_pixels: int = 64_000_000
+
+    def too_large(self, n_bytes: int) -> str | None:
+        """Say in words why a file of so many bytes is refused; None where it is not."""
+        if n_bytes <= self.max_bytes:
+            return None
+        return f"the file has {n_bytes:,} bytes, more than the limit of {self.max_bytes:,}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +158,8 @@ def _header(data: bytes, limits: Limits, known: dict[str, Any]) -> int:
     """Fill in what the header tells; return the EXIF orientation."""
     if not data:
         raise Unreadable("the file is empty")
-    if len(data) > limits.max_bytes:
-        raise Unreadable(f"the file has {len(data):,} bytes, more than the limit of {limits.max_bytes:,}")
+    if problem := limits.too_large(len(data)):
+        raise Unreadable(problem)
     try:
         image = Image.open(io.BytesIO(data))
     except Exception:  # noqa: BLE001 - Pillow's parsers raise anything on hostile bytes

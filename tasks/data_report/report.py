@@ -7,17 +7,18 @@ patient is named on it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
 from models.data.survey import SPEC
 from models.plots.pictures import photograph
-from models.radiographs.radiograph import read
+from models.radiographs.preprocessing import preprocess
 from tasks.data_report import drawings
 from tasks.data_report.warnings import warnings
-from tasks.datasets.labelled_images import UnreadableError
 from tasks.pages.model_figures import environment, made_warning
 from tasks.pages.publishing import REPORTS, content_type
+from tasks.radiographs.fetching import read_radiograph
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -147,10 +148,4 @@ def _pairs(evidence: DataEvidence) -> list[dict[str, Any]]:
 
 
 def _picture(image: LabelledImage, limits: Limits) -> NDArray[np.uint8] | None:
-    from models.radiographs.preprocessing import preprocess
-
-    try:
-        pixels, _ = read(image.fetch(), limits)
-    except UnreadableError:
-        return None
-    return None if pixels is None else preprocess(pixels, SPEC)
+    return read_radiograph(image.location, limits, partial(preprocess, spec=SPEC)).prepared

@@ -11,22 +11,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-import cv2
 import numpy as np
 
 from models.data.survey import Glance, Sums, glance
-from models.radiographs.radiograph import Limits, read
 from tasks.datasets.dataset import MIN_CLASSES, DatasetError
-from tasks.datasets.labelled_images import UnreadableError
 from tasks.pages.wording import counted
-from tasks.radiographs.fetching import threads
+from tasks.radiographs.fetching import read_radiograph, threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from models.radiographs.radiograph import Measurement
+    from models.radiographs.radiograph import Limits, Measurement
     from tasks.datasets.labelled_images import Collection, LabelledImage
 
 AT_A_TIME: Final = 256
@@ -78,7 +75,6 @@ def take(
         DatasetError: fewer than two classes have an image that can be read.
         StorageError: the store as a whole is out of reach.
     """
-    cv2.setNumThreads(1)  # the threads below are the parallelism
     images = collection.images
     drawn = _drawn(len(images), most)
     kept: list[LabelledImage] = []
@@ -128,13 +124,12 @@ def take(
 
 def _look(image: LabelledImage, limits: Limits) -> tuple[Glance, Measurement] | str:
     """An image's share of the survey, or why it has none; without figures, so that equal reasons are counted as one."""
-    try:
-        pixels, measurement = read(image.fetch(), limits)
-    except UnreadableError as error:
-        return str(error)
-    if pixels is None:
-        return NUMBER.sub("…", measurement.problem or "not decodable")
-    return glance(pixels), measurement
+    found = read_radiograph(image.location, limits, glance)
+    if found.measurement is None:
+        return found.failure or "not fetched"
+    if found.prepared is None:
+        return NUMBER.sub("…", found.problem or "not decodable")
+    return found.prepared, found.measurement
 
 
 def _drawn(total: int, most: int) -> Sequence[int] | set[int]:

@@ -6,29 +6,25 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from infra import database
-from infra.storage import ObjectError
 from tasks.datasets import dataset, splits
 from tasks.datasets.dataset import MIN_CLASSES, DatasetError
 from tasks.labels import sheets
 from tasks.labels.expectations import tidy_sex, tidy_view
 from tasks.labels.sheets import SHEET, UNSAID, LabelError
+from tasks.radiographs.fetching import LocalFile, StoredObject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     import sqlalchemy as sa
 
     from infra.storage import Store
-    from tasks.datasets.dataset import Item
     from tasks.labels.sheets import Row
+    from tasks.radiographs.fetching import Location
 
     Shares = tuple[float, float]
     """Of patients that validate and that test."""
-
-
-class UnreadableError(Exception):
-    """One image cannot be fetched; the message says why and names neither it nor its patient."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +34,7 @@ class LabelledImage:
     label: str
     patient: str = field(repr=False)
     split: str
-    fetch: Callable[[], bytes] = field(repr=False)
-    """Its bytes; raises `UnreadableError`, or `infra.storage.StorageError` where the store as a whole is away."""
+    location: Location = field(repr=False)
     view: str | None = None
     sex: str | None = None
     age: str | float | None = None
@@ -71,9 +66,10 @@ def of_folder(folder: Path, shares: Shares) -> Collection:
         DatasetError: it holds no images or those of one class only, or the sheet cannot be read.
     """
     images = tuple(
-        LabelledImage(row.label, row.patient, splits.split_of(row.patient, *shares), _reader(row),
+        LabelledImage(row.label, row.patient, splits.split_of(row.patient, *shares), LocalFile(row.file),
                       tidy_view(_said(row.view)), tidy_sex(_said(row.sex)), _said(row.age), _said(row.site))
         for row in _rows(folder)
+        if row.file  # all of a folder's rows have one
     )  # fmt: skip
     if len(classes := sorted({image.label for image in images})) < MIN_CLASSES:
         raise DatasetError(
@@ -97,7 +93,8 @@ def of_database(pool: sa.Engine, store: Store, shares: Shares) -> Collection:
     with database.transaction(pool) as cursor:
         assigned = splits.read_splits(cursor)
     images = tuple(
-        LabelledImage(item.label, item.patient, item.split, _object(item, store),
+        LabelledImage(item.label, item.patient, item.split,
+                      StoredObject(store, item.bucket_key, item.etag, item.size_bytes),
                       item.view, item.sex, item.age, item.site)
         for item in data.items
     )  # fmt: skip
@@ -125,24 +122,3 @@ def _rows(folder: Path) -> tuple[Row, ...]:
 
 def _said(written: str | None) -> str | None:
     return None if written is None or written.strip().casefold() in UNSAID else written
-
-
-def _reader(row: Row) -> Callable[[], bytes]:
-    def read() -> bytes:
-        try:
-            return row.file.read_bytes() if row.file else b""
-        except OSError as error:  # whose own message names the file
-            gone = isinstance(error, FileNotFoundError)
-            raise UnreadableError("the file is not there" if gone else "the file cannot be opened") from None
-
-    return read
-
-
-def _object(item: Item, store: Store) -> Callable[[], bytes]:
-    def read() -> bytes:
-        try:
-            return store.read(item.bucket_key, item.etag)
-        except ObjectError as error:
-            raise UnreadableError(str(error)) from None
-
-    return read

@@ -5,21 +5,21 @@ The model answers in the worker's process (`tasks.training.jobs`), as in retrain
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from infra import database
-from infra.storage import ObjectError
 from models import files
-from models.radiographs.radiograph import Limits, Measurement
+from models.radiographs.preprocessing import preprocess
+from models.radiographs.radiograph import Limits
 from sql.library import query
-from tasks.radiographs import fetching
+from tasks.radiographs.fetching import LocalFile, StoredObject, read_radiograph
 from tasks.registry import model_versions
 from tasks.training import jobs
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from infra.settings import Settings
     from infra.storage import Store
     from models.radiographs.preprocessing import PreprocessingSpec
+    from tasks.radiographs.fetching import Radiograph
     from tasks.registry.model_versions import ModelVersion
     from tasks.training.jobs import Answers
 
@@ -50,16 +51,14 @@ class ExplainError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """The bytes of an image that a person named, or why there are none."""
+class NamedImage:
+    """An image that a person named, as it was read."""
 
-    data: bytes = field(repr=False)
-    n_bytes: int
-    """Of the file, fetched or not."""
+    radiograph: Radiograph[NDArray[np.uint8]]
+    """Measured, and prepared as the model's input where it is decodable."""
     what: str
     """image 12, the object, the file: what people are told that it is."""
     image_id: int | None = None
-    made: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +86,27 @@ class Said:
     runtime: str
 
 
-def find(pool: sa.Engine, store: Store, settings: Settings, key: str) -> Source:
+def find(pool: sa.Engine, store: Store, settings: Settings, key: str, spec: PreprocessingSpec) -> NamedImage:
     """Read what a person names: a file of this machine, an image's id, or an object's key, in this order.
+
+    Args:
+        pool: connections to the database.
+        store: the bucket.
+        settings: limits and prefixes of made data.
+        key: what the person names.
+        spec: the model's preprocessing.
 
     Raises:
         ExplainError: there is no such image, or it cannot be read.
         StorageError: the store as a whole is out of reach.
     """
     path = Path(key)
+    limits, prepare = Limits(settings.max_bytes, settings.max_pixels), partial(preprocess, spec=spec)
     if _is_file(path):
-        return _from_file(path, settings.max_bytes)
+        read = read_radiograph(LocalFile(path), limits, prepare)
+        if read.failure:
+            raise ExplainError(read.failure)
+        return NamedImage(read, "the file")
     by_id = key.isascii() and key.isdigit() and len(key) <= LONGEST_ID
     asked = {"bucket": store.bucket, "image_id": int(key) if by_id else None, "key": None if by_id else key}
     with database.transaction(pool) as cursor:
@@ -106,44 +116,35 @@ def find(pool: sa.Engine, store: Store, settings: Settings, key: str) -> Source:
         raise ExplainError("no image of this bucket has this id, and there is no file of this name")
     image_id, place, made = (row.image_id, row.object_key, row.made) if row else (None, key, False)
     what = f"image {image_id}" if by_id else "the object"
-    if row and row.size_bytes > settings.max_bytes:
-        return Source(b"", row.size_bytes, what, image_id, made)
-    try:
-        data = store.read(place, row.etag if row and by_id else None)  # an id is one version, a key what lies there now
-    except ObjectError as error:
-        if row is None:
-            raise ExplainError("there is no image of this key or id in the bucket, and no file of this name") from None
-        raise ExplainError(f"{what} cannot be fetched: {error}") from None
     made = made or place.startswith(tuple(settings.made_prefixes))
-    if (
-        row and not by_id and row.content_sha256 != hashlib.sha256(data).hexdigest()
-    ):  # what lies there was not looked at yet
+    version = row.etag if row and by_id else None  # an id means one version, a key what lies there now
+    read = read_radiograph(StoredObject(store, place, version, row.size_bytes if row else None, made), limits, prepare)
+    if read.failure and row is None:
+        raise ExplainError("there is no image of this key or id in the bucket, and no file of this name")
+    if read.measurement is None:
+        raise ExplainError(f"{what} cannot be fetched: {read.failure}")
+    if row and not by_id and row.content_sha256 != read.content:  # what lies there was not looked at yet
         image_id = None
-    return Source(data, len(data), what, image_id, made)
+    return NamedImage(read, what, image_id)
 
 
-def admit(source: Source, spec: PreprocessingSpec, limits: Limits) -> Subject:
-    """Decode, validate and preprocess an image as a night does.
+def admit(image: NamedImage, limits: Limits) -> Subject:
+    """Validate an image as a night does.
 
     Raises:
         ExplainError: a night would quarantine it; the message says for what.
     """
     from tasks.validation import verdicts
 
-    place = source.image_id or 0
-    if source.n_bytes > limits.max_bytes:
-        problem = f"the file has {source.n_bytes:,} bytes, more than the limit of {limits.max_bytes:,}"
-        taken = fetching.Intake(place, Measurement(n_bytes=source.n_bytes, sha256=None, problem=problem))
-    else:
-        taken = fetching.taken(place, source.data, spec, limits, made=source.made)
-    found = taken.measurement
+    found, pixels = image.radiograph.measurement, image.radiograph.prepared
     if found is None:
-        raise ExplainError(f"{source.what} could not be measured")
+        raise ExplainError(f"{image.what} could not be measured")
+    place = image.image_id or 0
     (verdict,) = verdicts.validate([place], [found], limits).verdicts
-    if not verdict.accepted or taken.pixels is None or found.sha256 is None:
-        raise ExplainError(f"{source.what} has no answer: a night quarantines it ({verdict.reason})")
-    name = f"image {source.image_id}" if source.image_id else f"content {found.sha256[:HASH_SHOWN]}"
-    return Subject(name, found.sha256, found.made, taken.pixels, source.what)
+    if not verdict.accepted or pixels is None or found.sha256 is None:
+        raise ExplainError(f"{image.what} has no answer: a night quarantines it ({verdict.reason})")
+    name = f"image {image.image_id}" if image.image_id else f"content {found.sha256[:HASH_SHOWN]}"
+    return Subject(name, found.sha256, found.made, pixels, image.what)
 
 
 def answers(
@@ -184,14 +185,6 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:  # a key may be longer than a path can be
         return False
-
-
-def _from_file(path: Path, max_bytes: int) -> Source:
-    try:
-        size = path.stat().st_size
-        return Source(path.read_bytes() if size <= max_bytes else b"", size, "the file")
-    except OSError as error:
-        raise ExplainError(f"the file cannot be read: {error.strerror}") from None
 
 
 @contextmanager

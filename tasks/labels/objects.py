@@ -5,18 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import cv2
-
 from infra import database
-from infra.storage import ObjectError
-from models.radiographs.radiograph import Limits, Measurement, read
+from models.files import sha256_of
+from models.radiographs.radiograph import Limits, Measurement
 from sql.library import query
 from tasks.labels.sheets import LeftOut
 from tasks.pages.publishing import content_type
-from tasks.radiographs.fetching import threads
+from tasks.radiographs.fetching import LocalFile, Radiograph, StoredObject, measure, threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -34,6 +32,7 @@ ONE_BY_ONE: Final = 8
 """Keys of one folder that are asked for singly; for more, the folder is listed once."""
 GONE: Final = "the file is not there"
 ANOTHER: Final = "the image is another one than its sha256 says"
+CHANGED: Final = "the file changed while it was brought in"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,6 @@ def locate(pool: sa.Engine, store: Store, settings: Settings, rows: Sequence[Row
     Raises:
         StorageError: the bucket cannot be read.
     """
-    cv2.setNumThreads(1)
     files = _hashed([row.file for row in rows if row.file])
     with database.transaction(pool) as cursor:
         cursor.execute(query("wanted_table"))
@@ -72,8 +70,8 @@ def locate(pool: sa.Engine, store: Store, settings: Settings, rows: Sequence[Row
         else:
             by_key, by_sha256 = seen.get((row.key, row.sha256), (None, None))
             found = fetched.get(row.key or "")
-            why = found.problem if found and not found.decodable else None
-            content = by_key or (found.sha256 if found else None) or by_sha256
+            why = found.problem if found else None
+            content = by_key or (found.content if found else None) or by_sha256
         if content and row.sha256 and row.sha256 != content:
             why = ANOTHER
         if why:
@@ -92,37 +90,41 @@ def store_files(pool: sa.Engine, store: Store, settings: Settings, files: Mappin
         files: where the image of each content lies.
 
     Returns:
-        Contents that were not stored because they cannot be decoded, with the reason in words.
+        Contents that were not stored because their files cannot be decoded, with the reason in words.
 
     Raises:
         StorageError: the store refuses or cannot be reached.
     """
-    cv2.setNumThreads(1)
     with database.transaction(pool) as cursor:
         cursor.execute(query("stored_contents"), {"bucket": store.bucket, "contents": list(files)})
         known = {row.content_sha256 for row in cursor.fetchall()}
     limits = Limits(settings.max_bytes, settings.max_pixels)
 
-    def put(content: str) -> tuple[str, Measurement]:
+    def put(content: str) -> tuple[str, Measurement] | str:
+        """Store one image; return its key and measurement, or in words why it was not stored."""
+        found = measure(LocalFile(files[content]), limits)
+        if found.measurement is None or not found.measurement.decodable:
+            return found.problem or "not decodable"
         data = files[content].read_bytes()
-        pixels, found = read(data, limits)
-        key = f"{FOLDER}{content[:2]}/{content}{'.jpg' if found.format == 'JPEG' else '.png'}"
-        if pixels is not None:
-            store.write(key, data, content_type(key))
-        return key, replace(found, sha256=content)
+        if not content == found.content == hashlib.sha256(data).hexdigest():
+            return CHANGED
+        key = f"{FOLDER}{content[:2]}/{content}{'.jpg' if found.measurement.format == 'JPEG' else '.png'}"
+        store.write(key, data, content_type(key))
+        return key, found.measurement
 
+    fresh = [one for one in files if one not in known]
     with ThreadPoolExecutor(threads(settings.intake_threads)) as executor:
-        outcomes = list(executor.map(put, [one for one in files if one not in known]))
-    listed = _listed(store, [key for key, found in outcomes if found.decodable])
-    _note(pool, store, [(listed[key], found) for key, found in outcomes if key in listed])
-    return {str(found.sha256): str(found.problem) for _, found in outcomes if not found.decodable}
+        outcomes = dict(zip(fresh, executor.map(put, fresh), strict=True))
+    stored = [outcome for outcome in outcomes.values() if not isinstance(outcome, str)]
+    listed = _listed(store, [key for key, _ in stored])
+    _note(pool, store, [(listed[key], found) for key, found in stored if key in listed])
+    return {content: outcome for content, outcome in outcomes.items() if isinstance(outcome, str)}
 
 
 def _hashed(files: Iterable[Path]) -> dict[Path, str | None]:
     def one(path: Path) -> str | None:
         try:
-            with path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+            return sha256_of(path)
         except (FileNotFoundError, IsADirectoryError):
             return None
 
@@ -131,7 +133,7 @@ def _hashed(files: Iterable[Path]) -> dict[Path, str | None]:
         return dict(zip(distinct, executor.map(one, distinct), strict=True))
 
 
-def _fetched(pool: sa.Engine, store: Store, settings: Settings, keys: Sequence[str]) -> dict[str, Measurement]:
+def _fetched(pool: sa.Engine, store: Store, settings: Settings, keys: Sequence[str]) -> dict[str, Radiograph[None]]:
     """Fetch, measure and note objects; those that are not there are missing in the result."""
     listed = _listed(store, keys)
     with database.transaction(pool) as cursor:
@@ -140,22 +142,16 @@ def _fetched(pool: sa.Engine, store: Store, settings: Settings, keys: Sequence[s
     limits = Limits(settings.max_bytes, settings.max_pixels)
     made = tuple(settings.made_prefixes)
 
-    def one(item: Listed) -> Measurement:
+    def one(item: Listed) -> Radiograph[None]:
         if content := noted.get((item.key, item.etag)):
-            return Measurement(n_bytes=item.size, sha256=content, decodable=True)
-        if item.size > limits.max_bytes:
-            problem = f"the file has {item.size:,} bytes, more than the limit of {limits.max_bytes:,}"
-            return Measurement(n_bytes=item.size, sha256=None, problem=problem)
-        try:
-            found = read(store.read(item.key, item.etag), limits)[1]
-        except ObjectError as error:
-            return Measurement(n_bytes=item.size, sha256=None, problem=str(error))
-        return replace(found, made=True) if item.key.startswith(made) else found
+            return Radiograph(Measurement(n_bytes=item.size, sha256=content, decodable=True))
+        return measure(StoredObject(store, item.key, item.etag, item.size, item.key.startswith(made)), limits)
 
     with ThreadPoolExecutor(threads(settings.intake_threads)) as executor:
         found = dict(zip(listed, executor.map(one, listed.values()), strict=True))
-    fresh = [(listed[key], measured) for key, measured in found.items() if measured.decodable]
-    _note(pool, store, [(item, measured) for item, measured in fresh if (item.key, item.etag) not in noted])
+    seen = [(listed[key], one.measurement) for key, one in found.items() if one.measurement]
+    fresh = [(item, measured) for item, measured in seen if (item.key, item.etag) not in noted]
+    _note(pool, store, [(item, measured) for item, measured in fresh if measured.decodable])
     return found
 
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from infra.storage import ObjectError
-from models.radiographs.radiograph import read
+from tasks.radiographs.fetching import read_radiograph
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -62,16 +61,10 @@ def thumbnails(
 
 def thumbnail(store: Store, reference: Reference, limits: Limits) -> Thumbnail:
     """Fetch and shrink one image; see `thumbnails`."""
-    if reference.size > limits.max_bytes:
+    found = read_radiograph(reference.within(store), limits, shrink)
+    if found.too_large:
         return Thumbnail(problem="too large to be fetched")
-    try:
-        data = store.read(reference.key, reference.etag)
-    except ObjectError as error:
-        return Thumbnail(problem=str(error))
-    pixels, measurement = read(data, limits)
-    if pixels is None:
-        return Thumbnail(problem=measurement.problem)
-    return Thumbnail(shrink(pixels))
+    return Thumbnail(found.prepared, found.problem)
 
 
 def shrink(pixels: Pixels, longer_side: int = LONGER_SIDE) -> bytes:

@@ -10,8 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
-import cv2
-
 from tasks.radiographs.fetching import Intake, take_in
 
 if TYPE_CHECKING:
@@ -33,8 +31,6 @@ class IntakePool:
     ) -> None:  # fmt: skip
         self._store, self._spec, self._limits, self._shadow_spec = store, spec, limits, shadow_spec
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix="intake")
-        # The threads are the parallelism: OpenCV's own would only compete with them.
-        cv2.setNumThreads(1)
 
     def __enter__(self) -> Self:
         return self

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
-import cv2
 import numpy as np
 
 from models import files
 from models.radiographs.preprocessing import preprocess
-from models.radiographs.radiograph import read
 from tasks.datasets import splits
 from tasks.datasets.dataset import LATERAL, MIN_CLASSES, DatasetError, fingerprint
-from tasks.datasets.labelled_images import UnreadableError
 from tasks.pages.wording import counted
-from tasks.radiographs.fetching import threads
+from tasks.radiographs.fetching import measure, read_radiograph, threads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -30,6 +27,7 @@ if TYPE_CHECKING:
     from models.radiographs.preprocessing import PreprocessingSpec
     from models.radiographs.radiograph import Limits, Measurement
     from tasks.datasets.labelled_images import Collection, LabelledImage
+    from tasks.radiographs.fetching import Location, Prepared, Radiograph
 
 FOLDER: Final = "contests"
 ORDER: Final = 2
@@ -39,7 +37,7 @@ FOLDS_OF_ONE_SPLIT: Final = 5
 BESIDE: Final = 2
 """Patients of each class at least beside the held-out ones."""
 AT_ONCE: Final = 64
-"""Decoded radiographs that are in memory."""
+"""Radiographs that are read before the first of them is used."""
 UNREADABLE: Final = "unreadable"
 
 
@@ -140,7 +138,8 @@ def enter(collection: Collection, name: str, limits: Limits) -> Entries:
         DatasetError: fewer than two classes are left.
     """
     frontal = [image for image in collection.images if image.view != "lateral"]
-    found = [(image, seen[1]) for image, seen in _decoded(frontal, limits) if seen is not None]
+    seen = zip(frontal, _all_read(frontal, partial(measure, limits=limits)), strict=True)
+    found = [(image, one.measurement) for image, one in seen if one.measurement and one.measurement.decodable]
     left_out = Counter(dict(collection.left_out)) + Counter(
         {LATERAL: len(collection.images) - len(frontal), UNREADABLE: len(frontal) - len(found)}
     )
@@ -166,32 +165,22 @@ def images(cache: Path, entries: Entries, spec: PreprocessingSpec) -> Path:
     if target.is_file():
         return target
     files.private(target.parent)
-    beside = target.with_name(f".{os.getpid()}-{target.name}")
-    together = np.lib.format.open_memmap(beside, mode="w+", dtype=np.uint8, shape=(len(entries.images), *spec.shape))
-    for place, (_, found) in enumerate(_decoded(entries.images, entries.limits)):
-        if found is None:
-            beside.unlink()
-            raise DatasetError(f"{entries.name}: an image that could be read before cannot be read any more")
-        together[place] = preprocess(found[0], spec)
-    together.flush()
-    beside.replace(target)
+    read = partial(read_radiograph, limits=entries.limits, prepare=partial(preprocess, spec=spec))
+    shape = len(entries.images), *spec.shape
+    with files.atomic_file(target) as unfinished:
+        together = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=shape)
+        for place, found in enumerate(_all_read(entries.images, read)):
+            if found.prepared is None:
+                raise DatasetError(f"{entries.name}: an image that could be read before cannot be read any more")
+            together[place] = found.prepared
+        together.flush()
     return target
 
 
-def _decoded(
-    listed: Sequence[LabelledImage], limits: Limits
-) -> Iterator[tuple[LabelledImage, tuple[Any, Measurement] | None]]:
-    """Each image with its pixels and measurement, None where it cannot be read; a few at a time."""
-    cv2.setNumThreads(1)
-
-    def one(image: LabelledImage) -> tuple[Any, Measurement] | None:
-        try:
-            pixels, measurement = read(image.fetch(), limits)
-        except UnreadableError:
-            return None
-        return None if pixels is None else (pixels, measurement)
-
+def _all_read(
+    listed: Sequence[LabelledImage], read: Callable[[Location], Radiograph[Prepared]]
+) -> Iterator[Radiograph[Prepared]]:
+    """Read images in threads, a few ahead of the one in use; they come in order."""
     with ThreadPoolExecutor(threads(0)) as executor:
         for start in range(0, len(listed), AT_ONCE):
-            batch = listed[start : start + AT_ONCE]
-            yield from zip(batch, executor.map(one, batch), strict=True)
+            yield from executor.map(read, [image.location for image in listed[start : start + AT_ONCE]])

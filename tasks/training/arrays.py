@@ -6,26 +6,22 @@ patients': the folders open for their owner only, and `prune` removes what is in
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-import cv2
 import numpy as np
 
-from infra.storage import ObjectError
-from models.files import private
+from models.files import UNFINISHED, atomic_file, private, write_arrays
 from models.radiographs.preprocessing import preprocess
-from models.radiographs.radiograph import read
-from tasks.radiographs.fetching import threads
+from tasks.radiographs.fetching import StoredObject, read_radiograph, threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -36,7 +32,6 @@ if TYPE_CHECKING:
 
 FOLDER: Final = "arrays"
 SUFFIX: Final = ".npz"
-WRITING: Final = ".writing-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +71,6 @@ def keep(
         StorageError: the store as a whole is out of reach; what concerns one object is in the result.
     """
     folder = _folder(cache, spec)
-    cv2.setNumThreads(1)  # the threads below are the parallelism
     problems: list[str | None] = []
     decoded = 0
 
@@ -101,18 +95,11 @@ def keep(
 def put(content: str, pixels: NDArray[np.uint8], spec: PreprocessingSpec, cache: Path) -> None:
     """Keep one array: `pixels` is what `models.radiographs.preprocessing.preprocess` made of that content.
 
-    Written beside and renamed; NumPy's zip holds a checksum, which a bare .npy does not.
+    NumPy's zip holds a checksum, which a bare .npy does not.
     """
     path = _path(_folder(cache, spec), content)
     private(path.parents[2], path.parents[1], path.parent)
-    handle, beside = tempfile.mkstemp(prefix=WRITING, suffix=SUFFIX, dir=path.parent)  # the owner's only, too
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, pixels=pixels)
-        Path(beside).replace(path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
+    write_arrays(path, several_writers=True, pixels=pixels)
 
 
 def assemble(target: Path, contents: Sequence[str], spec: PreprocessingSpec, cache: Path) -> NDArray[np.uint8]:
@@ -132,16 +119,14 @@ def assemble(target: Path, contents: Sequence[str], spec: PreprocessingSpec, cac
     """
     folder = _folder(cache, spec)
     private(target.parent)
-    beside = target.with_name(f"{WRITING}{target.name}")
-    together = np.lib.format.open_memmap(beside, mode="w+", dtype=np.uint8, shape=(len(contents), *spec.shape))
-    for place, content in enumerate(contents):
-        pixels = _read(_path(folder, content), spec)
-        if pixels is None:
-            raise FileNotFoundError(f"array {place + 1} of {len(contents)} is not in the cache any more")
-        together[place] = pixels
-    together.flush()
-    del together
-    beside.replace(target)
+    with atomic_file(target) as unfinished:
+        together = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=(len(contents), *spec.shape))
+        for place, content in enumerate(contents):
+            pixels = _read(_path(folder, content), spec)
+            if pixels is None:
+                raise FileNotFoundError(f"array {place + 1} of {len(contents)} is not in the cache any more")
+            together[place] = pixels
+        together.flush()
     return np.load(target, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return] # NumPy says Any
 
 
@@ -170,7 +155,7 @@ def prune(cache: Path, wanted: Collection[str]) -> int:
         if path.stem not in contents or path.suffix != SUFFIX:
             with suppress(FileNotFoundError):
                 path.unlink()
-                removed += path.suffix == SUFFIX and not path.name.startswith(WRITING)
+                removed += path.suffix == SUFFIX and not path.name.startswith(UNFINISHED)
     return removed
 
 
@@ -184,18 +169,15 @@ def _path(folder: Path, content: str) -> Path:
 
 def _decode(item: Item, store: Store, spec: PreprocessingSpec, limits: Limits, cache: Path) -> str | None:
     """Put one image into the cache; what stands against it, in words that name neither object nor patient."""
-    if item.size_bytes > limits.max_bytes:
+    location = StoredObject(store, item.bucket_key, item.etag, item.size_bytes)
+    found = read_radiograph(location, limits, partial(preprocess, spec=spec))
+    if found.too_large:
         return "larger than CXR_MAX_BYTES"
-    try:
-        data = store.read(item.bucket_key, item.etag)
-    except ObjectError as error:
-        return str(error)
-    pixels, measurement = read(data, limits)
-    if measurement.sha256 != item.content_sha256:
+    if found.measurement and found.measurement.sha256 != item.content_sha256:
         return "the object holds another content than the one that was labelled"
-    if pixels is None:
-        return measurement.problem or "not decodable"
-    put(item.content_sha256, preprocess(pixels, spec), spec, cache)
+    if found.prepared is None:
+        return found.problem or "not decodable"
+    put(item.content_sha256, found.prepared, spec, cache)
     return None
 
 

@@ -93,8 +93,9 @@ def test_an_id_a_key_and_a_file_of_the_same_image_are_read_as_the_same_content(
     image_id, key, _ = some(night)
     (tmp_path / "copy.png").write_bytes(night.store.read(key))
     pool = database.engine(night.settings.database)
+    spec = champion.metadata.preprocessing
     subjects = [
-        subject.admit(subject.find(pool, night.store, night.settings, named), champion.metadata.preprocessing, Limits())
+        subject.admit(subject.find(pool, night.store, night.settings, named, spec), Limits())
         for named in (str(image_id), key, str(tmp_path / "copy.png"))
     ]
     pool.dispose()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 import pytest
 
 from models.phantoms.phantom import draw, encode, write_phantoms
-from tasks.labels import importing, report
+from tasks.labels import importing, objects, report
 from tasks.registry import promotion
 from tests.support.nights import CLASSES, Nights, scored, sha256
 
@@ -192,6 +193,16 @@ def test_a_folder_brings_its_images_along_once(desk: Desk, db: Database, tmp_pat
     assert sorted(key for _, key, *_ in stored) == sorted(keys)
     assert len(keys) == 6
     assert all(key.startswith(f"labelled/{content[:2]}/{content}.") and made for content, key, made, _ in stored)
+
+
+def test_a_file_that_changed_since_it_was_hashed_is_not_stored_under_its_old_content(
+    desk: Desk, tmp_path: Path
+) -> None:
+    file, before = tmp_path / "a.png", hashlib.sha256(picture(0)).hexdigest()
+    file.write_bytes(picture(1))
+    refused = objects.store_files(desk.nights.pool, desk.store, desk.settings, {before: file})
+    assert refused == {before: "the file changed while it was brought in"}
+    assert not [item for page in desk.store.list("labelled/") for item in page]
 
 
 def test_two_rows_that_contradict_each_other_by_content_are_both_refused(desk: Desk) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,12 +16,10 @@ from models.radiographs.radiograph import Limits, Measurement
 from models.recipes.recipe import Recipe
 from models.training import worker
 from tasks.datasets.labelled_images import LabelledImage
+from tasks.radiographs.fetching import LocalFile
 from tasks.tournament import contest, entries
 from tasks.training import jobs
 from tasks.training.worker_process import Outcome
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 RECIPE = Recipe(
     name="frontal", architecture="compact_cnn", preprocessing=PreprocessingSpec(height=32, width=32), views=("PA",)
@@ -29,7 +28,9 @@ TERMS = contest.Terms(0, 0, 1, None, "test")
 VIEWS = ("PA", "AP", None)
 OF = entries.Entries(
     "ward",
-    tuple(LabelledImage("AB"[row % 2], f"p{row}", "train", lambda: b"", view=VIEWS[row % 3]) for row in range(12)),
+    tuple(
+        LabelledImage("AB"[row % 2], f"p{row}", "train", LocalFile(Path()), view=VIEWS[row % 3]) for row in range(12)
+    ),
     tuple(Measurement(n_bytes=1, sha256=f"{row:064x}") for row in range(12)),
     ("A", "B"),
     Limits(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from models.radiographs.radiograph import Limits, Measurement
 from tasks.datasets.labelled_images import LabelledImage
+from tasks.radiographs.fetching import LocalFile
 from tasks.tournament import ranking, report
 from tasks.tournament.contest import Fold
 from tasks.tournament.entries import Entries
@@ -24,7 +26,7 @@ LABELS = np.arange(N) % 3
 
 def entries(name: str = "ward", **known: Any) -> Entries:
     images = tuple(
-        LabelledImage(CLASSES[label], f"secret-patient-{row // 2}", "train", lambda: b"")
+        LabelledImage(CLASSES[label], f"secret-patient-{row // 2}", "train", LocalFile(Path()))
         for row, label in enumerate(LABELS)
     )
     measured = tuple(Measurement(n_bytes=1, sha256=f"{row:064x}") for row in range(N))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from models.files import UNFINISHED
 from models.phantoms.phantom import draw, encode
 from models.radiographs.preprocessing import PreprocessingSpec, preprocess
 from models.radiographs.radiograph import Limits, read
@@ -122,7 +123,7 @@ def test_what_is_in_the_data_set_no_more_is_removed_whatever_its_preprocessing(
     other = PreprocessingSpec(height=20, width=20)
     for spec in (SPEC, other):
         arrays.keep(items, store, spec, tmp_path, LIMITS)
-    left = files(tmp_path)[0].with_name(".writing-left.npz")
+    left = files(tmp_path)[0].with_name(f"{UNFINISHED}left.npz")
     left.write_bytes(b"by a killed process")
     assert arrays.prune(tmp_path, contents(items)[:3]) == 4
     assert sorted({path.stem for path in files(tmp_path)}) == sorted(contents(items)[:3])
