@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -16,6 +15,7 @@ from models.radiographs.radiograph import Limits
 from models.recipes.catalogue import SPLITS
 from models.serving import artifact
 from models.training import worker
+from models.training.job import ARTIFACT, IMAGES, TrainingJob, contents_digest
 from tasks.datasets import dataset, splits
 from tasks.labels import importing
 from tasks.pages.wording import counted
@@ -26,9 +26,11 @@ from tasks.training import arrays, jobs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from flows.runs import Retraining
+    from infra.settings import Settings
     from models.radiographs.preprocessing import PreprocessingSpec
     from models.recipes.catalogue import Recipe
     from tasks.datasets.dataset import Dataset
@@ -53,6 +55,24 @@ class Plan:
     def data(self, whole: Dataset) -> Dataset:
         """What it learns from, and is tested on: the test set is always whole."""
         return dataset.of_views(whole, self.recipe.views)
+
+    def job(self, whole: Dataset, settings: Settings) -> TrainingJob:
+        """The training on a whole data set, as a worker process is asked for it."""
+        data, minutes = self.data(whole), settings.training_minutes
+        return TrainingJob(
+            recipe=self.recipe,
+            classes=data.classes,
+            labels=data.labels,
+            splits=data.splits,
+            contents=contents_digest(data.contents),
+            seed=self.seed,
+            epochs=self.epochs,
+            budget_s=60 * minutes if minutes else None,
+            data_fingerprint=whole.fingerprint,
+            code_version=code_version(),
+            made_data=data.made,
+            pretrained_dir=settings.pretrained_dir,
+        )
 
     def key(self, data: Dataset) -> str:
         """Name the training on a whole data set: the same one is not done twice."""
@@ -118,9 +138,9 @@ def decode(this: Retraining, work: tuple[Dataset, Sequence[Plan]]) -> Dataset:
 
 def find_near_duplicates(this: Retraining, data: Dataset, spec: PreprocessingSpec) -> int:
     """Look for images in different splits that show the same picture; returns how many pairs are new."""
-    cache, contents = this.settings.cache, [item.content_sha256 for item in data.items]
-    images = arrays.assemble(jobs.job_folder(cache, WORKBENCH) / worker.IMAGES, contents, spec, cache)
-    pairs = near_duplicates.find(images, [item.split for item in data.items])
+    cache, contents = this.settings.cache, data.contents
+    images = arrays.assemble(jobs.job_folder(cache, WORKBENCH) / IMAGES, contents, spec, cache)
+    pairs = near_duplicates.find(images, data.splits)
     return this.patiently(lambda: splits.remember(this.pool, contents, pairs))
 
 
@@ -197,11 +217,9 @@ def train(this: Retraining, name: str, work: tuple[Dataset, Plan]) -> Trained | 
         this.note([f"{name}: {counted(others, 'image')} not learned from: {dataset.OTHER_VIEW}"])
     settings, epochs = this.settings, plan.epochs or plan.recipe.epochs
     folder = jobs.job_folder(settings.cache, key)
-    jobs.prepare_job(
-        folder, plan.recipe, data.items, data.classes, settings.cache, data_fingerprint=whole.fingerprint,
-        code_version=code_version(), made_data=data.made, seed=plan.seed, epochs=plan.epochs,
-        budget_s=60 * settings.training_minutes if settings.training_minutes else None,
-        pretrained_dir=settings.pretrained_dir,
+    jobs.prepare_training(
+        folder, plan.job(whole, settings),
+        lambda file: arrays.assemble(file, data.contents, plan.recipe.preprocessing, settings.cache),
     )  # fmt: skip
     progress = Progress(f"training-{name}", epochs)
 
@@ -213,7 +231,7 @@ def train(this: Retraining, name: str, work: tuple[Dataset, Plan]) -> Trained | 
 
     # The budget ends it between two epochs; this, where it hangs within one.
     limit_s = 60 * settings.training_minutes * HANGS_AFTER if settings.training_minutes else None
-    outcome = jobs.train_apart(folder, tell, limit_s)
+    outcome = jobs.train_in_worker(folder, tell, limit_s)
     this.note([f"{name}: {words}" for words in outcome.notes])
     if outcome.state != "trained":
         this.failures[name] = f"{outcome.state}: {outcome.message}"
@@ -242,14 +260,12 @@ def enrol(this: Retraining, whole: Dataset, plan: Plan, message: str) -> Trained
     """Register a trained model under its training's key."""
     key, data = plan.key(whole), plan.data(whole)
     folder = jobs.job_folder(this.settings.cache, key)
-    metadata = artifact.read_metadata(folder / worker.ARTIFACT)
-    with np.load(folder / worker.ANSWERS, allow_pickle=False) as found:
-        answered = dict(zip(found["rows"].tolist(), found["probabilities"], strict=True))
-    test = [place for place, item in enumerate(data.items) if item.split == "test"]
+    metadata = artifact.read_metadata(folder / ARTIFACT)
+    test = [place for place, split in enumerate(data.splits) if split == "test"]
+    answers = jobs.held_out_answers(folder, test) if test else None
     name = this.patiently(
-        lambda: model_versions.register(this.pool, this.store, folder / worker.ARTIFACT, metadata, training_key=key)
+        lambda: model_versions.register(this.pool, this.store, folder / ARTIFACT, metadata, training_key=key)
     )
     this.log.info("retraining %s: %s is registered: %s", this.run_id, name, message)
     jobs.discard(folder)
-    answers = np.stack([answered[place] for place in test]) if test else None
     return Trained(this.patiently(lambda: model_versions.require(this.pool, name)), answers)

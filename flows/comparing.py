@@ -16,6 +16,7 @@ from models.radiographs.radiograph import Limits
 from models.serving import artifact
 from models.serving.artifact import ArtifactError
 from models.training import worker
+from models.training.job import IMAGES, AnsweringJob
 from tasks.datasets import dataset
 from tasks.labels import importing
 from tasks.pages import publishing
@@ -106,11 +107,10 @@ def compare(this: Retraining, work: tuple[Dataset, ModelVersion | None, Sequence
     items = [data.items[place] for place in evaluation.places(data, "test")]
     cache = this.settings.cache
     spec = trained[0].version.preprocessing if trained else None
-    contents = [item.content_sha256 for item in data.items]
     baselines = {}
     if spec:
-        place = jobs.job_folder(cache, challengers.WORKBENCH) / worker.IMAGES
-        baselines = evaluation.baselines(data, arrays.assemble(place, contents, spec, cache))
+        place = jobs.job_folder(cache, challengers.WORKBENCH) / IMAGES
+        baselines = evaluation.baselines(data, arrays.assemble(place, data.contents, spec, cache))
     rows = to_explain(test, trained)
     asked = champion if champion and champion.made_data <= data.made else None
     contenders: dict[str, Contender] = {}
@@ -161,10 +161,13 @@ def answer(
     kept = arrays.keep(items, this.store, metadata.preprocessing, cache, limits)  # of the champion's preprocessing too
     if kept.unreadable:
         raise jobs.AnswersMissing(f"test images cannot be read any more: {'; '.join(kept.unreadable)}")
-    job = jobs.job_folder(cache, f"answer-{version.artifact_sha256}")
-    jobs.prepare_answers(job, folder, version.artifact_sha256, items, cache, explain=rows)
-    answers = jobs.answer_apart(job, ANSWER_LIMIT_S)
-    jobs.discard(job)
+    contents = [item.content_sha256 for item in items]
+    answers = jobs.answer_in_worker(
+        jobs.job_folder(cache, f"answer-{version.artifact_sha256}"),
+        AnsweringJob(artifact=folder, sha256=version.artifact_sha256, explain=tuple((row, None) for row in rows)),
+        lambda file: arrays.assemble(file, contents, metadata.preprocessing, cache),
+        ANSWER_LIMIT_S,
+    )
     this.log.info(
         "retraining %s: %s answered %s, %.1f ms each (%s)",
         this.run_id, version.model_version, counted(len(items), "test image"), answers.milliseconds, answers.runtime,

@@ -1,21 +1,13 @@
-"""Training and answering in a process of its own.
+"""The worker process: trains or answers one job, and ends.
 
 ``python -m models.training.worker train FOLDER`` or ``... answer FOLDER``.
-A process can be killed by lack of memory, hang in a driver, or keep a GPU's memory to itself; so each model is trained,
-and each contender answers, in one that ends. Everything goes through the folder, nothing through a network.
-
-A training's folder holds job.json (recipe, classes, seed, epochs, budget_s, pretrained_dir, data_fingerprint,
-code_version, made_data), images.npy and rows.npz (labels, splits as positions in `SPLITS`). There come history.json
-after each epoch, checkpoints, artifact/, answers.npz (rows, probabilities of the saved artifact for validation and test
-images) and outcome.json. An answer's folder holds job.json (artifact, sha256, explain, if need be classes and
-batch_size) and images.npy; there come answers.npz (probabilities), timing.json, heatmaps.npz where there are rows to
-explain (each for its place in classes, or for the class that is predicted), and outcome.json.
+A process can run out of memory, hang in a driver, or keep a GPU's memory until it ends; so each training, and each
+model that answers, gets a process of its own. `models.training.job` says what lies in the folder.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import sys
@@ -28,18 +20,29 @@ import numpy as np
 
 from models.errors import is_explained
 from models.files import write_arrays, write_json
-from models.recipes.catalogue import SPLITS, Recipe
 from models.serving import artifact, quiet_imports
+from models.training.job import (
+    ANSWERS,
+    ARTIFACT,
+    BATCH_SIZE,
+    CHECKPOINTS,
+    HEATMAPS,
+    HISTORY,
+    IMAGES,
+    OUTCOME,
+    TIMING,
+    AnsweringJob,
+    TrainingJob,
+    WorkerOutcome,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-JOB, IMAGES, ROWS, HISTORY = "job.json", "images.npy", "rows.npz", "history.json"
-CHECKPOINTS, ARTIFACT, ANSWERS, OUTCOME = "checkpoints", "artifact", "answers.npz", "outcome.json"
-TIMING, HEATMAPS = "timing.json", "heatmaps.npz"
-BATCH: Final = 32
+    from models.training.job import EndState
+
 PARENT_EVERY_S: Final = 1.0
 PATH: Final = re.compile(r"(?<![\w./:])(?:~|\.{1,2})?/(?:[^\s/'\"`:;,()\[\]]+/)*([^\s/'\"`:;,()\[\]]+)/?")
 """A file's or folder's path with its last part."""
@@ -47,33 +50,26 @@ QUOTED_PATH: Final = re.compile(r"(['\"])(?:~|\.{1,2})?/(?:(?!\1).)*?([^/'\"]*)\
 """The same in quotation marks, where it may hold blanks."""
 
 
-def train(folder: Path) -> dict[str, Any]:
-    """Train as the folder's job says; one that is finished already is not trained again.
-
-    Returns:
-        What outcome.json holds: state (trained, diverged, out of memory, failed), message, and the model's version and
-        sha256 where it is trained.
-    """
-    if finished := read_outcome(folder):
-        return finished
-    return _with_outcome(folder, lambda: _train(folder))
+def train(folder: Path) -> WorkerOutcome:
+    """Train the folder's job; a training that is finished is not done again."""
+    return finished_training(folder) or _with_outcome(folder, lambda: _train(folder))
 
 
-def answer(folder: Path) -> dict[str, Any]:
-    """Answer all images of the folder with the job's artifact; returns as `train` does, with the state answered."""
+def answer(folder: Path) -> WorkerOutcome:
+    """Answer all images of the folder with the job's artifact."""
     return _with_outcome(folder, lambda: _answer(folder))
 
 
-def read_outcome(folder: Path) -> dict[str, Any] | None:
+def finished_training(folder: Path) -> WorkerOutcome | None:
     """Return the outcome of a training that is finished and whose artifact is whole; else None."""
-    try:
-        told: dict[str, Any] = json.loads((folder / OUTCOME).read_text())
-        if told["state"] != "trained":
-            return None
-        artifact.load(folder / ARTIFACT, told["model_sha256"])
-    except (OSError, ValueError, KeyError, artifact.ArtifactError):
+    outcome = WorkerOutcome.read(folder)
+    if outcome is None or outcome.state != "trained" or outcome.model_sha256 is None:
         return None
-    return told
+    try:
+        artifact.load(folder / ARTIFACT, outcome.model_sha256)
+    except (OSError, artifact.ArtifactError):
+        return None
+    return outcome
 
 
 def without_paths(words: str) -> str:
@@ -81,14 +77,12 @@ def without_paths(words: str) -> str:
     return PATH.sub(r".../\1", QUOTED_PATH.sub(r"\1\2\1", words))
 
 
-def _train(folder: Path) -> dict[str, Any]:
+def _train(folder: Path) -> WorkerOutcome:
     from models.training import train as training
 
-    job = json.loads((folder / JOB).read_text())
-    recipe = Recipe.from_dict(job["recipe"])
+    job = TrainingJob.read(folder)
     images = np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False)
-    with np.load(folder / ROWS, allow_pickle=False) as rows:
-        labels, splits = rows["labels"], rows["splits"]
+    splits = np.array(job.splits)
     history: list[dict[str, float]] = []
     write_json(folder / HISTORY, history)
 
@@ -97,20 +91,19 @@ def _train(folder: Path) -> dict[str, Any]:
         write_json(folder / HISTORY, history)
 
     trained = training.train(
-        recipe, images, labels, splits, tuple(job["classes"]),
-        seed=job["seed"], epochs=job.get("epochs"), budget_s=job.get("budget_s"),
-        checkpoint=folder / CHECKPOINTS, on_epoch=tell,
-        pretrained=Path(job["pretrained_dir"]) if job.get("pretrained_dir") else None,
+        job.recipe, images, np.array(job.labels, np.int64), splits, job.classes,
+        seed=job.seed, epochs=job.epochs, budget_s=job.budget_s,
+        checkpoint=folder / CHECKPOINTS, on_epoch=tell, pretrained=job.pretrained_dir,
     )  # fmt: skip
     about = trained.metadata(
-        data_fingerprint=job["data_fingerprint"], code_version=job["code_version"], made_data=job["made_data"]
+        data_fingerprint=job.data_fingerprint, code_version=job.code_version, made_data=job.made_data
     )
     about = artifact.save(folder / ARTIFACT, trained.model, about, trained.sample)
     saved = artifact.load(folder / ARTIFACT, about.model_sha256).open_model()
-    held_out = np.flatnonzero(splits != SPLITS.index("train"))
+    held_out = np.flatnonzero(splits != "train")
     write_arrays(folder / ANSWERS, rows=held_out, probabilities=training.probabilities(saved, images, held_out))
-    told = {"model_version": about.model_version, "model_sha256": about.model_sha256}
-    return {"state": "trained", "message": _sentence(trained.settings), "notes": trained.settings["notes"], **told}
+    notes = tuple(trained.settings["notes"])
+    return WorkerOutcome("trained", _sentence(trained.settings), about.model_version, about.model_sha256, notes)
 
 
 def _sentence(settings: dict[str, Any]) -> str:
@@ -120,17 +113,17 @@ def _sentence(settings: dict[str, Any]) -> str:
     )
 
 
-def _answer(folder: Path) -> dict[str, Any]:
+def _answer(folder: Path) -> WorkerOutcome:
     import keras
 
     from models.serving import devices, engines
 
-    job = json.loads((folder / JOB).read_text())
-    loaded = artifact.load(Path(job["artifact"]), job["sha256"])
+    job = AnsweringJob.read(folder)
+    loaded = artifact.load(job.artifact, job.sha256)
     images = np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False)
     if images.dtype != np.uint8 or images.shape[1:] != loaded.metadata.preprocessing.shape or not len(images):
         raise ValueError(f"images are {images.dtype} {images.shape}, not (n, *{loaded.metadata.preprocessing.shape})")
-    gpu, size, notes = bool(devices.gpus()), job.get("batch_size", BATCH), []
+    gpu, size, notes = bool(devices.gpus()), job.batch_size, []
     with keras.device("gpu:0" if gpu else "cpu:0"):
         model = loaded.open_model()
         engine = engines.Keras(model, size, gpu=gpu)
@@ -141,26 +134,27 @@ def _answer(folder: Path) -> dict[str, Any]:
             began = time.perf_counter()
             parts.append(engine(batch))
             milliseconds.append(1000 * (time.perf_counter() - began) / size)  # the last batch is filled up
-        write_arrays(folder / ANSWERS, probabilities=np.concatenate(parts))
+        answers = np.concatenate(parts)
+        write_arrays(folder / ANSWERS, probabilities=answers)
         timing = {"milliseconds": float(np.median(milliseconds)), "runtime": engine.name, "batch_size": size}
         write_json(folder / TIMING, timing)
-        if rows := job.get("explain"):
-            predicted = np.concatenate(parts)[rows].argmax(axis=1)
-            asked = job.get("classes") or [None] * len(rows)
-            classes = [own if one is None else one for own, one in zip(predicted, asked, strict=True)]
-            notes = _explain(folder, model, images, np.asarray(rows), np.asarray(classes))
-    return {"state": "answered", "message": f"{len(images)} images by {engine.name}", "notes": notes}
+        if job.explain:
+            rows = np.array([row for row, _ in job.explain])
+            predicted = answers[rows].argmax(axis=1).tolist()
+            classes = [own if asked is None else asked for (_, asked), own in zip(job.explain, predicted, strict=True)]
+            notes = _explain(folder, model, images, rows, np.array(classes))
+    return WorkerOutcome("answered", f"{len(images)} images by {engine.name}", notes=tuple(notes))
 
 
 def _explain(
     folder: Path, model: Any, images: NDArray[np.uint8], rows: NDArray[np.int64], classes: NDArray[np.int64]
 ) -> list[str]:
-    """Write a heatmap for each of the rows; where the network has none, say so: its answers are good without."""
+    """Write a heatmap for each of the rows. Where the network cannot have one, return why: its answers stand."""
     from models.networks.grad_cam import grad_cam
 
     parts = []
-    for start in range(0, len(rows), BATCH):
-        some = slice(start, start + BATCH)
+    for start in range(0, len(rows), BATCH_SIZE):
+        some = slice(start, start + BATCH_SIZE)
         try:
             parts.append(grad_cam(model, np.asarray(images[rows[some]]), classes[some]))
         except (ValueError, NotImplementedError) as error:  # this network, or this Keras backend
@@ -169,18 +163,18 @@ def _explain(
     return []
 
 
-def _with_outcome(folder: Path, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Do the work; however it ends, outcome.json says so, and nothing says so before."""
+def _with_outcome(folder: Path, work: Callable[[], WorkerOutcome]) -> WorkerOutcome:
+    """Do the work and write the outcome, whichever it is; until then there is no outcome.json."""
     (folder / OUTCOME).unlink(missing_ok=True)
     try:
         outcome = work()
     except Exception as error:  # noqa: BLE001 - whatever it is, the parent must learn of it
-        outcome = {"state": _state(error), "message": _words(error)}
-    write_json(folder / OUTCOME, outcome)
+        outcome = WorkerOutcome(_state(error), _words(error))
+    outcome.write(folder)
     return outcome
 
 
-def _state(error: Exception) -> str:
+def _state(error: Exception) -> EndState:
     from models.serving import engines
 
     names = {kind.__name__ for kind in type(error).__mro__}
@@ -221,7 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     quiet_imports.import_keras()
     outcome = (train if given.work == "train" else answer)(given.folder)
-    return 0 if outcome["state"] in ("trained", "answered") else 1
+    return 0 if outcome.state in ("trained", "answered") else 1
 
 
 if __name__ == "__main__":

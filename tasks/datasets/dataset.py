@@ -86,6 +86,22 @@ class Dataset:
         return tuple(sorted({item.label for item in self.items}))
 
     @property
+    def labels(self) -> tuple[int, ...]:
+        """The place of each item's class in `classes`."""
+        place = {name: number for number, name in enumerate(self.classes)}
+        return tuple(place[item.label] for item in self.items)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Train, validation or test, for each item."""
+        return tuple(item.split for item in self.items)
+
+    @property
+    def contents(self) -> tuple[str, ...]:
+        """The sha256 of each item's content."""
+        return tuple(item.content_sha256 for item in self.items)
+
+    @property
     def fingerprint(self) -> str:
         """Sha256 over contents, labels, splits and who is the same person, whatever their order."""
         return fingerprint(f"{item.content_sha256} {item.label} {item.split} {item.patient}" for item in self.items)

@@ -14,10 +14,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from infra import database
 from models import files
 from models.radiographs.preprocessing import preprocess
 from models.radiographs.radiograph import Limits
+from models.training.job import BATCH_SIZE, AnsweringJob
 from sql.library import query
 from tasks.radiographs.fetching import LocalFile, StoredObject, read_radiograph
 from tasks.registry import model_versions
@@ -27,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import date
 
-    import numpy as np
     import sqlalchemy as sa
     from numpy.typing import NDArray
 
@@ -168,8 +170,13 @@ def answers(
     """
     artifact = model_versions.fetch(store, version, cache)
     with _workbench(cache) as folder:
-        jobs.prepare_explanations(folder, artifact, version.artifact_sha256, images, wanted)
-        return jobs.answer_apart(folder, timeout_s)
+        job = AnsweringJob(
+            artifact=artifact,
+            sha256=version.artifact_sha256,
+            explain=tuple(wanted),
+            batch_size=min(BATCH_SIZE, len(images)),
+        )
+        return jobs.answer_in_worker(folder, job, lambda file: np.save(file, images), timeout_s)
 
 
 def said(pool: sa.Engine, content: str) -> Said | None:

@@ -28,12 +28,6 @@ def places(data: Dataset, split: str) -> NDArray[np.intp]:
     return np.flatnonzero([item.split == split for item in data.items])
 
 
-def labels(data: Dataset) -> NDArray[np.int64]:
-    """Return (n,): the place of each item's class in `classes`."""
-    number = {name: place for place, name in enumerate(data.classes)}
-    return np.array([number[item.label] for item in data.items], np.int64)
-
-
 def test_set(data: Dataset) -> TestSet:
     """Return the test set, in the order of the items."""
     from models.evaluation.test_set import TestSet
@@ -41,7 +35,7 @@ def test_set(data: Dataset) -> TestSet:
     rows = places(data, "test")
     items = [data.items[row] for row in rows]
     return TestSet(
-        labels=labels(data)[rows],
+        labels=np.array(data.labels, np.int64)[rows],
         patients=tuple(item.patient for item in items),
         classes=data.classes,
         contents=tuple(item.content_sha256 for item in items),
@@ -100,7 +94,7 @@ def baselines(data: Dataset, images: NDArray[np.uint8]) -> dict[str, NDArray[np.
     """
     from models.data import shortcuts
 
-    train, test, truth = places(data, "train"), places(data, "test"), labels(data)
+    train, test, truth = places(data, "train"), places(data, "test"), np.array(data.labels, np.int64)
     classes = len(data.classes)
     features, frames = file_features(data.items), shortcuts.frames(images)
     return {

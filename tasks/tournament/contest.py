@@ -20,7 +20,8 @@ import numpy as np
 
 from models import files
 from models.recipes.recipe import FORM
-from models.training import worker
+from models.serving import artifact
+from models.training.job import ARTIFACT, CHECKPOINTS, JOB, ROWS, TrainingJob, contents_digest
 from tasks.datasets import dataset
 from tasks.pages.wording import counted
 from tasks.tournament.entries import FOLDER, ORDER, images
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from tasks.tournament.entries import Entries
 
 ANSWERS: Final = "answers"
-RESUMABLE: Final = frozenset({worker.JOB, worker.ROWS, worker.CHECKPOINTS})
+RESUMABLE: Final = frozenset({JOB, ROWS, CHECKPOINTS})
 """What a training needs to go on, beside pixels, which are made anew; an artifact holds pixels too, its sample."""
 RESUMABLE_DAYS: Final = 7
 """A checkpoint older than that is of a contest that nobody wants any more."""
@@ -118,26 +119,32 @@ def compete(
     # Another view than the recipe's is not learned from, but answered like all others.
     other = [bool(recipe.views and image.view and image.view not in recipe.views) for image in entries.images]
     learned = np.where(other, "test", split)
-    jobs.write_job(
-        folder, recipe, entries.labels.tolist(), learned.tolist(), entries.classes, entries.contents,
-        lambda target: _link(images(cache, entries, recipe.preprocessing), target),
-        data_fingerprint=entries.fingerprint, code_version=terms.code_version, made_data=entries.made, seed=terms.seed,
+    job = TrainingJob(
+        recipe=recipe,
+        classes=entries.classes,
+        labels=tuple(entries.labels.tolist()),
+        splits=tuple(learned.tolist()),
+        contents=contents_digest(entries.contents),
+        seed=terms.seed,
         epochs=min(recipe.epochs, terms.epochs or recipe.epochs),
-        budget_s=60 * terms.minutes if terms.minutes else None, pretrained_dir=terms.pretrained_dir,
-    )  # fmt: skip
-    outcome = jobs.train_apart(folder, on_epoch)
+        budget_s=60 * terms.minutes if terms.minutes else None,
+        data_fingerprint=entries.fingerprint,
+        code_version=terms.code_version,
+        made_data=entries.made,
+        pretrained_dir=terms.pretrained_dir,
+    )
+    jobs.prepare_training(folder, job, lambda file: os.link(images(cache, entries, recipe.preprocessing), file))
+    outcome = jobs.train_in_worker(folder, on_epoch)
     if outcome.state != "trained":
         raise ContestError(f"{outcome.state}: {outcome.message}")
-    with np.load(folder / worker.ANSWERS, allow_pickle=False) as found:
-        answered = dict(zip(found["rows"].tolist(), found["probabilities"], strict=True))
     rows = np.flatnonzero(split == "test")
-    about = json.loads((folder / worker.ARTIFACT / "metadata.json").read_text())["training"]
+    about = artifact.read_metadata(folder / ARTIFACT).training
     notes = list(about["notes"])
     if any(other):
         notes.append(f"{counted(sum(other), 'image')} {dataset.OTHER_VIEW}: asked, and not learned from")
     result = Fold(
-        recipe.name, rows, np.stack([answered[row] for row in rows.tolist()]).astype(np.float32), about["parameters"],
-        about["seconds"], about["images_per_s"], about["epochs_run"], about["backend"], tuple(notes),
+        recipe.name, rows, jobs.held_out_answers(folder, rows.tolist()), about["parameters"], about["seconds"],
+        about["images_per_s"], about["epochs_run"], about["backend"], tuple(notes),
     )  # fmt: skip
     _keep(_answers(cache, key), result)
     jobs.discard(folder)
@@ -154,7 +161,7 @@ def clear(cache: Path) -> None:
 
 
 def _clear_job(folder: Path) -> None:
-    checkpoints = folder / worker.CHECKPOINTS
+    checkpoints = folder / CHECKPOINTS
     newest = max((epoch.stat().st_mtime for epoch in checkpoints.glob("epoch-*")), default=0.0)
     if newest < time.time() - RESUMABLE_DAYS * 24 * 60 * 60:
         jobs.discard(folder)
@@ -178,17 +185,10 @@ def _answers(cache: Path, key: str) -> Path:
     return cache / FOLDER / ANSWERS / f"{key[:32]}.npz"
 
 
-def _link(source: Path, target: Path) -> None:
-    """The same file under a second name: a job removes its own when it is done."""
-    os.link(source, target)
-
-
 def _keep(path: Path, result: Fold) -> None:
     told = {name: value for name, value in asdict(result).items() if name not in ("rows", "probabilities")}
     files.private(path.parent)
-    files.write_arrays(
-        path, told=np.array(json.dumps(told)), rows=result.rows, probabilities=result.probabilities
-    )  # fmt: skip
+    files.write_arrays(path, told=np.array(json.dumps(told)), rows=result.rows, probabilities=result.probabilities)
 
 
 @contextmanager

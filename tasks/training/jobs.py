@@ -1,4 +1,4 @@
-"""Training and answering apart: jobs for `models.training.worker`, which works on one in a process of its own."""
+"""Trainings and answers in worker processes: their jobs, what comes back, and what stays on disk."""
 
 from __future__ import annotations
 
@@ -7,46 +7,56 @@ import json
 import shutil
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from models import files
 from models.files import read_json
-from models.recipes.catalogue import FORM, SPLITS
-from models.training import worker
-from tasks.training import arrays
-from tasks.training.worker_process import Outcome, outcome_of, run
+from models.recipes.recipe import FORM
+from models.training.job import (
+    ANSWERS,
+    CHECKPOINTS,
+    HEATMAPS,
+    HISTORY,
+    IMAGES,
+    JOB,
+    TIMING,
+    JobError,
+    TrainingJob,
+    WorkerOutcome,
+)  # fmt: skip
+from models.training.worker import finished_training
+from tasks.training.worker_process import run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from models.recipes.catalogue import Recipe
-    from tasks.datasets.dataset import Item
+    from models.recipes.recipe import Recipe
+    from models.training.job import AnsweringJob
 
 FOLDER: Final = "training"
 INTERRUPTED_S: Final = 7 * 24 * 3600.0
-"""How long an interrupted training is kept for somebody who goes on with it."""
+"""How long an interrupted training is kept for a run that goes on with it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What an artifact answered."""
+    """A model's answers to the images of a job."""
 
     probabilities: NDArray[np.float32]
     """(n, classes), in the order of the job's images."""
     milliseconds: float
-    """For one image: the median over batches of 32."""
+    """For one image: the median over the batches."""
     runtime: str
-    """What answered, such as keras-tensorflow-cpu."""
+    """What computed them, such as keras-tensorflow-cpu."""
     heatmaps: NDArray[np.float16]
-    """(rows to explain, height, width), 0 to 1, for the class that was asked for or predicted; none where a network
-    cannot be explained."""
+    """(pairs to explain, height, width), 0 to 1; empty where the network cannot be explained."""
     notes: tuple[str, ...] = ()
-    """Why it cannot, in words."""
+    """Why it cannot be explained, in words."""
 
 
 class AnswersMissing(RuntimeError):  # noqa: N818 - reads as what it says
@@ -54,7 +64,7 @@ class AnswersMissing(RuntimeError):  # noqa: N818 - reads as what it says
 
 
 def job_key(learning_fingerprint: str, recipe: Recipe, seed: int, epochs: int | None) -> str:
-    """Name a training: what learns from the same data by the same recipe and seed is not trained twice.
+    """Name a training: trainings with the same key learn the same, so the second one is not done.
 
     The recipe says which weights its backbone begins with: see `models.recipes.catalogue.recipe_named`.
     """
@@ -63,171 +73,45 @@ def job_key(learning_fingerprint: str, recipe: Recipe, seed: int, epochs: int | 
 
 
 def job_folder(cache: Path, key: str) -> Path:
-    """Return where a training works: the same one after a kill, so that it goes on from its checkpoint."""
+    """Return the folder of a training: the same one after a kill, so that it goes on from its checkpoint."""
     return cache / FOLDER / key[:16]
 
 
-def prepare_job(
-    folder: Path,
-    recipe: Recipe,
-    items: Sequence[Item],
-    classes: tuple[str, ...],
-    cache: Path,
-    *,
-    data_fingerprint: str,
-    code_version: str,
-    made_data: bool,
-    seed: int = 0,
-    epochs: int | None = None,
-    budget_s: float | None = None,
-    pretrained_dir: Path | None = None,
-) -> None:
-    """Write a training's job; one that is prepared already stays, with its checkpoints or what came of it.
+def prepare_training(folder: Path, job: TrainingJob, write_images: Callable[[Path], object]) -> None:
+    """Write a training's job and images. What an earlier process left of the same training stays.
 
     Args:
         folder: of this training alone, see `job_folder`.
-        recipe: what to train.
-        items: whose arrays `tasks.training.arrays.keep` has kept.
-        classes: in the order of the model's outputs.
-        cache: given to `tasks.training.arrays.keep`.
-        data_fingerprint: of the data set.
-        code_version: of this code.
-        made_data: the data set is made data.
-        seed: of weights, order and augmentation.
-        epochs: instead of the recipe's.
-        budget_s: no epoch is begun that would not end within it.
-        pretrained_dir: folder of the learned weights that the recipe may begin with; None: they are fetched.
-
-    Raises:
-        FileNotFoundError: an array is not in the cache.
+        job: what to train.
+        write_images: writes the images of the job, preprocessed, (n, height, width, channels) uint8, to a .npy file.
+            It is called only where they are missing and the training is not finished.
     """
-
-    def write(target: Path) -> None:
-        arrays.assemble(target, [item.content_sha256 for item in items], recipe.preprocessing, cache)
-
-    write_job(
-        folder, recipe, [classes.index(item.label) for item in items], [item.split for item in items], classes,
-        [item.content_sha256 for item in items], write, data_fingerprint=data_fingerprint, code_version=code_version,
-        made_data=made_data, seed=seed, epochs=epochs, budget_s=budget_s, pretrained_dir=pretrained_dir,
-    )  # fmt: skip
+    if not _holds(folder, job):
+        discard(folder)
+    files.private(folder)
+    if finished_training(folder) is None and not (folder / IMAGES).is_file():
+        write_images(folder / IMAGES)
+    job.write(folder)  # last: a folder without it is made anew
 
 
-def write_job(
-    folder: Path,
-    recipe: Recipe,
-    labels: Sequence[int],
-    splits: Sequence[str],
-    classes: tuple[str, ...],
-    contents: Sequence[str],
-    write_images: Callable[[Path], None],
-    *,
-    data_fingerprint: str,
-    code_version: str,
-    made_data: bool,
-    seed: int,
-    epochs: int | None,
-    budget_s: float | None,
-    pretrained_dir: Path | None = None,
-) -> None:
-    """Write a training's job on n images, wherever they come from; see `prepare_job`.
-
-    Args:
-        folder: of this training alone.
-        recipe: what to train.
-        labels: n indices into `classes`.
-        splits: n of train, validation and test.
-        classes: in the order of the model's outputs.
-        contents: n sha256: a job on other images is another one.
-        write_images: writes all images, preprocessed, (n, height, width, channels) uint8, to a .npy file.
-        data_fingerprint: of the data set.
-        code_version: of this code.
-        made_data: the data set is made data.
-        seed: of weights, order and augmentation.
-        epochs: instead of the recipe's.
-        budget_s: no epoch is begun that would not end within it.
-        pretrained_dir: folder of the learned weights that the recipe may begin with; None: they are fetched.
-    """
-    job = {
-        "recipe": recipe.to_dict(), "classes": list(classes), "seed": seed, "epochs": epochs,
-        "data_fingerprint": data_fingerprint, "code_version": code_version, "made_data": made_data,
-        "contents": hashlib.sha256("".join(contents).encode()).hexdigest(),
-    }  # fmt: skip
-    _begin(folder, job, {"code_version"})
-    if worker.read_outcome(folder) is None and not (folder / worker.IMAGES).is_file():
-        codes = np.array([SPLITS.index(split) for split in splits], np.uint8)
-        np.savez(folder / worker.ROWS, labels=np.array(labels, np.int64), splits=codes)
-        write_images(folder / worker.IMAGES)
-    folder_of_weights = str(pretrained_dir.absolute()) if pretrained_dir else None
-    files.write_json(folder / worker.JOB, job | {"budget_s": budget_s, "pretrained_dir": folder_of_weights})
-
-
-def prepare_answers(
-    folder: Path, artifact: Path, sha256: str, items: Sequence[Item], cache: Path, *, explain: Sequence[int] = ()
-) -> None:
-    """Write the job of answering some items with an artifact.
-
-    Args:
-        folder: of this job alone; what was there is removed.
-        artifact: its folder.
-        sha256: of its model, from the registry.
-        items: whose arrays `tasks.training.arrays.keep` has kept for the artifact's preprocessing.
-        cache: given to `tasks.training.arrays.keep`.
-        explain: places of items that get a heatmap.
-
-    Raises:
-        ArtifactError: the artifact's metadata cannot be read.
-        FileNotFoundError: an array is not in the cache.
-    """
-    from models.serving.artifact import read_metadata
-
-    shutil.rmtree(folder, ignore_errors=True)
-    _make(folder)
-    spec = read_metadata(artifact).preprocessing
-    arrays.assemble(folder / worker.IMAGES, [item.content_sha256 for item in items], spec, cache)
-    job = {"artifact": str(artifact.absolute()), "sha256": sha256, "explain": [int(place) for place in explain]}
-    files.write_json(folder / worker.JOB, job)
-
-
-def prepare_explanations(
-    folder: Path, artifact: Path, sha256: str, images: NDArray[np.uint8], wanted: Sequence[tuple[int, int | None]]
-) -> None:
-    """Write the job of answering a few images that are at hand, with a heatmap for each pair wanted.
-
-    Args:
-        folder: of this job alone, there already; it holds patients' pixels, so the caller removes it.
-        artifact: its folder.
-        sha256: of its model, from the registry.
-        images: (n, height, width, channels), preprocessed.
-        wanted: pairs of an image's row and a class's place; None: the class that is predicted.
-    """
-    np.save(folder / worker.IMAGES, images)
-    rows = [int(row) for row, _ in wanted]
-    classes = [place for _, place in wanted]
-    job = {
-        "artifact": str(artifact.absolute()), "sha256": sha256, "explain": rows, "classes": classes,
-        "batch_size": min(worker.BATCH, len(images)),
-    }  # fmt: skip
-    files.write_json(folder / worker.JOB, job)
-
-
-def train_apart(
+def train_in_worker(
     folder: Path, on_epoch: Callable[[int, dict[str, float]], None] | None = None, timeout_s: float | None = None
-) -> Outcome:
-    """Train a prepared job in a process of its own; what is trained already is not trained again.
+) -> WorkerOutcome:
+    """Train a prepared job in a worker process; a training that is finished is not done again.
 
     Args:
-        folder: prepared by `prepare_job`. A trained one holds the artifact below `worker.ARTIFACT`.
+        folder: prepared by `prepare_training`. Afterwards it holds the artifact, if the outcome's state is trained.
         on_epoch: called with each epoch (from 1) that is run and its figures.
-        timeout_s: after which the process is ended; what it has done so far stays in its checkpoint.
+        timeout_s: seconds after which the process is ended; its checkpoint stays.
     """
-    if finished := worker.read_outcome(folder):
-        return outcome_of(finished)
-    (folder / worker.HISTORY).unlink(missing_ok=True)
+    if finished := finished_training(folder):
+        return finished
+    (folder / HISTORY).unlink(missing_ok=True)
     told = 0
 
     def tell() -> None:
         nonlocal told
-        for figures in read_json(folder / worker.HISTORY, [])[told:]:
+        for figures in read_json(folder / HISTORY, [])[told:]:
             told += 1
             if on_epoch is not None:
                 on_epoch(int(figures["epoch"]), {name: value for name, value in figures.items() if name != "epoch"})
@@ -235,29 +119,60 @@ def train_apart(
     outcome = run("train", folder, tell, timeout_s)
     tell()
     if outcome.state == "trained":
-        for name in (worker.IMAGES, worker.CHECKPOINTS):  # patients' pixels, and weights that the artifact holds
-            _remove(folder / name)
+        (folder / IMAGES).unlink(missing_ok=True)  # patients' pixels
+        discard(folder / CHECKPOINTS)  # the artifact holds the weights
     return outcome
 
 
-def answer_apart(folder: Path, timeout_s: float | None = None) -> Answers:
-    """Answer a prepared job in a process of its own. The images are removed from the folder afterwards.
+def held_out_answers(folder: Path, rows: Iterable[int]) -> NDArray[np.float32]:
+    """Return what a finished training answered to some of its validation and test images: (rows, classes).
+
+    Args:
+        folder: of the training.
+        rows: places of images in the job, at least one.
+    """
+    with np.load(folder / ANSWERS, allow_pickle=False) as found:
+        answered = dict(zip(found["rows"].tolist(), found["probabilities"], strict=True))
+    return np.stack([answered[row] for row in rows]).astype(np.float32)
+
+
+def answer_in_worker(
+    folder: Path, job: AnsweringJob, write_images: Callable[[Path], object], timeout_s: float | None = None
+) -> Answers:
+    """Let an artifact answer images in a worker process. The folder is removed afterwards: it holds patients' pixels.
+
+    Args:
+        folder: of this job alone; what was there is removed.
+        job: what answers, and what is to be explained.
+        write_images: writes the images, preprocessed for the artifact, (n, height, width, channels) uint8, to a .npy
+            file.
+        timeout_s: seconds after which the process is ended.
 
     Raises:
         AnswersMissing: it did not answer.
     """
-    outcome = run("answer", folder, lambda: None, timeout_s)
-    _remove(folder / worker.IMAGES)
-    if outcome.state != "answered":
-        raise AnswersMissing(f"{outcome.state}: {outcome.message}")
-    with np.load(folder / worker.ANSWERS, allow_pickle=False) as found:
+    discard(folder)
+    files.private(folder)
+    try:
+        write_images(folder / IMAGES)
+        job.write(folder)
+        outcome = run("answer", folder, lambda: None, timeout_s)
+        if outcome.state != "answered":
+            raise AnswersMissing(f"{outcome.state}: {outcome.message}")
+        return _answers(folder, outcome.notes)
+    finally:
+        discard(folder)
+
+
+def _answers(folder: Path, notes: tuple[str, ...]) -> Answers:
+    with np.load(folder / ANSWERS, allow_pickle=False) as found:
         probabilities = found["probabilities"]
     heatmaps: NDArray[np.float16] = np.empty((0, 0, 0), np.float16)
-    if (folder / worker.HEATMAPS).is_file():
-        with np.load(folder / worker.HEATMAPS, allow_pickle=False) as found:
+    if (folder / HEATMAPS).is_file():
+        with np.load(folder / HEATMAPS, allow_pickle=False) as found:
             heatmaps = found["heatmaps"]
-    timing = read_json(folder / worker.TIMING, {})
-    return Answers(probabilities, timing["milliseconds"], timing["runtime"], heatmaps, outcome.notes)
+    timing = json.loads((folder / TIMING).read_text())
+    return Answers(probabilities, timing["milliseconds"], timing["runtime"], heatmaps, notes)
 
 
 def discard(folder: Path) -> None:
@@ -266,47 +181,39 @@ def discard(folder: Path) -> None:
 
 
 def prune(cache: Path, wanted: Sequence[str], data_fingerprint: str) -> None:
-    """Remove the jobs of trainings: their images may be those of patients who have withdrawn.
+    """Remove the folders of trainings: their images may be those of patients who have withdrawn.
 
     Args:
         cache: given to `job_folder`.
-        wanted: keys of trainings whose jobs stay.
-        data_fingerprint: of the data set as it is now: others that were interrupted and learn from just that may go on
-            where they were, so they stay for a week, without their images, which are made anew.
+        wanted: keys of trainings whose folders stay.
+        data_fingerprint: of the data set as it is now. Interrupted trainings on this data set stay for a week, so that
+            a later run can go on with them; their images are removed and made anew then.
     """
     kept = {job_folder(cache, key) for key in wanted}
     for folder in (cache / FOLDER).glob("*"):
         if folder in kept:
             continue
         if _interrupted(folder, data_fingerprint):
-            _remove(folder / worker.IMAGES)
+            (folder / IMAGES).unlink(missing_ok=True)
         else:
             discard(folder)
 
 
-def _interrupted(folder: Path, data_fingerprint: str) -> bool:
-    """Tell whether a training can go on there; its job is written anew whenever it does."""
-    job = folder / worker.JOB
-    if read_json(job, {}).get("data_fingerprint") != data_fingerprint:
+def _holds(folder: Path, job: TrainingJob) -> bool:
+    """Whether the folder was prepared for the same training."""
+    try:
+        return TrainingJob.read(folder).learns_the_same_as(job)
+    except JobError:
         return False
-    failed = read_json(folder / worker.OUTCOME, {}).get("state", "trained") != "trained"
-    return not failed and time.time() - job.stat().st_mtime < INTERRUPTED_S
 
 
-def _begin(folder: Path, job: dict[str, Any], free: set[str]) -> None:
-    """Keep the folder where it was prepared for the same job, but for what may differ; else make it anew."""
-    before = read_json(folder / worker.JOB, {})
-    if any(before.get(name) != value for name, value in json.loads(json.dumps(job)).items() if name not in free):
-        shutil.rmtree(folder, ignore_errors=True)
-    _make(folder)
-
-
-def _make(folder: Path) -> None:
-    files.private(folder)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+def _interrupted(folder: Path, data_fingerprint: str) -> bool:
+    """Whether a training on this data set can go on there. Each run that goes on with it writes its job anew."""
+    try:
+        job = TrainingJob.read(folder)
+    except JobError:
+        return False
+    outcome = WorkerOutcome.read(folder)
+    failed = outcome is not None and outcome.state != "trained"
+    recent = time.time() - (folder / JOB).stat().st_mtime < INTERRUPTED_S
+    return job.data_fingerprint == data_fingerprint and recent and not failed

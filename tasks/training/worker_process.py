@@ -1,7 +1,6 @@
-"""A worker's process: started without this one's secrets, watched until it ends, and never left behind.
+"""Runs a worker process: started without our secrets, watched until it ends, never left behind.
 
-What a worker does to memory, to a GPU or to itself concerns nobody else: however it dies, what comes back is an
-`Outcome` in words.
+A worker may run out of memory or crash. However it ends, the caller gets a `WorkerOutcome` with a message in words.
 """
 
 from __future__ import annotations
@@ -11,49 +10,35 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Final, Literal
 
 from infra.processes import clean_environment
-from models.files import read_json
-from models.training import worker
+from models.training.job import OUTCOME, WorkerOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 SECRETS: Final = ("CXR_", "AWS_", "PREFECT_", "PG")
+"""Environment variables whose names begin like this are not passed on."""
 POLL_S: Final = 0.2
 GRACE_S: Final = 10.0
+"""For a worker that is told to end, before it is killed."""
 LOG: Final = "worker.log"
 
-State = Literal["trained", "answered", "diverged", "out of memory", "killed", "failed"]
 
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a worker ended."""
-
-    state: State
-    message: str
-    """In words, for a person; names no path and no patient."""
-    model_version: str | None = None
-    model_sha256: str | None = None
-    notes: tuple[str, ...] = ()
-    """What else should be known, such as a checkpoint that could not be used."""
-
-
-def run(work: Literal["train", "answer"], folder: Path, tell: Callable[[], None], timeout_s: float | None) -> Outcome:
-    """Run the worker to its end, however that comes about; it does not outlive this call.
+def run(
+    work: Literal["train", "answer"], folder: Path, tell: Callable[[], None], timeout_s: float | None
+) -> WorkerOutcome:
+    """Run a worker until it ends; it does not outlive this call.
 
     Args:
-        work: what is to be done.
-        folder: with the job.
-        tell: called now and then while it runs.
-        timeout_s: after which it is ended.
+        work: what the worker does.
+        folder: of its job.
+        tell: called several times a second while it runs.
+        timeout_s: seconds after which it is ended.
     """
-    if read_json(folder / worker.OUTCOME, {}).get("state") != "trained":
-        (folder / worker.OUTCOME).unlink(missing_ok=True)  # an earlier attempt's
+    (folder / OUTCOME).unlink(missing_ok=True)  # of an earlier process
     root = str(Path(__file__).resolve().parents[2])
     environment = clean_environment(*SECRETS) | {
         "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -78,7 +63,7 @@ def run(work: Literal["train", "answer"], folder: Path, tell: Callable[[], None]
         while process.poll() is None:
             tell()
             if deadline is not None and time.monotonic() > deadline:
-                return Outcome("failed", f"it did not end within {timeout_s:,.0f} s")
+                return WorkerOutcome("failed", f"it did not end within {timeout_s:,.0f} s")
             time.sleep(POLL_S)
     finally:
         _end(process)
@@ -95,28 +80,20 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             process.wait()
 
 
-def _outcome(folder: Path, code: int) -> Outcome:
-    told = read_json(folder / worker.OUTCOME, {})
-    if told and code in (0, 1):
-        return outcome_of(told)
+def _outcome(folder: Path, code: int) -> WorkerOutcome:
+    outcome = WorkerOutcome.read(folder)
+    if outcome is not None and code in (0, 1):
+        return outcome
     if code == -signal.SIGKILL:
-        return Outcome(
+        return WorkerOutcome(
             "killed", "the system killed it, most likely for want of memory: a smaller batch_size needs less"
         )
     if code < 0:
-        return Outcome("killed", f"it was ended by {signal.Signals(-code).name}")
-    return Outcome("failed", f"it ended with status {code}: {_last_words(folder / LOG)}")
+        return WorkerOutcome("killed", f"it was ended by {signal.Signals(-code).name}")
+    return WorkerOutcome("failed", f"it ended with status {code}: {_last_words(folder / LOG)}")
 
 
 def _last_words(log: Path) -> str:
     """Return the last line of a log that names no path: what it says may end up in a report."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     return next((line for line in reversed(lines) if "/" not in line), "no message")
-
-
-def outcome_of(told: dict[str, Any]) -> Outcome:
-    """Read what a worker wrote into outcome.json."""
-    state: State = told["state"] if told["state"] in get_args(State) else "failed"
-    return Outcome(
-        state, told["message"], told.get("model_version"), told.get("model_sha256"), tuple(told.get("notes", ()))
-    )

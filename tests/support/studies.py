@@ -15,8 +15,9 @@ import pytest
 
 from models.phantoms.phantom import encode
 from models.training import worker
+from models.training.job import IMAGES as IMAGES_FILE
+from models.training.job import JOB, ROWS, WorkerOutcome
 from tasks.training import jobs
-from tasks.training.worker_process import Outcome, outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -100,26 +101,26 @@ def working_inside() -> Iterator[None]:
     are done apart, and what a kill does to them, is shown by the others.
     """
 
-    def run(work: str, folder: Path, tell: Callable[[], None], timeout_s: float | None) -> Outcome:
+    def run(work: str, folder: Path, tell: Callable[[], None], timeout_s: float | None) -> WorkerOutcome:
         assert timeout_s is None or timeout_s > 0
         outcome = trained(folder) if work == "train" else worker.answer(folder)
         tell()
-        return outcome_of(outcome)
+        return outcome
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jobs, "run", run)
         yield
 
 
-def trained(folder: Path) -> dict[str, Any]:
+def trained(folder: Path) -> WorkerOutcome:
     """Train, or take what came of the same job before."""
-    job = hashlib.sha256((folder / worker.JOB).read_bytes() + (folder / worker.ROWS).read_bytes())
+    job = hashlib.sha256((folder / JOB).read_bytes() + (folder / ROWS).read_bytes())
     finished = Path(TRAINED.name) / job.hexdigest()
     if finished.exists():
         shutil.copytree(finished, folder, dirs_exist_ok=True)
     outcome = worker.train(folder)
-    if outcome["state"] == "trained" and not finished.exists():
-        shutil.copytree(folder, finished, ignore=shutil.ignore_patterns(worker.IMAGES))
+    if outcome.state == "trained" and not finished.exists():
+        shutil.copytree(folder, finished, ignore=shutil.ignore_patterns(IMAGES_FILE))
     return outcome
 
 

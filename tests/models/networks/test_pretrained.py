@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from models import files
 from models.networks import architectures
 from models.networks.backbones import backbone_of
 from models.networks.pretrained import SOURCES, PretrainedError, load
 from models.recipes.catalogue import RECIPES, recipe_named
 from models.serving import engines
 from models.training import worker
+from models.training.job import IMAGES as IMAGES_FILE
+from models.training.job import TrainingJob
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,16 +136,15 @@ def test_offline_the_error_names_model_file_and_settings(monkeypatch: pytest.Mon
 def test_a_training_without_its_weights_has_failed_in_these_words(tmp_path: Path) -> None:
     recipe = RECIPES["covientist-resnet18"]
     recipe = replace(recipe, preprocessing=replace(recipe.preprocessing, height=32, width=32))
-    job = {
-        "recipe": recipe.to_dict(), "classes": ["A", "B"], "seed": 0, "pretrained_dir": str(tmp_path / "weights"),
-        "data_fingerprint": "f" * 64, "code_version": "test", "made_data": True,
-    }  # fmt: skip
-    files.write_json(tmp_path / worker.JOB, job)
-    np.save(tmp_path / worker.IMAGES, np.zeros((4, *SHAPE), np.uint8))
-    np.savez(tmp_path / worker.ROWS, labels=np.array([0, 1, 0, 1]), splits=np.array([0, 0, 1, 1], np.uint8))
+    TrainingJob(
+        recipe=recipe, classes=("A", "B"), labels=(0, 1, 0, 1), splits=("train", "train", "validation", "validation"),
+        contents="", seed=0, epochs=None, budget_s=None, data_fingerprint="f" * 64, code_version="test", made_data=True,
+        pretrained_dir=tmp_path / "weights",
+    ).write(tmp_path)  # fmt: skip
+    np.save(tmp_path / IMAGES_FILE, np.zeros((4, *SHAPE), np.uint8))
     outcome = worker.train(tmp_path)
-    assert outcome["state"] == "failed"
-    assert outcome["message"].startswith("resnet18: CXR_PRETRAINED_DIR holds no resnet18.tv_in1k.safetensors")
+    assert outcome.state == "failed"
+    assert outcome.message.startswith("resnet18: CXR_PRETRAINED_DIR holds no resnet18.tv_in1k.safetensors")
 
 
 def test_a_file_that_does_not_fit_is_told_in_one_line(tmp_path: Path) -> None:

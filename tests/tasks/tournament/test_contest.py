@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from pathlib import Path
@@ -14,12 +13,12 @@ import pytest
 from models.radiographs.preprocessing import PreprocessingSpec
 from models.radiographs.radiograph import Limits, Measurement
 from models.recipes.recipe import Recipe
-from models.training import worker
+from models.serving.artifact import METADATA_FILE, ArtifactMetadata
+from models.training.job import ANSWERS, ARTIFACT, CHECKPOINTS, IMAGES, JOB, ROWS, TrainingJob, WorkerOutcome
 from tasks.datasets.labelled_images import LabelledImage
 from tasks.radiographs.fetching import LocalFile
 from tasks.tournament import contest, entries
 from tasks.training import jobs
-from tasks.training.worker_process import Outcome
 
 RECIPE = Recipe(
     name="frontal", architecture="compact_cnn", preprocessing=PreprocessingSpec(height=32, width=32), views=("PA",)
@@ -48,60 +47,63 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         np.save(target, np.zeros((12, 32, 32, 1), np.uint8))
         return target
 
-    def stop(folder: Path, _: object) -> Outcome:
-        (folder / worker.CHECKPOINTS / "epoch-0001").mkdir(parents=True, exist_ok=True)
-        (folder / worker.ARTIFACT).mkdir()
-        (folder / worker.ANSWERS).touch()
-        return Outcome("killed", "the system killed it")
+    def stop(folder: Path, _: object) -> WorkerOutcome:
+        (folder / CHECKPOINTS / "epoch-0001").mkdir(parents=True, exist_ok=True)
+        (folder / ARTIFACT).mkdir()
+        (folder / ANSWERS).touch()
+        return WorkerOutcome("killed", "the system killed it")
 
     monkeypatch.setattr(contest, "images", images)
-    monkeypatch.setattr(jobs, "train_apart", stop)
+    monkeypatch.setattr(jobs, "train_in_worker", stop)
     return tmp_path
 
 
-def finish(folder: Path, _: object) -> Outcome:
+def finish(folder: Path, _: object) -> WorkerOutcome:
     """What a training leaves that ends."""
-    with np.load(folder / worker.ROWS) as job:
-        held_out = np.flatnonzero(job["splits"] != 0)
-    np.savez(folder / worker.ANSWERS, rows=held_out, probabilities=np.full((len(held_out), 2), 0.5))
+    held_out = np.flatnonzero(np.array(TrainingJob.read(folder).splits) != "train")
+    np.savez(folder / ANSWERS, rows=held_out, probabilities=np.full((len(held_out), 2), 0.5))
     about = {"parameters": 1, "seconds": 1.0, "images_per_s": 1.0, "epochs_run": 1, "backend": "none", "notes": ["so"]}
-    (folder / worker.ARTIFACT).mkdir()
-    (folder / worker.ARTIFACT / "metadata.json").write_text(json.dumps({"training": about}))
-    return Outcome("trained", "")
+    (folder / ARTIFACT).mkdir()
+    metadata = ArtifactMetadata(
+        recipe="frontal", classes=("A", "B"), preprocessing=RECIPE.preprocessing, metrics={}, training=about,
+        data_fingerprint="", code_version="", made_data=False,
+    )  # fmt: skip
+    (folder / ARTIFACT / METADATA_FILE).write_text(metadata.to_json())
+    return WorkerOutcome("trained", "")
 
 
 def interrupted(cache: Path) -> Path:
     """The folder of a training that was killed."""
     with pytest.raises(contest.ContestError, match="killed"):
         contest.compete(cache, OF, RECIPE, 0, SPLIT, TERMS)
-    (folder,) = (path.parent for path in (cache / entries.FOLDER).glob(f"*/{worker.JOB}"))
+    (folder,) = (path.parent for path in (cache / entries.FOLDER).glob(f"*/{JOB}"))
     return folder
 
 
 def test_of_a_training_that_was_interrupted_the_checkpoint_stays_and_no_pixel(cache: Path) -> None:
     folder = interrupted(cache)
-    assert (folder / worker.IMAGES).is_file()
+    assert (folder / IMAGES).is_file()
     contest.clear(cache)
-    assert {path.name for path in folder.iterdir()} == {worker.JOB, worker.ROWS, worker.CHECKPOINTS}
+    assert {path.name for path in folder.iterdir()} == {JOB, ROWS, CHECKPOINTS}
     assert not list(cache.rglob("*.npy"))
     assert interrupted(cache) == folder
-    assert (folder / worker.IMAGES).is_file(), "its images are made anew"
-    assert (folder / worker.CHECKPOINTS / "epoch-0001").is_dir(), "and it goes on behind its checkpoint"
+    assert (folder / IMAGES).is_file(), "its images are made anew"
+    assert (folder / CHECKPOINTS / "epoch-0001").is_dir(), "and it goes on behind its checkpoint"
 
 
 def test_a_checkpoint_of_last_month_and_a_job_without_any_are_removed(cache: Path) -> None:
     folder = interrupted(cache)
     long_ago = time.time() - (contest.RESUMABLE_DAYS + 1) * DAY
-    os.utime(folder / worker.CHECKPOINTS / "epoch-0001", (long_ago, long_ago))
+    os.utime(folder / CHECKPOINTS / "epoch-0001", (long_ago, long_ago))
     contest.clear(cache)
     assert not folder.exists()
-    (interrupted(cache) / worker.CHECKPOINTS / "epoch-0001").rmdir()
+    (interrupted(cache) / CHECKPOINTS / "epoch-0001").rmdir()
     contest.clear(cache)
     assert not folder.exists()
 
 
 def test_what_was_answered_stays_and_a_damaged_file_is_none(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "train_apart", finish)
+    monkeypatch.setattr(jobs, "train_in_worker", finish)
     fold = contest.compete(cache, OF, RECIPE, 0, SPLIT, TERMS)
     contest.clear(cache)
     found = contest.known(cache, OF, RECIPE, 0, TERMS)
@@ -119,12 +121,11 @@ def test_images_of_another_view_are_asked_and_not_learned_from_and_it_is_said_ho
 ) -> None:
     learned: list[int] = []
 
-    def look(folder: Path, on_epoch: object) -> Outcome:
-        with np.load(folder / worker.ROWS) as job:
-            learned.extend(np.flatnonzero(job["splits"] == 0))
+    def look(folder: Path, on_epoch: object) -> WorkerOutcome:
+        learned.extend(np.flatnonzero(np.array(TrainingJob.read(folder).splits) == "train"))
         return finish(folder, on_epoch)
 
-    monkeypatch.setattr(jobs, "train_apart", look)
+    monkeypatch.setattr(jobs, "train_in_worker", look)
     fold = contest.compete(cache, OF, RECIPE, 0, SPLIT, TERMS)
     assert learned == [0, 2, 3, 5]
     assert fold.rows.tolist() == [9, 10, 11]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -21,9 +22,20 @@ from models import files
 from models.radiographs.preprocessing import PreprocessingSpec
 from models.recipes.catalogue import RECIPES, Recipe, recipe_named
 from models.serving import artifact
-from models.training import worker
-from tasks.datasets.dataset import Item
-from tasks.training import arrays, jobs, worker_process
+from models.training.job import (
+    ARTIFACT,
+    CHECKPOINTS,
+    IMAGES,
+    JOB,
+    OUTCOME,
+    ROWS,
+    AnsweringJob,
+    TrainingJob,
+    WorkerOutcome,
+    contents_digest,
+)
+from tasks.datasets.dataset import Dataset, Item
+from tasks.training import arrays, jobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +44,6 @@ ROOT = Path(__file__).resolve().parents[3]
 SPEC = PreprocessingSpec(height=32, width=32)
 SMALL = Recipe(name="small", architecture="compact_cnn", preprocessing=SPEC, epochs=2, batch_size=8)
 CLASSES = ("A", "B")
-ABOUT: dict[str, Any] = {"data_fingerprint": "f" * 64, "code_version": "0", "made_data": True}
 PATIENCE_S = 90
 
 
@@ -56,7 +67,14 @@ def cache(tmp_path: Path) -> Path:
 def prepared(cache: Path) -> Callable[..., Path]:
     def prepare(recipe: Recipe = SMALL, items: list[Item] = ITEMS, **options: Any) -> Path:
         folder = jobs.job_folder(cache, jobs.job_key("f" * 64, recipe, options.get("seed", 0), None))
-        jobs.prepare_job(folder, recipe, items, CLASSES, cache, **ABOUT, **options)
+        data = Dataset(tuple(items))
+        job = TrainingJob(
+            recipe=recipe, classes=CLASSES, labels=data.labels, splits=data.splits,
+            contents=contents_digest(data.contents),
+            data_fingerprint="f" * 64, code_version="0", made_data=True, pretrained_dir=None,
+            **{"seed": 0, "epochs": None, "budget_s": None} | options,
+        )  # fmt: skip
+        jobs.prepare_training(folder, job, lambda file: arrays.assemble(file, data.contents, SPEC, cache))
         return folder
 
     return prepare
@@ -71,36 +89,36 @@ def test_a_training_apart_ends_with_an_artifact_tells_its_epochs_and_answers(
 ) -> None:
     folder = prepared()
     told: list[int] = []
-    done = jobs.train_apart(folder, lambda epoch, figures: told.append(epoch) if "val_loss" in figures else None)
+    done = jobs.train_in_worker(folder, lambda epoch, figures: told.append(epoch) if "val_loss" in figures else None)
     assert (done.state, told) == ("trained", [1, 2]), done
     assert done.model_sha256 is not None
-    loaded = artifact.load(folder / worker.ARTIFACT, done.model_sha256)
+    loaded = artifact.load(folder / ARTIFACT, done.model_sha256)
     assert (loaded.metadata.model_version, loaded.metadata.classes) == (done.model_version, CLASSES)
-    assert not (folder / worker.IMAGES).exists(), "no patient's pixels are left"
+    assert not (folder / IMAGES).exists(), "no patient's pixels are left"
 
     prepared()
-    assert not (folder / worker.IMAGES).exists(), "what is trained already is not prepared again"
+    assert not (folder / IMAGES).exists(), "what is trained already is not prepared again"
     with monkeypatch.context() as patch:
         patch.setattr(sys, "executable", "/bin/false")  # no process is started
-        assert jobs.train_apart(folder, lambda *_: told.append(99)) == done
+        assert jobs.train_in_worker(folder, lambda *_: told.append(99)) == done
     assert told == [1, 2]
 
     test = [one for one in ITEMS if one.split == "test"]
     answering = cache / "answering"
-    jobs.prepare_answers(answering, folder / worker.ARTIFACT, done.model_sha256, test, cache, explain=[1])
-    answers = jobs.answer_apart(answering)
-    with np.load(folder / worker.ANSWERS) as own:
-        rows = [place for place, one in enumerate(ITEMS) if one.split == "test"]
-        expected = own["probabilities"][np.isin(own["rows"], rows)]
+    job = AnsweringJob(artifact=folder / ARTIFACT, sha256=done.model_sha256, explain=((1, None),))
+    answers = jobs.answer_in_worker(
+        answering, job, lambda file: arrays.assemble(file, Dataset(tuple(test)).contents, SPEC, cache)
+    )
+    expected = jobs.held_out_answers(folder, [place for place, one in enumerate(ITEMS) if one.split == "test"])
     assert np.allclose(answers.probabilities, expected, atol=1e-5)
     assert answers.milliseconds > 0
     assert answers.runtime.startswith("keras-")
     assert answers.heatmaps.shape == (1, 32, 32)
-    assert not (answering / worker.IMAGES).exists()
+    assert not answering.exists(), "here neither"
 
 
 def test_a_recipe_that_cannot_be_trained_is_an_outcome_in_words(prepared: Callable[..., Path]) -> None:
-    done = jobs.train_apart(prepared(replace(SMALL, architecture="alexnet")))
+    done = jobs.train_in_worker(prepared(replace(SMALL, architecture="alexnet")))
     assert done.state == "failed"
     assert "no architecture is called 'alexnet'" in done.message
 
@@ -114,15 +132,15 @@ def test_a_killed_worker_is_an_outcome_in_words_and_the_next_one_goes_on(prepare
             for pid in children() - before:
                 os.kill(pid, signal.SIGKILL)
 
-    done = jobs.train_apart(folder, kill)
+    done = jobs.train_in_worker(folder, kill)
     assert done.state == "killed"
     assert "memory" in done.message
-    assert list((folder / worker.CHECKPOINTS).glob("epoch-*")), "the next one would go on from here"
+    assert list((folder / CHECKPOINTS).glob("epoch-*")), "the next one would go on from here"
 
 
 def test_a_worker_that_takes_too_long_is_ended(prepared: Callable[..., Path]) -> None:
     before = children()
-    done = jobs.train_apart(prepared(replace(SMALL, epochs=500)), timeout_s=1.0)
+    done = jobs.train_in_worker(prepared(replace(SMALL, epochs=500)), timeout_s=1.0)
     assert (done.state, done.message) == ("failed", "it did not end within 1 s")
     assert children() <= before
 
@@ -136,13 +154,13 @@ def test_a_worker_does_not_outlive_an_exception(prepared: Callable[..., Path]) -
 
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
-        jobs.train_apart(prepared(replace(SMALL, epochs=500)))
+        jobs.train_in_worker(prepared(replace(SMALL, epochs=500)))
     assert children() <= before
 
 
 def test_a_worker_does_not_outlive_a_parent_that_was_killed(prepared: Callable[..., Path]) -> None:
     folder = prepared(replace(SMALL, epochs=500, patience=500))
-    code = f"from pathlib import Path; from tasks.training.jobs import train_apart; train_apart(Path({str(folder)!r}))"
+    code = f"from pathlib import Path; from tasks.training import jobs; jobs.train_in_worker(Path({str(folder)!r}))"
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
     deadline = time.monotonic() + PATIENCE_S
     while not (found := psutil.Process(parent.pid).children()):
@@ -168,28 +186,47 @@ def test_a_worker_knows_no_secret(
     folder = prepared()
     fake.write_text(f"#!/bin/sh\nenv > {folder}/seen\necho 'ValueError: that is all' >&2\necho /a/path >&2\nexit 3\n")
     monkeypatch.setattr(sys, "executable", str(fake))
-    assert jobs.train_apart(folder) == worker_process.Outcome(
-        "failed", "it ended with status 3: ValueError: that is all"
-    )
-    with pytest.raises(jobs.AnswersMissing, match="failed: it ended with status 3: ValueError: that is all"):
-        jobs.answer_apart(folder)
+    assert jobs.train_in_worker(folder) == WorkerOutcome("failed", "it ended with status 3: ValueError: that is all")
     seen = (folder / "seen").read_text()
     assert "a secret" not in seen
     assert "OMP_NUM_THREADS=1" in seen
+    answering = AnsweringJob(artifact=folder, sha256="0" * 64)
+    with pytest.raises(jobs.AnswersMissing, match="failed: it ended with status 3: ValueError: that is all"):
+        jobs.answer_in_worker(folder, answering, lambda file: file.touch())
+    assert not folder.exists()
 
 
 def test_a_job_is_prepared_once_and_anew_where_it_became_another(prepared: Callable[..., Path]) -> None:
     folder = prepared()
-    (folder / worker.CHECKPOINTS).mkdir()
-    before = (folder / worker.IMAGES).stat().st_mtime_ns
+    (folder / CHECKPOINTS).mkdir()
+    before = (folder / IMAGES).stat().st_mtime_ns
     assert prepared(budget_s=60.0) == folder
-    assert json.loads((folder / worker.JOB).read_text())["budget_s"] == 60.0
-    assert (folder / worker.IMAGES).stat().st_mtime_ns == before
-    assert (folder / worker.CHECKPOINTS).is_dir()
+    assert json.loads((folder / JOB).read_text())["budget_s"] == 60.0
+    assert (folder / IMAGES).stat().st_mtime_ns == before
+    assert (folder / CHECKPOINTS).is_dir()
     prepared(items=ITEMS[:-1])  # an image became unreadable
-    assert np.load(folder / worker.IMAGES).shape == (23, *SPEC.shape)
-    assert not (folder / worker.CHECKPOINTS).exists()
+    assert np.load(folder / IMAGES).shape == (23, *SPEC.shape)
+    assert not (folder / CHECKPOINTS).exists()
     assert folder.stat().st_mode & 0o077 == 0
+
+
+def test_a_training_that_was_interrupted_before_an_upgrade_goes_on_after_it(
+    prepared: Callable[..., Path], cache: Path
+) -> None:
+    folder = jobs.job_folder(cache, jobs.job_key("f" * 64, SMALL, 0, None))
+    (folder / CHECKPOINTS).mkdir(parents=True)
+    contents = hashlib.sha256("".join(one.content_sha256 for one in ITEMS).encode()).hexdigest()
+    job = {
+        "recipe": SMALL.to_dict(), "classes": ["A", "B"], "seed": 0, "epochs": None, "data_fingerprint": "f" * 64,
+        "code_version": "an earlier one", "made_data": True, "contents": contents, "budget_s": 3600.0,
+        "pretrained_dir": "/weights",
+    }  # fmt: skip
+    files.write_json(folder / JOB, job)
+    codes = [("train", "validation", "test").index(one.split) for one in ITEMS]
+    np.savez(folder / ROWS, labels=[CLASSES.index(one.label) for one in ITEMS], splits=np.array(codes, np.uint8))
+    assert prepared() == folder
+    assert (folder / CHECKPOINTS).is_dir()
+    assert json.loads((folder / JOB).read_text()).keys() == job.keys()
 
 
 def test_the_same_data_recipe_and_seed_have_one_key() -> None:
@@ -219,13 +256,13 @@ def test_jobs_of_other_data_are_removed_and_of_the_same_those_that_nobody_goes_o
     prepared: Callable[..., Path], cache: Path
 ) -> None:
     wanted, interrupted, failed, old = (prepared(seed=seed) for seed in range(4))
-    files.write_json(failed / worker.OUTCOME, {"state": "diverged", "message": "the loss is not a number"})
-    os.utime(old / worker.JOB, (0, time.time() - 1.1 * jobs.INTERRUPTED_S))
+    files.write_json(failed / OUTCOME, {"state": "diverged", "message": "the loss is not a number"})
+    os.utime(old / JOB, (0, time.time() - 1.1 * jobs.INTERRUPTED_S))
     answering = cache / jobs.FOLDER / "answer-0"
     answering.mkdir()
     jobs.prune(cache, [jobs.job_key("f" * 64, SMALL, 0, None)], "f" * 64)
     left = set((cache / jobs.FOLDER).iterdir())
     assert left == {wanted, interrupted}
-    assert [(one / worker.IMAGES).exists() for one in (wanted, interrupted)] == [True, False], "pixels are made anew"
+    assert [(one / IMAGES).exists() for one in (wanted, interrupted)] == [True, False], "pixels are made anew"
     jobs.prune(cache, [jobs.job_key("f" * 64, SMALL, 0, None)], "e" * 64)
     assert set((cache / jobs.FOLDER).iterdir()) == {wanted}
