@@ -1,4 +1,4 @@
-"""Augmentation: layers around a model while it is trained, which are gone when it is kept."""
+"""Augmentation: layers that wrap a model during training. The stored model is without them."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ if TYPE_CHECKING:
 
 
 def with_augmentation(model: keras.Model, augmentation: Augmentation, seed: int) -> keras.Model:
-    """Wrap the model so that training images vary; the layers do nothing in validation."""
+    """Wrap the model in layers that vary its training images; validation images pass unchanged."""
     brightness = keras.layers.RandomBrightness(augmentation.brightness, value_range=(0, 255), seed=seed + 1)
     return keras.Sequential([keras.Input(model.input_shape[1:]), RandomShift(augmentation, seed), brightness, model])
 
 
 class RandomShift(keras.layers.Layer):  # type: ignore[misc] # Keras has no type stubs
-    """Turns, shears, zooms and moves images in one resampling.
+    """Rotates, shears, zooms and shifts images, with a single resampling.
 
-    Keras's own layers for the three resample once each, which smooths an image three times: the model would then be
-    trained on smoother images than it scores. For the same reason a share of the images passes untouched.
+    Keras has one layer for each of these, and each resamples: the model would train on smoother images than it scores.
+    For the same reason some of the images pass unchanged.
     """
 
     def __init__(self, augmentation: Augmentation, seed: int) -> None:
         super().__init__()
         self.augmentation = augmentation
         self.seeds = keras.random.SeedGenerator(seed)
-        # TensorFlow's resampling is not in XLA, which Keras would use on a GPU; JAX needs its jit.
+        # XLA, which Keras would use on a GPU, cannot compile TensorFlow's resampling. JAX needs its jit.
         self.supports_jit = keras.backend.backend() != "tensorflow"
 
     def call(self, images: Any, training: bool = False) -> Any:  # noqa: FBT001, FBT002 - Keras passes it by name
-        """Move (n, height, width, channels) where `training`."""
+        """Transform images (n, height, width, channels) in training; otherwise return them unchanged."""
         if not training:
             return images
         ops, how = keras.ops, self.augmentation
@@ -49,10 +49,10 @@ class RandomShift(keras.layers.Layer):  # type: ignore[misc] # Keras has no type
         )
         if how.whole_pixels:
             down, right = ops.round(down), ops.round(right)
-        # Rows of the matrix that maps a pixel of the result to where it comes from, about the image's centre.
+        # Rows of a matrix, about the image's centre, that maps each pixel of the result to where it comes from.
         a, b = zoom * ops.cos(turn), zoom * ops.sin(turn)
         c, d = -b, a
-        if how.shear:  # only then is anything drawn: recipes without it see what they always saw
+        if how.shear:  # without shear nothing is drawn, so that such recipes train as they did before it existed
             slope = keras.random.uniform(ops.shape(a), minval=-how.shear, maxval=how.shear, seed=self.seeds)
             c, d = c + slope * a, d + slope * b
         x, y = (width - 1) / 2, (height - 1) / 2

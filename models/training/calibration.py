@@ -1,6 +1,6 @@
-"""Temperature scaling: one number that makes a network's probabilities mean what they say.
+"""Temperature scaling: dividing a network's logits by one number calibrates its probabilities.
 
-Guo et al., On calibration of modern neural networks, ICML 2017. It never changes which class is the likeliest.
+Guo et al., On calibration of modern neural networks, ICML 2017. It never changes which class is the most likely.
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MIN_IMAGES: Final = 30
-"""On fewer a temperature would be fitted to chance."""
+"""With fewer validation images, a temperature would be fitted to noise."""
 BOUNDS: Final = (1 / 3, 20.0)
-"""Below 1 probabilities get sharper: without end, if it were allowed, where all of a few dozen images are right."""
+"""Of the temperature. Below 1 it sharpens probabilities; without a bound it would go to 0 where the model is right about
+all of a few dozen images."""
 SMALLEST: Final = 1e-12
-"""A probability that single precision has rounded to 0 is taken for this one."""
+"""Replaces probabilities that single precision has rounded to 0."""
 
 
 def temperature(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> float:
-    """Temperature with the lowest log loss on validation images; 1 where there are fewer than 30 of them.
+    """Return the temperature with the lowest log loss on validation images; 1 if there are fewer than 30 of them.
 
-    The logarithms of the probabilities are the network's logits but for a constant in each row, which the softmax
-    takes away again, so the probabilities are all that is needed.
+    The probabilities are enough: their logarithms are the network's logits plus a constant in each row, which the
+    softmax cancels.
 
     Args:
         probabilities: (n, classes).
@@ -45,7 +46,7 @@ def temperature(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.int
 
 
 def apply(probabilities: NDArray[np.floating[Any]], t: float) -> NDArray[np.float32]:
-    """Probabilities (n, classes) at temperature t: flatter above 1, sharper below.
+    """Return probabilities (n, classes) at temperature t: flatter above 1, sharper below.
 
     Raises:
         ValueError: t is not above 0.

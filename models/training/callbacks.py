@@ -1,4 +1,4 @@
-"""What happens around each epoch of a training: watching, stopping, keeping."""
+"""Callbacks of a training: early stopping, the learning rate's fall on a plateau, and what each epoch needs."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ if TYPE_CHECKING:
     from models.training.checkpoint import State, Weights
 
 LOOK_EVERY: Final = 10
-"""Batches between two looks at the loss: each look waits for a GPU to be done."""
+"""Batches between two checks of the loss: each check waits for the GPU."""
 SEED_STATE: Final = "seed_generator_state"
+"""Keras's name for the variables that random layers draw from."""
 
 
 class TrainingError(RuntimeError):
-    """The data cannot be trained on, or training failed; the message says what is missing or happened."""
+    """The data is not fit for training, or training failed; the message says what is missing or what happened."""
 
 
 class Diverged(TrainingError):  # noqa: N818 - reads as what it says
-    """The loss is no number any more; the message says when, and at which learning rate."""
+    """The loss is not finite; the message says in which epoch and at which learning rate."""
 
 
 class OutOfMemory(TrainingError):  # noqa: N818 - as above
@@ -34,28 +35,28 @@ class OutOfMemory(TrainingError):  # noqa: N818 - as above
 
 
 class Stopping(keras.callbacks.EarlyStopping):  # type: ignore[misc] # Keras has no type stubs
-    """Early stopping with the best weights, which can begin where an interrupted training stood."""
+    """Early stopping that keeps the best weights and can resume an interrupted training."""
 
     def __init__(self, monitor: str, patience: int, state: State, best_weights: Weights) -> None:
         super().__init__(monitor=monitor, mode="min", patience=patience, restore_best_weights=True)
         self.state, self.resumed = state, best_weights
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Take up the state."""
+        """Resume from the state."""
         super().on_train_begin(logs)
         if self.resumed:
             self.best, self.best_epoch, self.wait = self.state.best, self.state.best_epoch, self.state.wait
             self.best_weights = self.resumed
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Judge the epoch and leave word in the state."""
+        """Judge the epoch and record it in the state."""
         super().on_epoch_end(epoch, logs)
         best: Any = self.best
         self.state.best, self.state.best_epoch, self.state.wait = float(best), int(self.best_epoch), int(self.wait)
 
 
 class Falling(keras.callbacks.ReduceLROnPlateau):  # type: ignore[misc] # as above
-    """Keras's fall of the learning rate on a plateau, which can go on where an interrupted training stood."""
+    """Keras's fall of the learning rate on a plateau, which can resume an interrupted training."""
 
     def __init__(self, monitor: str, plateau: Plateau, state: State) -> None:
         super().__init__(
@@ -64,22 +65,23 @@ class Falling(keras.callbacks.ReduceLROnPlateau):  # type: ignore[misc] # as abo
         self.state = state
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Take up the state; the rate itself is in the optimiser's."""
+        """Resume from the state. The optimiser's own state holds the rate."""
         super().on_train_begin(logs)
         if self.state.plateau_best is not None:
             self.best, self.wait = self.state.plateau_best, self.state.plateau_wait
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Judge the epoch and leave word in the state."""
-        super().on_epoch_end(epoch, dict(logs or {}))  # it would add the rate to the figures
+        """Judge the epoch and record it in the state."""
+        super().on_epoch_end(epoch, dict(logs or {}))  # a copy: Keras adds the rate to it
         self.state.plateau_best, self.state.plateau_wait = float(self.best), int(self.wait)
 
 
 class Watch(keras.callbacks.Callback):  # type: ignore[misc] # as above
-    """Keeps each epoch's figures in the state, stops in time and at a loss that is no number.
+    """Seeds each epoch, records its figures, writes its checkpoint, and ends training when time is up.
 
-    It comes behind `Stopping`. All that is random in an epoch (order, augmentation, dropout) is drawn from the seed and
-    the epoch's number: a resumed training sees what an uninterrupted one would have seen.
+    It must come after `Stopping`. All that is random in an epoch (order, augmentation, dropout) depends only on the
+    seed and the epoch's number, so a resumed training sees what an uninterrupted one would have seen. A loss that is
+    not finite raises `Diverged`.
     """
 
     def __init__(
@@ -100,7 +102,7 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc] # as above
         self.epoch = 0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002 - Keras's
-        """Draw what is random in this epoch."""
+        """Seed what is random in this epoch."""
         self.epoch = epoch
         self.batches.begin(epoch)
         states = [variable for variable in self.model.variables if variable.name == SEED_STATE]
@@ -110,16 +112,16 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc] # as above
         self.began, self.trained = time.monotonic(), 0.0
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Look at the loss now and then."""
+        """Check the loss every few batches."""
         if batch % LOOK_EVERY == 0:
             self._require_numbers(logs or {})
 
     def on_test_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002 - as above
-        """Training of this epoch is over, validation begins."""
+        """Note when the epoch's training ends and validation begins."""
         self.trained = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Keep the figures, decide whether another epoch is to be run, keep the checkpoint, tell."""
+        """Record the figures, decide whether another epoch runs, write the checkpoint, and report."""
         figures = {name: float(value) for name, value in (logs or {}).items()}
         self._require_numbers(figures)
         now = time.monotonic()
@@ -145,6 +147,6 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc] # as above
 
 
 def out_of_time(state: State, budget_s: float | None) -> bool:
-    """Say whether another epoch would not end in time; the first one is always run."""
+    """Whether another epoch would exceed the budget. The first epoch always runs."""
     run = len(state.history)
     return budget_s is not None and run > 0 and state.seconds * (run + 1) / run > budget_s

@@ -1,8 +1,8 @@
-"""Checkpoints of a training: one folder an epoch, which comes into being whole or not at all.
+"""Checkpoints of a training: a folder for the newest epoch, which is there whole or not at all.
 
-Keras writes the weights with the optimiser's state (`save_weights`). Its own callback for this, BackupAndRestore, keeps
-neither the best weights nor what early stopping and the learning curves know, and overwrites its files in place: a
-training killed in that instant could not go on.
+Keras writes the weights and the optimiser's state (`save_weights`). Its own callback, BackupAndRestore, is not enough:
+it stores neither the best weights nor the learning curves nor the state of early stopping, and it overwrites its files
+in place, so that a training killed in that moment could not resume.
 """
 
 from __future__ import annotations
@@ -31,38 +31,39 @@ STATE: Final = "state.json"
 
 
 class DamagedCheckpointError(RuntimeError):
-    """The checkpoint cannot be resumed from; the message says why in words."""
+    """A training cannot resume from the checkpoint; the message says why in words."""
 
 
 @dataclass(slots=True)
 class State:
-    """Where a training stands after an epoch, beside the weights."""
+    """State of a training after an epoch, without its weights."""
 
     history: list[dict[str, float]] = field(default_factory=list)
-    """Figures of each epoch that was run."""
+    """Figures of each epoch so far."""
     rates: list[float] = field(default_factory=list)
-    """Training images a second in each epoch."""
+    """Training images per second, in each epoch."""
     seconds: float = 0.0
-    """Spent so far, by all processes that worked on it."""
+    """Spent so far, by all processes that worked on this training."""
     best: float | None = None
+    """Lowest watched loss."""
     best_epoch: int = 0
     """From 0."""
     wait: int = 0
     """Epochs since the best one."""
     stopped: bool = False
-    """No further epoch is to be run."""
+    """The training is over: no further epoch runs."""
     plateau_best: float | None = None
-    """The watched loss that the learning rate last had no reason to fall at."""
+    """Lowest watched loss as the plateau schedule counts it."""
     plateau_wait: int = 0
-    """Epochs since."""
+    """Epochs since that loss, as the plateau schedule counts them."""
 
 
 def save(folder: Path, key: str, trainer: keras.Model, state: State, best_weights: Weights) -> None:
-    """Write the newest checkpoint and remove the one before.
+    """Write the checkpoint of the newest epoch and remove the one before.
 
     Args:
         folder: of this training alone; made where it is missing.
-        key: names the training: a checkpoint of another one is not resumed from.
+        key: of the training: only a training with the same key resumes from it.
         trainer: compiled.
         state: after its newest epoch.
         best_weights: of the trainer, after `state.best_epoch`.
@@ -78,14 +79,14 @@ def save(folder: Path, key: str, trainer: keras.Model, state: State, best_weight
             np.savez(unfinished / BEST, *best_weights)
         checksums = {name: sha256_of(unfinished / name) for name in (TRAINER, BEST)}
         (unfinished / STATE).write_text(json.dumps({"key": key, "state": asdict(state), "sha256": checksums}))
-        shutil.rmtree(target, ignore_errors=True)  # a damaged one of an earlier attempt
+        shutil.rmtree(target, ignore_errors=True)  # left damaged by an earlier attempt
     for other in folder.glob("epoch-*"):
         if other != target:
             shutil.rmtree(other, ignore_errors=True)
 
 
 def epochs_in(folder: Path, key: str) -> int:
-    """Number of epochs that the newest checkpoint holds, 0 where there is none or it is another training's.
+    """Return how many epochs the newest checkpoint holds; 0 if there is none or its key is another.
 
     Args:
         folder: given to `save`.
@@ -96,22 +97,22 @@ def epochs_in(folder: Path, key: str) -> int:
         told = json.loads((newest / STATE).read_text()) if newest else {}
         return len(told["state"]["history"]) if told.get("key") == key else 0
     except (OSError, ValueError, KeyError, TypeError):
-        return 0  # `load` says what is wrong with it
+        return 0  # `load` will say what is wrong with it
 
 
 def load(folder: Path, key: str, trainer: keras.Model) -> tuple[State, Weights] | None:
-    """Bring a trainer to where the newest checkpoint stood; None where there is none.
+    """Restore a trainer from the newest checkpoint; return None if there is none.
 
     Args:
         folder: given to `save`.
         key: given to `save`.
-        trainer: compiled, of the same form as the saved one.
+        trainer: compiled, with the same layers as the saved one.
 
     Returns:
         The state and the best weights.
 
     Raises:
-        DamagedCheckpointError: there is one that cannot be used; the trainer may hold part of it.
+        DamagedCheckpointError: the checkpoint cannot be used; the trainer may hold part of it.
     """
     newest = _newest(folder)
     if newest is None:
@@ -128,7 +129,7 @@ def load(folder: Path, key: str, trainer: keras.Model) -> tuple[State, Weights] 
         with np.load(newest / BEST, allow_pickle=False) as arrays:
             best = [arrays[f"arr_{number}"] for number in range(len(arrays.files))]
         return State(**told["state"]), best
-    except (OSError, ValueError, KeyError, TypeError) as error:  # also what Keras raises at weights of another form
+    except (OSError, ValueError, KeyError, TypeError) as error:  # Keras raises these for weights of another shape, too
         raise DamagedCheckpointError(f"it cannot be read ({type(error).__name__})") from error
 
 

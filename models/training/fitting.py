@@ -1,4 +1,4 @@
-"""Fit a recipe's network: built, wrapped, resumed from a checkpoint where there is one, trained, unwrapped."""
+"""Fitting: builds a recipe's network, resumes from a checkpoint if there is one, and trains it."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from models.recipes.recipe import Recipe
 
 FINAL_SHARE: Final = 0.02
-"""Of the learning rate, at the cosine's end."""
+"""Share of the learning rate that is left at the end of the cosine schedule."""
 UNDECAYED: Final = ("bias", "beta", "gamma")
+"""Variables that weight decay leaves alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +43,14 @@ class Fitted:
     """float32, without augmentation, with the weights of the best epoch."""
     state: checkpoint.State
     watched: str
-    """The figure that decided which epoch was best."""
+    """Name of the figure that decides which epoch is best: val_loss, or loss where nothing validates."""
     precision: str
-    """The Keras dtype policy that it was trained under."""
+    """Keras's dtype policy during training."""
     resumed: int
-    """Epochs that a checkpoint spared."""
+    """Epochs that came from a checkpoint."""
     notes: tuple[str, ...]
     read: dict[str, str]
-    """File and checksum of the learned weights that it began with; empty where it began anew."""
+    """File and checksum of the pretrained weights that it began with; empty if it began with random ones."""
     trainable: int
     """Parameters that were trained, in the last stage."""
 
@@ -60,18 +61,18 @@ class _Assembled:
     network: keras.Model
     """The model, or its copy under mixed precision."""
     trainer: keras.Model
-    """The network behind its augmentation."""
+    """The network wrapped in its augmentation."""
     read: dict[str, str]
-    """See `models.networks.pretrained.load`; empty where nothing was."""
+    """See `models.networks.pretrained.load`; empty if no file was read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A stretch of epochs that are run alike."""
+    """Consecutive epochs with the same frozen layers and one schedule of the learning rate."""
 
     first: int
     end: int
-    """The epoch behind its last one."""
+    """The epoch after the last one."""
     backbone: float | None
     """See `models.recipes.recipe.Stage`; None: nothing is frozen."""
     learning_rate: float
@@ -91,11 +92,11 @@ def fit(
     on_epoch: Callable[[int, dict[str, float]], None] | None,
     pretrained: Path | None = None,
 ) -> Fitted:
-    """Fit on the rows "train", stop by the rows "validation"; no other row is read. See `models.training.train`.
+    """Fit on the rows "train" and stop by the rows "validation"; no other row is read. See `models.training.train`.
 
     Raises:
-        Diverged: the loss is no number any more.
-        PretrainedError: the recipe's backbone begins with learned weights, and these cannot be had.
+        Diverged: the loss is not finite.
+        PretrainedError: the recipe begins with pretrained weights, and they are not available.
     """
     gpus = devices.gpus()
     precision = gpus[0].policy if gpus else "float32"
@@ -140,7 +141,7 @@ def fit(
             validation_data=held_out,
             initial_epoch=len(state.history),
             epochs=stage.end,
-            shuffle=False,  # else Keras draws the order of the batches anew, from a state that no checkpoint holds
+            shuffle=False,  # Keras would shuffle the batches by a state that no checkpoint holds
             callbacks=[stopping, *falling, watch],
             verbose=0,
         )
@@ -153,7 +154,7 @@ def fit(
 
 
 def stretches(recipe: Recipe, epochs: int) -> list[Stretch]:
-    """Return the recipe's stages over so many epochs; one that would have none of its own is left out."""
+    """Spread the recipe's stages over a number of epochs; a stage that would get none is left out."""
     if not recipe.stages:
         return [Stretch(0, epochs, None, recipe.learning_rate)]
     begins = [stage.epoch * epochs // recipe.epochs for stage in recipe.stages] + [epochs]
@@ -173,7 +174,7 @@ def _assemble(recipe: Recipe, classes: int, seed: int, precision: str, pretraine
 
 
 def _compile(built: _Assembled, recipe: Recipe, stage: Stretch, steps: int) -> None:
-    """Freeze what the stage freezes, and begin with a fresh optimiser."""
+    """Freeze the layers that the stage freezes, and start with a fresh optimiser."""
     if stage.backbone is not None:
         freeze(built.network, stage.backbone)
     rate: Any = stage.learning_rate
@@ -190,7 +191,7 @@ def _compile(built: _Assembled, recipe: Recipe, stage: Stretch, steps: int) -> N
         case "sgd":
             optimizer = keras.optimizers.SGD(rate)
     built.trainer.compile(optimizer, loss="sparse_categorical_crossentropy", weighted_metrics=[], metrics=["accuracy"])
-    # TensorFlow traces the step anew where its first call makes variables, which takes as long again.
+    # If the first step had to create these variables, TensorFlow would trace it twice, which takes twice as long.
     built.trainer.optimizer.build(built.trainer.trainable_variables)
 
 
@@ -198,7 +199,7 @@ def _key(
     recipe: Recipe, labels: NDArray[np.integer[Any]], rows: Mapping[str, NDArray[np.intp]], seed: int, epochs: int,
     precision: str,
 ) -> str:  # fmt: skip
-    """Name a training: a checkpoint with another name is of no use to it."""
+    """Return a hash of all that a training depends on: it cannot resume from a checkpoint with another one."""
     digest = hashlib.sha256()
     about = [FORM, recipe.to_dict(), seed, epochs, precision, keras.__version__, keras.backend.backend()]
     digest.update(json.dumps(about, sort_keys=True).encode())

@@ -1,8 +1,7 @@
-"""Train a recipe on preprocessed images: from arrays, labels and splits to a calibrated model with its learning curves.
+"""Training: from preprocessed images, labels and splits to a calibrated model with its learning curves.
 
-Pure Keras 3, so it trains on whichever backend is configured. Augmentation lives in a wrapper around the model and is
-gone when the wrapper is: the model that is kept is the scoring graph and nothing else. Images of the test split are
-never read here: what a model is worth on them is the gate's business.
+It is plain Keras 3 and runs on any backend. Augmentation is in a wrapper around the model, so the stored model is the
+scoring graph and nothing else. Images of the test split are never read here: the gate judges the model on them.
 """
 
 from __future__ import annotations
@@ -35,8 +34,10 @@ if TYPE_CHECKING:
 __all__ = ["SPLITS", "Diverged", "OutOfMemory", "Trained", "TrainingError", "probabilities", "train"]
 
 SAMPLE_SIZE: Final = 24
+"""Images that are stored with the model."""
 MIN_CLASSES: Final = 2
 TEMPERATURE_LAYER: Final = "temperature"
+"""Name of the layer that divides the logits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +49,17 @@ class Trained:
     recipe: Recipe
     classes: tuple[str, ...]
     metrics: dict[str, Any]
-    """`models.evaluation.metrics.evaluate` on the validation split, which chose epoch and temperature and so
-    flatters, plus `split`, which says so, and `splits`: images in each."""
+    """`models.evaluation.metrics.evaluate` on the validation split, with `split` (validation) and `splits` (the number
+    of images in each). They flatter the model: the validation split chose the epoch and the temperature."""
     settings: dict[str, Any]
     """The recipe's values, seed, epochs run, best epoch, learning curves, temperature, seconds, backend, precision."""
     sample: NDArray[np.uint8]
-    """(up to 24, height, width, channels): validation images across the classes, to be stored in the artifact."""
+    """(up to 24, height, width, channels): validation images of all classes, for the artifact."""
     history: list[dict[str, float]]
     """Loss and accuracy of each epoch, training and validation."""
 
     def metadata(self, *, data_fingerprint: str, code_version: str, made_data: bool) -> ArtifactMetadata:
-        """What `models.serving.artifact.save` writes beside the model."""
+        """Return what `models.serving.artifact.save` stores with the model."""
         return ArtifactMetadata(
             recipe=self.recipe.name,
             classes=self.classes,
@@ -85,7 +86,7 @@ def train(
     on_epoch: Callable[[int, dict[str, float]], None] | None = None,
     pretrained: Path | None = None,
 ) -> Trained:
-    """Train a recipe; the weights of the epoch with the lowest validation loss are kept, and calibrated.
+    """Train a recipe, keep the weights of the epoch with the lowest validation loss, and calibrate the model.
 
     Args:
         recipe: what to train.
@@ -95,18 +96,18 @@ def train(
         classes: names of the classes, in the order of the model's outputs.
         seed: of weights, order and augmentation.
         epochs: instead of the recipe's.
-        budget_s: no epoch is begun that would not end within so many seconds.
-        checkpoint: folder of this training alone. Each epoch is kept there, and a training that finds one goes on
-            behind it as if it had never been interrupted; one that cannot be used is noted in `settings`, and
-            training begins anew.
-        on_epoch: called after each epoch that is run with its number (from 1) and its figures.
-        pretrained: folder with the learned weights that a recipe may begin with; None: they are fetched.
+        budget_s: no epoch begins that would make the training last longer than so many seconds.
+        checkpoint: folder of this training alone. The newest epoch is stored there, and training resumes after it as
+            if it had never been interrupted. If the checkpoint cannot be used, training starts over, and `settings`
+            says so.
+        on_epoch: called after each epoch with its number (from 1) and its figures.
+        pretrained: folder of the pretrained weights that a recipe may begin with; None: they are downloaded.
 
     Raises:
         TrainingError: the arrays do not fit each other or the recipe, or a class has no training image.
-        Diverged: the loss is no number any more.
+        Diverged: the loss is not finite.
         OutOfMemory: of the GPU or of the machine.
-        PretrainedError: the recipe begins with learned weights, and these cannot be had.
+        PretrainedError: the recipe begins with pretrained weights, and they are not available.
     """
     began = time.monotonic()
     rows = _rows(recipe, images, labels, splits, classes)
@@ -137,7 +138,7 @@ def train(
 
 
 def _told(fitted: Fitted, seconds: float) -> dict[str, Any]:
-    """What the fit says of itself, JSON-ready."""
+    """Return the figures of the fit, ready for JSON."""
     state = fitted.state
     return {
         "epochs_run": len(state.history),
@@ -160,10 +161,10 @@ def _told(fitted: Fitted, seconds: float) -> dict[str, Any]:
 def _calibrate(
     model: keras.Model, images: NDArray[np.uint8], labels: NDArray[np.integer[Any]], rows: NDArray[np.intp]
 ) -> tuple[float, str, NDArray[np.floating[Any]]]:
-    """Put the temperature that suits the validation images into the model (Guo et al., ICML 2017).
+    """Fit a temperature to the validation images and put it into the model (Guo et al., ICML 2017).
 
     Returns:
-        The temperature, how it came about, and the calibrated answers to those rows.
+        The temperature, how it was found, and the calibrated probabilities of those rows.
     """
     answers = probabilities(model, images, rows)
     layer = next((layer for layer in model.layers if layer.name == TEMPERATURE_LAYER), None)
@@ -173,7 +174,7 @@ def _calibrate(
         return 1.0, f"none: the architecture has no layer called {TEMPERATURE_LAYER}", answers
     heat = float(temperature(answers, labels[rows]))
     layer.scale = 1.0 / heat
-    model.make_predict_function(force=True)  # the one that was compiled above holds the old scale
+    model.make_predict_function(force=True)  # the compiled one holds the old scale
     return heat, "temperature scaling on the validation images", apply(answers, heat)
 
 
@@ -184,7 +185,7 @@ def _rows(
     splits: Sequence[str] | NDArray[Any],
     classes: tuple[str, ...],
 ) -> dict[str, NDArray[np.intp]]:
-    """Rows of each split, after checking that they can be trained on."""
+    """Return the rows of each split, after checking that a model can be trained on them."""
     if images.dtype != np.uint8 or images.shape[1:] != recipe.preprocessing.shape:
         raise TrainingError(
             f"recipe {recipe.name} takes uint8 images of shape {recipe.preprocessing.shape}, "

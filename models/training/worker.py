@@ -45,9 +45,9 @@ if TYPE_CHECKING:
 
 PARENT_EVERY_S: Final = 1.0
 PATH: Final = re.compile(r"(?<![\w./:])(?:~|\.{1,2})?/(?:[^\s/'\"`:;,()\[\]]+/)*([^\s/'\"`:;,()\[\]]+)/?")
-"""A file's or folder's path with its last part."""
+"""The path of a file or folder; the group is its last part."""
 QUOTED_PATH: Final = re.compile(r"(['\"])(?:~|\.{1,2})?/(?:(?!\1).)*?([^/'\"]*)\1")
-"""The same in quotation marks, where it may hold blanks."""
+"""The same in quotation marks, where a path may hold blanks."""
 
 
 def train(folder: Path) -> WorkerOutcome:
@@ -73,7 +73,7 @@ def finished_training(folder: Path) -> WorkerOutcome | None:
 
 
 def without_paths(words: str) -> str:
-    """Return a message with no more of each path than its last part: where the cache lies is nothing for a report."""
+    """Shorten each path in a message to its last part: a report must not say where the cache is."""
     return PATH.sub(r".../\1", QUOTED_PATH.sub(r"\1\2\1", words))
 
 
@@ -191,7 +191,7 @@ def _words(error: Exception) -> str:
 
 
 def _end_with(parent: int) -> None:
-    """End this process when its parent is gone: a GPU must not go on computing for nobody."""
+    """End this process once its parent is gone: nobody would use what it computes."""
 
     def look() -> None:
         while os.getppid() == parent:
@@ -202,13 +202,13 @@ def _end_with(parent: int) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do one job; 0 where it is done, 1 where outcome.json says why it is not."""
+    """Do one job; return 0 if it is done, and 1 if outcome.json says why it is not."""
     parser = argparse.ArgumentParser(
         prog="python -m models.training.worker", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("work", choices=("train", "answer"))
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--parent", type=int, help="process id: the worker ends when it is no longer its parent")
+    parser.add_argument("--parent", type=int, help="process id; the worker ends once this is no longer its parent")
     given = parser.parse_args(arguments)
     if given.parent:
         _end_with(given.parent)

@@ -57,7 +57,7 @@ def run(
     with (folder / LOG).open("wb") as log:
         process = subprocess.Popen(
             command, env=environment, cwd=root, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            start_new_session=True,  # Ctrl-C in the terminal reaches this process, which then ends the worker
+            start_new_session=True,  # Ctrl-C in a terminal reaches this process only, which then ends the worker
         )  # fmt: skip
     try:
         while process.poll() is None:
@@ -86,7 +86,7 @@ def _outcome(folder: Path, code: int) -> WorkerOutcome:
         return outcome
     if code == -signal.SIGKILL:
         return WorkerOutcome(
-            "killed", "the system killed it, most likely for want of memory: a smaller batch_size needs less"
+            "killed", "the system killed it, most likely because memory ran out: a smaller batch_size needs less"
         )
     if code < 0:
         return WorkerOutcome("killed", f"it was ended by {signal.Signals(-code).name}")
@@ -94,6 +94,6 @@ def _outcome(folder: Path, code: int) -> WorkerOutcome:
 
 
 def _last_words(log: Path) -> str:
-    """Return the last line of a log that names no path: what it says may end up in a report."""
+    """Return the last line of a log that names no path: it may be shown in a report."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     return next((line for line in reversed(lines) if "/" not in line), "no message")
