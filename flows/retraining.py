@@ -24,7 +24,7 @@ from models.recipes.catalogue import recipe_named
 from tasks.datasets import dataset
 from tasks.registry import promotion
 from tasks.retraining import record, verdict
-from tasks.tournament import contest
+from tasks.tournament import fold_training
 from tasks.training import arrays, jobs
 
 if TYPE_CHECKING:
@@ -114,8 +114,8 @@ def clean(this: Retraining, data: Dataset, keys: Sequence[str]) -> None:
     cache = this.settings.cache
     arrays.prune(cache, {item.content_sha256 for item in data.items})
     jobs.prune(cache, keys, data.fingerprint)
-    with suppress(contest.ContestError), contest.alone(cache):  # one that is at work clears up itself
-        contest.clear(cache)
+    with suppress(fold_training.TournamentError), fold_training.machine_lock(cache):  # a running one does this itself
+        fold_training.remove_pixels(cache)
 
 
 def begin(this: Retraining) -> None:

@@ -33,7 +33,7 @@ from models.recipes.catalogue import RECIPES, recipe_named
 from tasks.datasets import labelled_images
 from tasks.pages import publishing
 from tasks.pages.wording import counted
-from tasks.tournament import baselines, contest, ranking, report
+from tasks.tournament import baselines, fold_training, ranking, report
 from tasks.tournament.entries import check_folds, enter
 
 if TYPE_CHECKING:
@@ -44,9 +44,9 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
     from models.recipes.recipe import Recipe
-    from tasks.tournament.contest import Fold, Terms
     from tasks.tournament.entries import Entries
-    from tasks.tournament.ranking import Standings
+    from tasks.tournament.fold_training import FoldResult, TrainingTerms
+    from tasks.tournament.ranking import Ranking
 
 DATABASE = "labels in the database"
 
@@ -83,18 +83,18 @@ def tournament(
     settings, log = Settings.load(), get_run_logger()
     if hand_over and folders:
         return Failed(message="only a winner on the labels in the database can challenge the champion: name no folders")
-    terms = contest.Terms(folds, seed, epochs, minutes, code_version(), settings.pretrained_dir)
+    terms = fold_training.TrainingTerms(folds, seed, epochs, minutes, code_version(), settings.pretrained_dir)
     notes: list[str] = []
     try:
         check_folds(folds)
         if why := unwritable(Path(save)) if save else unnamed_bucket(settings):
             return Failed(message=why)
         chosen = [recipe_named(name, settings.pretrained) for name in dict.fromkeys(recipes or settings.recipes)]
-        with contest.alone(settings.cache):
+        with fold_training.machine_lock(settings.cache):
             try:
                 tables = run_sets(settings, read_sets(settings, folders or []), chosen, terms, notes)
             finally:  # patients' pixels, also those that a killed one has left
-                contest.clear(settings.cache)
+                fold_training.remove_pixels(settings.cache)
     except Exception as error:
         if not is_explained(error):
             raise
@@ -166,13 +166,13 @@ def named(folders: Sequence[Path]) -> dict[Path, str]:
 
 
 def run_sets(
-    settings: Settings, sets: Sequence[Entries], recipes: Sequence[Recipe], terms: Terms, notes: list[str]
-) -> list[Standings]:
+    settings: Settings, sets: Sequence[Entries], recipes: Sequence[Recipe], terms: TrainingTerms, notes: list[str]
+) -> list[Ranking]:
     """Let the recipes compete on each set; one in which none gave answers is noted.
 
     Raises:
         DatasetError: a set has too few patients for the folds: all are drawn before any recipe is trained.
-        ContestError: there is no set in which a recipe gave answers.
+        TournamentError: there is no set in which a recipe gave answers.
     """
     drawn = [entries.folds(terms.folds, terms.seed) for entries in sets]
     tables = []
@@ -180,23 +180,23 @@ def run_sets(
     for entries, splits in zip(sets, drawn, strict=True):
         try:
             tables.append(run_set(settings, entries, recipes, splits, terms, notes))
-        except contest.ContestError as error:
+        except fold_training.TournamentError as error:
             failed.append(f"{entries.name}: {error}")
             get_run_logger().error("tournament: %s", failed[-1])
     if not tables:
-        raise contest.ContestError("; ".join(failed))
+        raise fold_training.TournamentError("; ".join(failed))
     notes += failed
     return tables
 
 
 def run_set(
-    settings: Settings, entries: Entries, recipes: Sequence[Recipe], splits: Sequence[NDArray[np.str_]], terms: Terms,
-    notes: list[str],
-) -> Standings:  # fmt: skip
+    settings: Settings, entries: Entries, recipes: Sequence[Recipe], splits: Sequence[NDArray[np.str_]],
+    terms: TrainingTerms, notes: list[str],
+) -> Ranking:  # fmt: skip
     """Let the recipes compete on one set.
 
     Raises:
-        ContestError: none of them gave answers.
+        TournamentError: none of them gave answers.
     """
     log = get_run_logger()
     log.info(
@@ -214,19 +214,19 @@ def run_set(
             failures[recipe.name] = str(state.message)
             log.error("tournament: %s gave no answers: %s", recipe.name, state.message)
     if not results:
-        raise contest.ContestError(
+        raise fold_training.TournamentError(
             "no recipe gave answers: " + "; ".join(f"{name}: {why}" for name, why in failures.items())
         )
     shortcuts: dict[str, NDArray[np.float32]] = {}
     with best_effort(notes, f"{entries.name} has no simple models beside the recipes"):
         shortcuts = look_beside(as_is((settings, entries, splits)))
-    return ranking.stand(entries, results, failures, folds=terms.folds, seed=terms.seed, shortcuts=shortcuts)
+    return ranking.rank(entries, results, failures, folds=terms.folds, seed=terms.seed, shortcuts=shortcuts)
 
 
 @task(name="train recipe", task_run_name="train {name}", cache_policy=NO_CACHE, persist_result=False)
 def train_recipe(
-    name: str, work: tuple[Settings, Entries, Recipe, Sequence[NDArray[np.str_]], Terms]
-) -> list[Fold] | State[Any]:
+    name: str, work: tuple[Settings, Entries, Recipe, Sequence[NDArray[np.str_]], TrainingTerms]
+) -> list[FoldResult] | State[Any]:
     """Train a recipe on each fold; what an earlier run has done is not done again."""
     settings, entries, recipe, splits, terms = work
     log = get_run_logger()
@@ -243,8 +243,8 @@ def train_recipe(
             progress.attempt((fold + epoch / epochs) / len(splits), words)
 
         try:
-            found.append(contest.compete(settings.cache, entries, recipe, number, split, terms, tell))
-        except contest.ContestError as error:
+            found.append(fold_training.train_fold(settings.cache, entries, recipe, number, split, terms, tell))
+        except fold_training.TournamentError as error:
             return Failed(message=str(error))
     return found
 
@@ -259,7 +259,7 @@ def look_beside(
 
 
 def publish(
-    settings: Settings, tables: Sequence[Standings], volatile: Sequence[ranking.Volatility], save: str | None
+    settings: Settings, tables: Sequence[Ranking], volatile: Sequence[ranking.Volatility], save: str | None
 ) -> str:
     """Write the report to a file or into the bucket; returns where it lies."""
     page = report.render(tables, volatile, settings.timezone)

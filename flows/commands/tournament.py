@@ -103,16 +103,19 @@ def crossvalidate(
     from models.recipes.catalogue import DEFAULT, recipe_named
 
     _require_known([recipe] if recipe else ())
+    from infra.version import code_version
     from tasks.tournament import crossvalidation
+    from tasks.tournament.fold_training import TrainingTerms
 
     settings = Settings.load()
     with _resumable():
-        outcome = crossvalidation.measure(
+        found = crossvalidation.cross_validate(
             folder, recipe_named(recipe or DEFAULT, settings.pretrained),
-            Limits(settings.max_bytes, settings.max_pixels), settings.cache, folds=folds, epochs=epochs, seed=seed,
-            pretrained_dir=settings.pretrained_dir, baselines=baselines, say=typer.echo,
+            Limits(settings.max_bytes, settings.max_pixels), settings.cache,
+            TrainingTerms(folds, seed, epochs, None, code_version(), settings.pretrained_dir),
+            with_baselines=baselines, say=typer.echo,
         )  # fmt: skip
-    typer.echo(outcome)
+    typer.echo(found)
 
 
 @contextmanager

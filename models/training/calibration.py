@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MIN_IMAGES: Final = 30
 """With fewer validation images, a temperature would be fitted to noise."""
 BOUNDS: Final = (1 / 3, 20.0)
-"""Of the temperature. Below 1 it sharpens probabilities; without a bound it would go to 0 where the model is right about
+"""Of the temperature. Below 1 it sharpens probabilities; without a bound it would go to 0 where a model is right about
 all of a few dozen images."""
 SMALLEST: Final = 1e-12
 """Replaces probabilities that single precision has rounded to 0."""

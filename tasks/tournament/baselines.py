@@ -1,4 +1,4 @@
-"""What models that see no lungs, and one that sees outlines only, answer to the images of a contest."""
+"""Baselines: simple models that see no lungs, or only their outlines, answer the images of a tournament."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ HOG: Final = "outlines: a linear model on oriented gradients (HOG)"
 
 
 def baselines(cache: Path, entries: Entries, splits: Sequence[NDArray[np.str_]]) -> dict[str, NDArray[np.float32]]:
-    """Let simple models answer the images that are held out; they learn from training and validation images together.
+    """Let simple models answer the held-out images. They learn from training and validation images together.
 
-    They see the images as the data report does, whatever the recipes beside them: of an image that a recipe crops, the
-    border is not the film's.
+    All of them see the images as the data report does, whatever preprocessing the recipes use: in an image that a
+    recipe has cropped, the border is not that of the film.
 
     Args:
         cache: folder that is safe to delete.
         entries: the images.
-        splits: of each fold.
+        splits: one for each fold, (n,) of train, validation and test.
 
     Returns:
-        (n, classes) by what it sees; rows that no fold holds out are 0.
+        Probabilities (n, classes) by what the model sees; rows that no fold holds out are 0.
     """
     from models.data import shortcuts
     from models.evaluation.crossvalidation import gradient_histograms, linear_baseline

@@ -1,4 +1,4 @@
-"""Cross-validation of a recipe on a folder of labelled images, beside what simple models reach on the same folds."""
+"""Cross-validation of a recipe on a folder of labelled images, with baselines on the same folds."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 
 from tasks.datasets import labelled_images
 from tasks.pages.wording import counted
-from tasks.tournament import baselines as shortcut_answers
-from tasks.tournament import contest
+from tasks.tournament import baselines, fold_training
 from tasks.tournament.entries import enter
+from tasks.tournament.ranking import with_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,14 +22,15 @@ if TYPE_CHECKING:
     from models.radiographs.radiograph import Limits
     from models.recipes.recipe import Recipe
     from tasks.tournament.entries import Entries
+    from tasks.tournament.fold_training import FoldResult, TrainingTerms
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """The figures of a cross-validation: of the recipe first, then of the baselines."""
+class CrossValidation:
+    """The figures of a cross-validation: those of the recipe first, then those of the baselines."""
 
     figures: Mapping[str, dict[str, Any]]
-    """By what answered: `models.evaluation.figures`."""
+    """`models.evaluation.test_set.figures`, by what answered."""
     heading: str
     notes: tuple[str, ...]
 
@@ -43,94 +44,94 @@ class Outcome:
             cells = [whole["accuracy"], whole["balanced_accuracy"]]
             cells += [found["per_class"][name]["sensitivity"] for name in classes]
             cells += [whole["macro_auc"], whole["ece"]]
-            lines.append(f"| {what} | {' | '.join(map(_cell, cells))} |")
+            lines.append(f"| {what} | {' | '.join(map(with_interval, cells))} |")
         return "\n".join([*lines, "", *self.notes])
 
 
-def measure(
-    folder: Path, recipe: Recipe, limits: Limits, cache: Path, *, folds: int, epochs: int | None, seed: int,
-    pretrained_dir: Path | None, baselines: bool, say: Callable[[str], None],
-) -> Outcome:  # fmt: skip
-    """Cross-validate a recipe; folds that an earlier run has trained are not trained again.
+def cross_validate(
+    folder: Path, recipe: Recipe, limits: Limits, cache: Path, terms: TrainingTerms, *, with_baselines: bool,
+    say: Callable[[str], None],
+) -> CrossValidation:  # fmt: skip
+    """Cross-validate a recipe. A fold that an earlier run finished is not trained again.
 
     Args:
-        folder: one sub-folder for each class, a labels.csv (file, label, patient_id) if there is one.
+        folder: one sub-folder for each class, and a labels.csv (file, label, patient_id) if there is one.
         recipe: what to train.
         limits: what is refused before decoding.
         cache: folder that is safe to delete.
-        folds: how many.
-        epochs: at most, instead of the recipe's.
-        seed: of folds and trainings.
-        pretrained_dir: see `tasks.tournament.contest.Terms`.
-        baselines: answer the folds with simple models too.
-        say: told of each epoch and fold.
+        terms: the number of folds, and what their trainings share.
+        with_baselines: let simple models answer the same folds.
+        say: called with a sentence after each epoch and fold.
 
     Raises:
         DatasetError: the folder holds fewer than two classes, the sheet cannot be read, or there are too few patients
             for so many folds.
-        ContestError: a fold's training diverged, ran out of memory or failed.
+        TournamentError: the training of a fold diverged, ran out of memory or failed, or another cross-validation or
+            tournament is running on this machine.
     """
-    from infra.version import code_version
-    from models.evaluation.test_set import TestSet, figures
-
     entries = enter(labelled_images.of_folder(folder, (0.0, 0.0)), folder.resolve().name, limits)
-    labels, people = entries.labels, counted(len(set(entries.patients)), "patient")
-    counts = ", ".join(f"{(labels == place).sum():,} {name}" for place, name in enumerate(entries.classes))
-    about = " ".join([f"{counted(len(labels), 'image')} of {people} ({counts}).", *entries.remarks])
+    about = _about(entries)
     say(about)
-    terms = contest.Terms(folds, seed, epochs, None, code_version(), pretrained_dir)
-    splits, parts = entries.folds(folds, seed), []
-    with contest.alone(cache):
+    splits = entries.folds(terms.folds, terms.seed)
+    results: list[FoldResult] = []
+    simple: dict[str, NDArray[np.float32]] = {}
+    with fold_training.machine_lock(cache):
         try:
-            for number, split in enumerate(splits):
-                part = contest.compete(cache, entries, recipe, number, split, terms, _teller(number + 1, folds, say))
-                right = part.probabilities.argmax(axis=1) == labels[part.rows]
-                say(f"fold {number + 1} of {folds}: accuracy {right.mean():.3f}")
-                parts.append((part, float(right.mean())))
-            beside = _beside(cache, entries, splits, say) if baselines else {}
+            for fold, split in enumerate(splits):
+                tell = _epoch_teller(fold + 1, len(splits), say)
+                results.append(fold_training.train_fold(cache, entries, recipe, fold, split, terms, tell))
+                say(f"fold {fold + 1} of {len(splits)}: accuracy {_accuracy(entries, results[-1]):.3f}")
+            if with_baselines:
+                say("baselines on the same folds")
+                simple = baselines.baselines(cache, entries, splits)
         finally:
-            contest.clear(cache)
-    answers = np.zeros((len(labels), len(entries.classes)), np.float32)
-    for part, _ in parts:
-        answers[part.rows] = part.probabilities
-    held_out = TestSet(
-        labels=labels, patients=tuple(entries.patients), classes=entries.classes, contents=entries.contents
-    )
-    by_fold = ", ".join(f"{accuracy:.3f}" for _, accuracy in parts)
-    run = ", ".join(str(part.epochs) for part, _ in parts)
-    how = f"{sum(part.seconds for part, _ in parts) / 60:.0f} min on Keras's {parts[0][0].backend} backend; seed {seed}"
-    return Outcome(
-        figures={what: figures(held_out, given) for what, given in ({f"**{recipe.name}**": answers} | beside).items()},
-        heading=(
-            f"{folds}-fold cross-validation by patient, answers pooled; 95 % intervals from resampled patients. {about}"
-        ),
-        notes=(
-            f"Accuracy by fold: {by_fold}; epochs: {run}; {how}.",
-            *dict.fromkeys(f"{words}." for part, _ in parts for words in part.notes),
-            *(["MADE DATA: phantoms. Nothing here is about a patient."] if entries.made else []),
-        ),
-    )
+            fold_training.remove_pixels(cache)
+    return _summarised(entries, recipe, terms, results, simple, about)
 
 
-def _teller(fold: int, folds: int, say: Callable[[str], None]) -> Callable[[int, dict[str, float]], None]:
+def _about(entries: Entries) -> str:
+    images, patients = counted(len(entries.images), "image"), counted(len(set(entries.patients)), "patient")
+    counts = ", ".join(f"{(entries.labels == place).sum():,} {name}" for place, name in enumerate(entries.classes))
+    return " ".join([f"{images} of {patients} ({counts}).", *entries.remarks])
+
+
+def _epoch_teller(fold: int, folds: int, say: Callable[[str], None]) -> Callable[[int, dict[str, float]], None]:
     def tell(epoch: int, told: dict[str, float]) -> None:
-        say(
-            f"fold {fold} of {folds}, epoch {epoch}: "
-            + ", ".join(f"{name} {value:.3f}" for name, value in told.items())
-        )
+        figures = ", ".join(f"{name} {value:.3f}" for name, value in told.items())
+        say(f"fold {fold} of {folds}, epoch {epoch}: {figures}")
 
     return tell
 
 
-def _beside(
-    cache: Path, entries: Entries, splits: Sequence[NDArray[np.str_]], say: Callable[[str], None]
-) -> dict[str, NDArray[np.float32]]:
-    say("baselines on the same folds")
-    return {f"sees only {what}": given for what, given in shortcut_answers.baselines(cache, entries, splits).items()}
+def _accuracy(entries: Entries, result: FoldResult) -> float:
+    return float((result.probabilities.argmax(axis=1) == entries.labels[result.rows]).mean())
 
 
-def _cell(figure: Mapping[str, float | None]) -> str:
-    value, low, high = figure["value"], figure["low"], figure["high"]
-    if value is None:
-        return ""
-    return f"{value:.3f}" if low is None or high is None else f"{value:.3f} ({low:.3f}-{high:.3f})"
+def _summarised(
+    entries: Entries, recipe: Recipe, terms: TrainingTerms, results: Sequence[FoldResult],
+    simple: Mapping[str, NDArray[np.float32]], about: str,
+) -> CrossValidation:  # fmt: skip
+    from models.evaluation.test_set import TestSet, figures
+
+    pooled = np.zeros((len(entries.images), len(entries.classes)), np.float32)
+    for result in results:
+        pooled[result.rows] = result.probabilities
+    answers = {f"**{recipe.name}**": pooled} | {f"sees only {what}": given for what, given in simple.items()}
+    held_out = TestSet(
+        labels=entries.labels, patients=tuple(entries.patients), classes=entries.classes, contents=entries.contents
+    )
+    accuracies = ", ".join(f"{_accuracy(entries, result):.3f}" for result in results)
+    epochs = ", ".join(str(result.epochs) for result in results)
+    took = f"{sum(result.seconds for result in results) / 60:.0f} min on Keras's {results[0].backend} backend"
+    return CrossValidation(
+        figures={what: figures(held_out, given) for what, given in answers.items()},
+        heading=(
+            f"{terms.folds}-fold cross-validation by patient, answers pooled; 95 % intervals from resampled patients. "
+            f"{about}"
+        ),
+        notes=(
+            f"Accuracy by fold: {accuracies}; epochs: {epochs}; {took}; seed {terms.seed}.",
+            *dict.fromkeys(f"{words}." for result in results for words in result.notes),
+            *(["MADE DATA: phantoms. Nothing here is about a patient."] if entries.made else []),
+        ),
+    )

@@ -1,4 +1,4 @@
-"""Standings of a contest: who was right how often, at what cost, and which differences are real."""
+"""Ranking of recipes on one set: how accurate each is, what it costs, and which differences are significant."""
 
 from __future__ import annotations
 
@@ -15,58 +15,61 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tasks.tournament.contest import Fold
     from tasks.tournament.entries import Entries
+    from tasks.tournament.fold_training import FoldResult
 
 COLUMNS: Final = {
     "accuracy": "accuracy", "macro_precision": "precision", "balanced_accuracy": "recall", "macro_f1": "F1",
     "macro_auc": "ROC AUC",
 }  # fmt: skip
-"""Figures of a table's row; precision, recall, F1 and area are means over the classes."""
+"""Columns of the table, by metric; precision, recall, F1 and ROC AUC are means over the classes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """One recipe's row."""
+class RankedRecipe:
+    """One recipe's row in the table."""
 
     recipe: str
     figures: Mapping[str, Any]
-    """`models.evaluation.figures` on the images that were held out."""
+    """`models.evaluation.test_set.figures` on the held-out images."""
     parameters: int
     seconds: float
     """Of training, over all folds."""
     images_per_s: float
     """In training: the median over the folds."""
     epochs: tuple[int, ...]
-    """Run in each fold."""
+    """Epochs run in each fold."""
     p_value: float | None
-    """Of the difference to the first one in accuracy, corrected for all pairs; None for the first one."""
+    """Of the difference in accuracy from the first recipe, corrected for all pairs; None for the first one."""
     right: NDArray[np.bool_] = field(repr=False)
+    """(images,) whether it names the class of a held-out image."""
     notes: tuple[str, ...] = ()
 
     @property
     def accuracy(self) -> float:
-        """Share of the held-out images that it named right."""
+        """Share of the held-out images whose class it names."""
         return float(self.figures["metrics"]["accuracy"]["value"])
 
 
 @dataclass(frozen=True, slots=True)
-class Standings:
-    """The table of one set, the most accurate recipe first."""
+class Ranking:
+    """The recipes on one set, the most accurate one first."""
 
     name: str
     images: int
-    """Held out and answered by all."""
+    """Held-out images, answered by all recipes."""
     patients: int
+    """Of the held-out images."""
     classes: Mapping[str, int]
+    """Held-out images of each class."""
     folds: int
     """0: one split."""
     seed: int
-    rows: tuple[Standing, ...]
+    rows: tuple[RankedRecipe, ...]
     p_values: NDArray[np.float64] = field(repr=False)
-    """(rows, rows) corrected for all pairs."""
+    """(rows, rows) of the difference between two recipes, corrected for all pairs."""
     shortcuts: Mapping[str, Mapping[str, Any]]
-    """Figures of models that see no lungs, on the same images, by what they see."""
+    """Figures of the baselines on the same images, by what they see."""
     failures: Mapping[str, str]
     """Recipes that gave no answers, and why."""
     backend: str
@@ -75,29 +78,29 @@ class Standings:
     """`tasks.tournament.entries.Entries.remarks`."""
 
     @property
-    def winner(self) -> Standing:
+    def winner(self) -> RankedRecipe:
         """The first one."""
         return self.rows[0]
 
 
-def stand(
+def rank(
     entries: Entries,
-    results: Mapping[str, Sequence[Fold]],
+    results: Mapping[str, Sequence[FoldResult]],
     failures: Mapping[str, str],
     *,
     folds: int,
     seed: int,
     shortcuts: Mapping[str, NDArray[np.float32]] | None = None,
-) -> Standings:
-    """Rank recipes by accuracy on the images that were held out, the answers of all folds pooled.
+) -> Ranking:
+    """Rank recipes by accuracy on the held-out images; the answers of all folds are pooled.
 
     Args:
         entries: the images.
-        results: of each recipe one for each fold, at least one recipe.
-        failures: recipes that gave none, and why.
-        folds: how many; 0: one split.
-        seed: of the folds, and of the permutations.
-        shortcuts: (n, classes) answers of models that see no lungs, in the order of the entries.
+        results: by recipe, at least one: the result of each fold.
+        failures: recipes that gave no answers, and why.
+        folds: number of folds; 0: one split.
+        seed: of the folds and of the permutation test.
+        shortcuts: by what the baseline sees: its answers (n, classes), in the order of the entries.
     """
     from models.evaluation import ranking, test_set
 
@@ -117,7 +120,7 @@ def stand(
         else _row(name, results[name], test_set.figures(test, answers[name]), right[name], None)
         for place, name in enumerate(order)
     )
-    return Standings(
+    return Ranking(
         name=entries.name,
         images=len(rows),
         patients=len(set(patients)),
@@ -134,17 +137,17 @@ def stand(
     )
 
 
-def _pooled(parts: Sequence[Fold], rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The answers to the rows, whichever fold gave them: (rows, classes)."""
+def _pooled(parts: Sequence[FoldResult], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the answers to the rows, from whichever fold held them out: (rows, classes)."""
     given = dict(zip(np.concatenate([part.rows for part in parts]).tolist(),
                      np.concatenate([part.probabilities for part in parts]), strict=True))  # fmt: skip
     return np.stack([given[row] for row in rows.tolist()])
 
 
 def _row(
-    name: str, parts: Sequence[Fold], figures: Mapping[str, Any], right: NDArray[np.bool_], p_value: float | None
-) -> Standing:
-    return Standing(
+    name: str, parts: Sequence[FoldResult], figures: Mapping[str, Any], right: NDArray[np.bool_], p_value: float | None
+) -> RankedRecipe:
+    return RankedRecipe(
         recipe=name,
         figures=figures,
         parameters=parts[0].parameters,
@@ -159,7 +162,7 @@ def _row(
 
 @dataclass(frozen=True, slots=True)
 class Volatility:
-    """How much one recipe's accuracy differs between sets."""
+    """How much a recipe's accuracy varies between sets."""
 
     recipe: str
     accuracies: Mapping[str, float]
@@ -167,24 +170,24 @@ class Volatility:
 
     @property
     def mean(self) -> float:
-        """Over the sets, each counting alike."""
+        """Mean accuracy; each set counts equally."""
         return float(np.mean(list(self.accuracies.values())))
 
     @property
     def spread(self) -> float:
-        """Largest less smallest accuracy."""
+        """Largest minus smallest accuracy."""
         return max(self.accuracies.values()) - min(self.accuracies.values())
 
     @property
     def deviation(self) -> float:
-        """Standard deviation over the sets (n - 1)."""
+        """Standard deviation of the accuracy over the sets (n - 1)."""
         return float(np.std(list(self.accuracies.values()), ddof=1))
 
 
-def volatility(tables: Sequence[Standings]) -> list[Volatility]:
-    """Compare recipes across sets, the least volatile one first; those that answered every set.
+def volatility(tables: Sequence[Ranking]) -> list[Volatility]:
+    """Compare the recipes that answered every set, the least volatile one first.
 
-    The question is that of the Karcevski report: which model keeps its accuracy on another data set?
+    The Karcevski report asks the same: which model keeps its accuracy on another data set?
     """
     found: dict[str, dict[str, float]] = {}
     for table in tables:
@@ -194,11 +197,11 @@ def volatility(tables: Sequence[Standings]) -> list[Volatility]:
     return sorted(every, key=lambda one: (one.spread, -one.mean))
 
 
-def sentence(table: Standings) -> str:
-    """Say who won, and by how much of it that may be chance."""
+def sentence(table: Ranking) -> str:
+    """Say which recipe is first, and from which ones the difference may be chance."""
     first = table.winner
     figure = first.figures["metrics"]["accuracy"]
-    text = f"{first.recipe} is first: accuracy {_figure(figure)} on {counted(table.images, 'image')} of "
+    text = f"{first.recipe} is first: accuracy {with_interval(figure)} on {counted(table.images, 'image')} of "
     text += f"{counted(table.patients, 'patient')}"
     alike = [row.recipe for row in table.rows[1:] if row.p_value is not None and not _real(row.p_value)]
     if len(table.rows) == 1:
@@ -208,8 +211,8 @@ def sentence(table: Standings) -> str:
     return f"{text}; {', '.join(alike)} cannot be told from it."
 
 
-def markdown(table: Standings) -> str:
-    """Return the table in Markdown, with 95 % intervals that resample patients."""
+def markdown(table: Ranking) -> str:
+    """Return the table in Markdown, with 95 % intervals from resampled patients."""
     how = f"{table.folds}-fold cross-validation by patient, answers pooled" if table.folds else "one split by patient"
     counts = ", ".join(f"{images:,} {name}" for name, images in table.classes.items())
     lines = [
@@ -222,12 +225,12 @@ def markdown(table: Standings) -> str:
         "| --- |" + " ---: |" * (len(COLUMNS) + 5),
     ]
     for row in table.rows:
-        cells = [_figure(row.figures["metrics"][name]) for name in COLUMNS]
+        cells = [with_interval(row.figures["metrics"][name]) for name in COLUMNS]
         epochs = ", ".join(map(str, row.epochs))
         cells += [difference(row), f"{row.parameters:,}", _minutes(row.seconds), f"{row.images_per_s:.0f}", epochs]
         lines.append(f"| {row.recipe} | {' | '.join(cells)} |")
     for what, found in table.shortcuts.items():
-        cells = [_figure(found["metrics"][name]) for name in COLUMNS]
+        cells = [with_interval(found["metrics"][name]) for name in COLUMNS]
         lines.append(f"| *sees only {what}* | {' | '.join(cells)} | | | | | |")
     lines += [
         "",
@@ -257,8 +260,8 @@ def volatility_markdown(found: Sequence[Volatility]) -> str:
     return "\n".join(lines)
 
 
-def difference(row: Standing) -> str:
-    """Say whether a recipe's distance from the first one is real."""
+def difference(row: RankedRecipe) -> str:
+    """Say whether a recipe differs significantly from the first one."""
     if row.p_value is None:
         return ""
     words = "p < 0.001" if row.p_value < 0.001 else f"p = {row.p_value:.3f}"  # noqa: PLR2004 - the usual limit
@@ -271,7 +274,8 @@ def _real(p_value: float) -> bool:
     return p_value < SIGNIFICANT
 
 
-def _figure(figure: Mapping[str, float | None]) -> str:
+def with_interval(figure: Mapping[str, float | None]) -> str:
+    """Return a figure with its 95 % interval in brackets; nothing where it is not known."""
     value, low, high = figure["value"], figure["low"], figure["high"]
     if value is None:
         return ""

@@ -1,4 +1,4 @@
-"""The report of a tournament: one HTML page without script and without any other file. It shows no radiograph."""
+"""A tournament's report: one HTML page that needs no script and no other file. It shows no radiograph."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from infra.storage import Store
-    from tasks.tournament.ranking import Standing, Standings, Volatility
+    from tasks.tournament.ranking import RankedRecipe, Ranking, Volatility
 
 CONFUSIONS: Final = 6
-"""Recipes whose confusion matrix is open to the eye; the others are one click away."""
+"""Recipes whose confusion matrix is shown at once; the others are one click away."""
 
 
-def render(tables: Sequence[Standings], volatile: Sequence[Volatility] = (), timezone: str = "UTC") -> str:
+def render(tables: Sequence[Ranking], volatile: Sequence[Volatility] = (), timezone: str = "UTC") -> str:
     """Return the page.
 
     Args:
-        tables: of each set.
-        volatile: recipes across the sets, the least volatile one first.
-        timezone: the zone in which times are given.
+        tables: one ranking for each set.
+        volatile: the recipes across the sets, the least volatile one first.
+        timezone: time zone of the times on the page.
     """
     return (
         environment()
@@ -54,7 +54,7 @@ def publish(store: Store, day: date, run_id: UUID, html: str) -> str:
     return key
 
 
-def _view(table: Standings, number: int) -> dict[str, Any]:
+def _view(table: Ranking, number: int) -> dict[str, Any]:
     from models.evaluation.ranking import SIGNIFICANT
     from models.plots import ranking as rank_plots
 
@@ -90,10 +90,10 @@ def _view(table: Standings, number: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _row(row: Standing, place: int, published: dict[str, Any]) -> dict[str, Any]:
+def _row(row: RankedRecipe, place: int, published: dict[str, Any]) -> dict[str, Any]:
     report = published.get(row.recipe)
     return {
-        "standing": row,
+        "ranked": row,
         "name": row.recipe,
         "said": row.recipe,
         "place": 1,

@@ -23,7 +23,7 @@ from models.serving import artifact
 from tasks.datasets.dataset import Dataset, Item
 from tasks.registry import model_versions
 from tasks.retraining import record
-from tasks.tournament.contest import FOLDER
+from tasks.tournament.entries import FOLDER
 from tasks.training import arrays
 from tests.support.compared import evidence
 from tests.support.nights import MODEL, sha256

@@ -13,7 +13,7 @@ from prefect.states import Completed
 
 from infra.storage import StorageError
 from models.recipes import catalogue
-from tasks.tournament import baselines, contest, entries
+from tasks.tournament import baselines, entries, fold_training
 from tests.support.studies import RECIPE, decisions
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def test_a_killed_tournament_goes_on_and_what_was_trained_is_not_trained_again(
 ) -> None:
     study.environment["CXR_HOME"] = str(tmp_path / "home")
     typed = ("tournament", str(labelled), "--recipe", RECIPE, "--recipe", "karcevski-complex", "--epochs", "1")
-    answers = tmp_path / "home" / "cache" / entries.FOLDER / contest.ANSWERS
+    answers = tmp_path / "home" / "cache" / entries.FOLDER / fold_training.ANSWERS
     page = tmp_path / "page.html"
     process = study.start(*typed, "--save", str(page))
     while not list(answers.glob("*.npz")):
@@ -107,15 +107,15 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The sets on which a recipe was trained: in no time, and with answers that are right."""
     sets: list[str] = []
 
-    def train(_: Path, of: entries.Entries, recipe: Any, __: int, split: Any, *___: Any) -> contest.Fold:
+    def train(_: Path, of: entries.Entries, recipe: Any, __: int, split: Any, *___: Any) -> fold_training.FoldResult:
         sets.append(of.name)
         if of.name.startswith("poor"):
-            raise contest.ContestError("diverged: its loss is no number")
+            raise fold_training.TournamentError("diverged: its loss is no number")
         rows = np.flatnonzero(split == "test")
         right = np.eye(len(of.classes), dtype=np.float32)[of.labels[rows]]
-        return contest.Fold(recipe.name, rows, right, 1_000, 60.0, 25.0, 1, "tensorflow", ())
+        return fold_training.FoldResult(recipe.name, rows, right, 1_000, 60.0, 25.0, 1, "tensorflow", ())
 
-    monkeypatch.setattr(contest, "compete", train)
+    monkeypatch.setattr(fold_training, "train_fold", train)
     return sets
 
 

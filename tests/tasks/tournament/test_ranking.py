@@ -1,4 +1,4 @@
-"""Promises of tasks/standings.py and tasks/tournament_report.py: what is real, and what may be chance."""
+"""A tournament's ranking and its report: which differences are real, and which may be chance."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from models.radiographs.radiograph import Limits, Measurement
 from tasks.datasets.labelled_images import LabelledImage
 from tasks.radiographs.fetching import LocalFile
 from tasks.tournament import ranking, report
-from tasks.tournament.contest import Fold
 from tasks.tournament.entries import Entries
+from tasks.tournament.fold_training import FoldResult
 from tests.support.compared import Page
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def entries(name: str = "ward", **known: Any) -> Entries:
     return Entries(name, images, measured, CLASSES, Limits(), **known)
 
 
-def fold(name: str, share: float, rows: NDArray[Any] | None = None, seed: int = 0) -> Fold:
+def fold(name: str, share: float, rows: NDArray[Any] | None = None, seed: int = 0) -> FoldResult:
     """Answers of which about such a share is right."""
     random = np.random.default_rng(seed)
     rows = np.arange(N) if rows is None else rows
@@ -41,12 +41,12 @@ def fold(name: str, share: float, rows: NDArray[Any] | None = None, seed: int = 
     said = np.where(right, LABELS[rows], (LABELS[rows] + 1) % 3)
     sure = np.full((len(rows), 3), 0.1, np.float32)
     sure[np.arange(len(rows)), said] = 0.8
-    return Fold(name, rows, sure, 1_000, 60.0, 25.0, 4, "tensorflow", ("its rate was cut",) if seed else ())
+    return FoldResult(name, rows, sure, 1_000, 60.0, 25.0, 4, "tensorflow", ("its rate was cut",) if seed else ())
 
 
-def table(**shares: float) -> ranking.Standings:
+def table(**shares: float) -> ranking.Ranking:
     results = {name: [fold(name, share, seed=place)] for place, (name, share) in enumerate(shares.items())}
-    return ranking.stand(entries(), results, {"vgg": "out of memory: batches of 32"}, folds=0, seed=0)
+    return ranking.rank(entries(), results, {"vgg": "out of memory: batches of 32"}, folds=0, seed=0)
 
 
 def test_the_most_accurate_one_is_first_and_only_real_differences_are_called_so() -> None:
@@ -65,7 +65,7 @@ def test_the_most_accurate_one_is_first_and_only_real_differences_are_called_so(
 def test_answers_of_all_folds_are_pooled_whatever_their_order() -> None:
     halves = [np.arange(N)[1::2], np.arange(N)[::2]]
     parts = [fold("one", 0.8, rows, seed=1) for rows in halves]
-    found = ranking.stand(entries(), {"one": parts, "other": parts[::-1]}, {}, folds=2, seed=0)
+    found = ranking.rank(entries(), {"one": parts, "other": parts[::-1]}, {}, folds=2, seed=0)
     assert found.images == N
     right = np.concatenate([part.probabilities.argmax(axis=1) == LABELS[part.rows] for part in parts])
     assert [row.accuracy for row in found.rows] == pytest.approx([right.mean()] * 2)
@@ -75,7 +75,7 @@ def test_answers_of_all_folds_are_pooled_whatever_their_order() -> None:
 
 def test_volatility_is_how_far_a_recipe_falls_from_one_set_to_another() -> None:
     tables = [
-        ranking.stand(
+        ranking.rank(
             entries(name),
             {"steady": [fold("steady", 0.7)], "moody": [fold("moody", share, seed=3)]},
             {},
@@ -96,7 +96,7 @@ def test_volatility_is_how_far_a_recipe_falls_from_one_set_to_another() -> None:
 
 def test_table_and_page_say_what_was_left_out_and_that_nobody_knows_whose_the_images_are() -> None:
     of = entries(patients_known=False, left_out={"lateral view": 2, "unreadable": 1})
-    found = ranking.stand(of, {"good": [fold("good", 0.9)]}, {}, folds=0, seed=0)
+    found = ranking.rank(of, {"good": [fold("good", 0.9)]}, {}, folds=0, seed=0)
     for text in (ranking.markdown(found), report.render([found])):
         assert "each file counts as a patient" in text
         assert "3 images left out: lateral view (2); unreadable (1)." in text

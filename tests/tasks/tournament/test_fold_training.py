@@ -1,4 +1,4 @@
-"""Promises of tasks/contest.py: what is kept of a contest, what is not, and what is told of it. Nothing is trained."""
+"""What is kept of a training on a fold, what is not, and what is told of it. Nothing is trained here."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from models.serving.artifact import METADATA_FILE, ArtifactMetadata
 from models.training.job import ANSWERS, ARTIFACT, CHECKPOINTS, IMAGES, JOB, ROWS, TrainingJob, WorkerOutcome
 from tasks.datasets.labelled_images import LabelledImage
 from tasks.radiographs.fetching import LocalFile
-from tasks.tournament import contest, entries
+from tasks.tournament import entries, fold_training
 from tasks.training import jobs
 
 RECIPE = Recipe(
     name="frontal", architecture="compact_cnn", preprocessing=PreprocessingSpec(height=32, width=32), views=("PA",)
 )
-TERMS = contest.Terms(0, 0, 1, None, "test")
+TERMS = fold_training.TrainingTerms(0, 0, 1, None, "test")
 VIEWS = ("PA", "AP", None)
 OF = entries.Entries(
     "ward",
@@ -53,7 +53,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (folder / ANSWERS).touch()
         return WorkerOutcome("killed", "the system killed it")
 
-    monkeypatch.setattr(contest, "images", images)
+    monkeypatch.setattr(fold_training, "images", images)
     monkeypatch.setattr(jobs, "train_in_worker", stop)
     return tmp_path
 
@@ -74,8 +74,8 @@ def finish(folder: Path, _: object) -> WorkerOutcome:
 
 def interrupted(cache: Path) -> Path:
     """The folder of a training that was killed."""
-    with pytest.raises(contest.ContestError, match="killed"):
-        contest.compete(cache, OF, RECIPE, 0, SPLIT, TERMS)
+    with pytest.raises(fold_training.TournamentError, match="killed"):
+        fold_training.train_fold(cache, OF, RECIPE, 0, SPLIT, TERMS)
     (folder,) = (path.parent for path in (cache / entries.FOLDER).glob(f"*/{JOB}"))
     return folder
 
@@ -83,7 +83,7 @@ def interrupted(cache: Path) -> Path:
 def test_of_a_training_that_was_interrupted_the_checkpoint_stays_and_no_pixel(cache: Path) -> None:
     folder = interrupted(cache)
     assert (folder / IMAGES).is_file()
-    contest.clear(cache)
+    fold_training.remove_pixels(cache)
     assert {path.name for path in folder.iterdir()} == {JOB, ROWS, CHECKPOINTS}
     assert not list(cache.rglob("*.npy"))
     assert interrupted(cache) == folder
@@ -93,27 +93,27 @@ def test_of_a_training_that_was_interrupted_the_checkpoint_stays_and_no_pixel(ca
 
 def test_a_checkpoint_of_last_month_and_a_job_without_any_are_removed(cache: Path) -> None:
     folder = interrupted(cache)
-    long_ago = time.time() - (contest.RESUMABLE_DAYS + 1) * DAY
+    long_ago = time.time() - (fold_training.RESUMABLE_DAYS + 1) * DAY
     os.utime(folder / CHECKPOINTS / "epoch-0001", (long_ago, long_ago))
-    contest.clear(cache)
+    fold_training.remove_pixels(cache)
     assert not folder.exists()
     (interrupted(cache) / CHECKPOINTS / "epoch-0001").rmdir()
-    contest.clear(cache)
+    fold_training.remove_pixels(cache)
     assert not folder.exists()
 
 
 def test_what_was_answered_stays_and_a_damaged_file_is_none(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "train_in_worker", finish)
-    fold = contest.compete(cache, OF, RECIPE, 0, SPLIT, TERMS)
-    contest.clear(cache)
-    found = contest.known(cache, OF, RECIPE, 0, TERMS)
+    fold = fold_training.train_fold(cache, OF, RECIPE, 0, SPLIT, TERMS)
+    fold_training.remove_pixels(cache)
+    found = fold_training.finished_fold(cache, OF, RECIPE, 0, TERMS)
     assert found is not None
     assert (found.rows.tolist(), found.notes) == (fold.rows.tolist(), fold.notes)
-    (file,) = (cache / entries.FOLDER / contest.ANSWERS).iterdir()
+    (file,) = (cache / entries.FOLDER / fold_training.ANSWERS).iterdir()
     whole = file.read_bytes()
     for damaged in (b"", b"PK\x03\x04 and then nothing", whole[: len(whole) // 2], whole[:60] + b"\xff" + whole[61:]):
         file.write_bytes(damaged)
-        assert contest.known(cache, OF, RECIPE, 0, TERMS) is None
+        assert fold_training.finished_fold(cache, OF, RECIPE, 0, TERMS) is None
 
 
 def test_images_of_another_view_are_asked_and_not_learned_from_and_it_is_said_how_many(
@@ -126,7 +126,7 @@ def test_images_of_another_view_are_asked_and_not_learned_from_and_it_is_said_ho
         return finish(folder, on_epoch)
 
     monkeypatch.setattr(jobs, "train_in_worker", look)
-    fold = contest.compete(cache, OF, RECIPE, 0, SPLIT, TERMS)
+    fold = fold_training.train_fold(cache, OF, RECIPE, 0, SPLIT, TERMS)
     assert learned == [0, 2, 3, 5]
     assert fold.rows.tolist() == [9, 10, 11]
     assert fold.notes == ("so", "4 images of another view than the recipe learns from: asked, and not learned from")

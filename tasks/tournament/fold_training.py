@@ -1,8 +1,8 @@
-"""A contest: recipes trained on the same folds of labelled images, each training in a process of its own.
+"""Training a recipe on a fold of labelled images, for tournaments and cross-validations.
 
-What a training answered is kept, so that a contest that was killed goes on: what is done is not done again, and what
-was under way goes on after the last epoch that it finished. Kept are answers and figures, and of a training that did
-not end its checkpoint, for a week at most; pixels are not.
+Each training runs in a worker process, and its answers and figures are kept. So a tournament that was killed can go on:
+a finished training is not repeated, and an interrupted one resumes from its checkpoint, which is kept for a week.
+Pixels are not kept.
 """
 
 from __future__ import annotations
@@ -38,18 +38,19 @@ if TYPE_CHECKING:
 
 ANSWERS: Final = "answers"
 RESUMABLE: Final = frozenset({JOB, ROWS, CHECKPOINTS})
-"""What a training needs to go on, beside pixels, which are made anew; an artifact holds pixels too, its sample."""
+"""What an interrupted training needs, except its images, which are made anew. An artifact is not among it: it holds a
+sample of the images."""
 RESUMABLE_DAYS: Final = 7
-"""A checkpoint older than that is of a contest that nobody wants any more."""
+"""An older checkpoint is removed: nobody has gone on with it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fold:
-    """What came of one training: its answers to the images that were held out, and what it cost."""
+class FoldResult:
+    """A recipe's answers to the images that a fold holds out, and what its training cost."""
 
     recipe: str
     rows: NDArray[np.int64]
-    """Of the entries."""
+    """Places of the held-out images among the entries."""
     probabilities: NDArray[np.float32]
     """(rows, classes)"""
     parameters: int
@@ -57,66 +58,67 @@ class Fold:
     images_per_s: float
     """In training."""
     epochs: int
-    """That were run."""
+    """Epochs that were run."""
     backend: str
     notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """What all recipes of a contest have alike."""
+class TrainingTerms:
+    """Settings that all trainings of a tournament or a cross-validation share."""
 
     folds: int
     """0: one split."""
     seed: int
+    """Of the folds and of each training."""
     epochs: int | None
     """At most; None: the recipe's."""
     minutes: float | None
-    """For each training: no epoch is begun that would not end within it."""
+    """For each training: no epoch begins that would make it last longer; None: no limit."""
     code_version: str
     pretrained_dir: Path | None = None
-    """Folder with the learned weights that a recipe may begin with; None: they are fetched."""
+    """Folder of the pretrained weights that a recipe may begin with; None: they are downloaded."""
 
 
-class ContestError(RuntimeError):
-    """A recipe gave no answers; the message says why."""
+class TournamentError(RuntimeError):
+    """A recipe gave no answers, or another tournament is running on this machine; the message says which."""
 
 
-def known(cache: Path, entries: Entries, recipe: Recipe, fold: int, terms: Terms) -> Fold | None:
-    """Return what a training of an earlier run came to; None where it has not ended."""
+def finished_fold(cache: Path, entries: Entries, recipe: Recipe, fold: int, terms: TrainingTerms) -> FoldResult | None:
+    """Return the result of a training that this or an earlier run finished; None if there is none."""
     path = _answers(cache, _key(entries, recipe, fold, terms))
     try:
         with np.load(path, allow_pickle=False) as found:
             told = json.loads(str(found["told"]))
             told["notes"] = tuple(told["notes"])
-            return Fold(rows=found["rows"], probabilities=found["probabilities"], **told)
+            return FoldResult(rows=found["rows"], probabilities=found["probabilities"], **told)
     except Exception:  # noqa: BLE001 - missing, of another form, or whatever a damaged file makes zipfile raise
         return None
 
 
-def compete(
-    cache: Path, entries: Entries, recipe: Recipe, fold: int, split: NDArray[np.str_], terms: Terms,
+def train_fold(
+    cache: Path, entries: Entries, recipe: Recipe, fold: int, split: NDArray[np.str_], terms: TrainingTerms,
     on_epoch: Callable[[int, dict[str, float]], None] | None = None,
-) -> Fold:  # fmt: skip
-    """Train a recipe on a fold and keep what it answers to the images that were held out.
+) -> FoldResult:  # fmt: skip
+    """Train a recipe on a fold, and keep its answers to the images that the fold holds out.
 
     Args:
         cache: folder that is safe to delete.
         entries: the images.
         recipe: what to train.
-        fold: its number, from 0.
+        fold: number of the fold, from 0.
         split: (n,) of train, validation and test.
-        terms: of the contest.
+        terms: shared by all trainings.
         on_epoch: called with each epoch (from 1) and its figures.
 
     Raises:
-        ContestError: it diverged, ran out of memory or failed; the message says which.
+        TournamentError: the training diverged, ran out of memory or failed; the message says which.
     """
-    if done := known(cache, entries, recipe, fold, terms):
+    if done := finished_fold(cache, entries, recipe, fold, terms):
         return done
     key = _key(entries, recipe, fold, terms)
     folder = cache / FOLDER / key[:16]
-    # Another view than the recipe's is not learned from, but answered like all others.
+    # Images of another view than the recipe's are not learned from; if held out, they are answered like all others.
     other = [bool(recipe.views and image.view and image.view not in recipe.views) for image in entries.images]
     learned = np.where(other, "test", split)
     job = TrainingJob(
@@ -133,16 +135,17 @@ def compete(
         made_data=entries.made,
         pretrained_dir=terms.pretrained_dir,
     )
+    # A second name for the file: the job removes its own when it ends, and the other recipes still need the images.
     jobs.prepare_training(folder, job, lambda file: os.link(images(cache, entries, recipe.preprocessing), file))
     outcome = jobs.train_in_worker(folder, on_epoch)
     if outcome.state != "trained":
-        raise ContestError(f"{outcome.state}: {outcome.message}")
+        raise TournamentError(f"{outcome.state}: {outcome.message}")
     rows = np.flatnonzero(split == "test")
     about = artifact.read_metadata(folder / ARTIFACT).training
     notes = list(about["notes"])
     if any(other):
         notes.append(f"{counted(sum(other), 'image')} {dataset.OTHER_VIEW}: asked, and not learned from")
-    result = Fold(
+    result = FoldResult(
         recipe.name, rows, jobs.held_out_answers(folder, rows.tolist()), about["parameters"], about["seconds"],
         about["images_per_s"], about["epochs_run"], about["backend"], tuple(notes),
     )  # fmt: skip
@@ -151,16 +154,16 @@ def compete(
     return result
 
 
-def clear(cache: Path) -> None:
-    """Remove all pixels of contests; answers stay, and so do the checkpoints of trainings that can go on."""
+def remove_pixels(cache: Path) -> None:
+    """Remove all pixels of tournaments. Answers stay, and so do the checkpoints of trainings that can resume."""
     for path in (cache / FOLDER).glob("*"):
         if path.is_dir() and path.name != ANSWERS:
-            _clear_job(path)
+            _remove_pixels_of_job(path)
         elif path.suffix == ".npy":
             path.unlink(missing_ok=True)
 
 
-def _clear_job(folder: Path) -> None:
+def _remove_pixels_of_job(folder: Path) -> None:
     checkpoints = folder / CHECKPOINTS
     newest = max((epoch.stat().st_mtime for epoch in checkpoints.glob("epoch-*")), default=0.0)
     if newest < time.time() - RESUMABLE_DAYS * 24 * 60 * 60:
@@ -175,7 +178,7 @@ def _clear_job(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _key(entries: Entries, recipe: Recipe, fold: int, terms: Terms) -> str:
+def _key(entries: Entries, recipe: Recipe, fold: int, terms: TrainingTerms) -> str:
     about = [FORM, ORDER, entries.fingerprint, recipe.to_dict(), fold, terms.folds, terms.seed, terms.epochs,
              terms.minutes]  # fmt: skip
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
@@ -185,25 +188,25 @@ def _answers(cache: Path, key: str) -> Path:
     return cache / FOLDER / ANSWERS / f"{key[:32]}.npz"
 
 
-def _keep(path: Path, result: Fold) -> None:
+def _keep(path: Path, result: FoldResult) -> None:
     told = {name: value for name, value in asdict(result).items() if name not in ("rows", "probabilities")}
     files.private(path.parent)
     files.write_arrays(path, told=np.array(json.dumps(told)), rows=result.rows, probabilities=result.probabilities)
 
 
 @contextmanager
-def alone(cache: Path) -> Iterator[None]:
-    """Hold this machine's contests: two at once would remove each other's images.
+def machine_lock(cache: Path) -> Iterator[None]:
+    """Run only one tournament or cross-validation on this machine: two would remove each other's images.
 
     Raises:
-        ContestError: another one is at work.
+        TournamentError: another one is running.
     """
     files.private(cache / FOLDER)
     with (cache / FOLDER / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise ContestError(
-                "another tournament or cross-validation is at work on this machine: wait for it"
+            raise TournamentError(
+                "another tournament or cross-validation is running on this machine: wait until it has ended"
             ) from None
         yield
