@@ -198,12 +198,10 @@ def _rows(
         name: np.flatnonzero(given == (name if given.dtype.kind in "UO" else code)) for code, name in enumerate(SPLITS)
     }
     if (unknown := len(given) - sum(map(len, rows.values()))) > 0:
-        raise TrainingError(f"splits are {', '.join(SPLITS)}; {unknown} images have another one")
+        raise TrainingError(f"splits must be among {', '.join(SPLITS)}; {unknown} images have another one")
     used = labels[np.concatenate([rows["train"], rows["validation"]])]
     if len(classes) < MIN_CLASSES or (len(used) and not 0 <= used.min() <= used.max() < len(classes)):
-        raise TrainingError(
-            f"labels must lie within the {len(classes)} classes {classes}, and these must be two or more"
-        )
+        raise TrainingError(f"labels must be places in the list of classes {classes}, which must hold two or more")
     counts = np.bincount(labels[rows["train"]], minlength=len(classes))
     missing = [name for name, count in zip(classes, counts, strict=True) if not count]
     if missing:

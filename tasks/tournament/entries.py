@@ -1,4 +1,4 @@
-"""The images of a contest: read once to know which ones can be, preprocessed once for each specification."""
+"""The images of a tournament: read once to know which ones are readable, preprocessed once for each specification."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tasks.radiographs.fetching import Location, Prepared, Radiograph
 
 FOLDER: Final = "contests"
+"""In the cache. An older name for tournaments: with another one, answers kept by earlier versions would be lost."""
 ORDER: Final = 2
 """Raised when the same images would stand in another order or in other folds than before: nothing kept fits them."""
 FOLDS_OF_ONE_SPLIT: Final = 5

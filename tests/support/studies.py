@@ -95,10 +95,10 @@ def retrain(site: Site, **parameters: Any) -> State[Any]:
 
 @contextmanager
 def working_inside() -> Iterator[None]:
-    """Jobs are done in this process, where TensorFlow is imported once: that takes longer than what they learn here.
+    """Work on jobs in this process, where TensorFlow is imported only once: importing takes longer than training here.
 
-    What another test has trained with the same job is not trained again. For tests of what comes of a job; that jobs
-    are done apart, and what a kill does to them, is shown by the others.
+    A job that another test has trained is not trained again. For tests of what comes of a job; other tests show that a
+    worker process does it, and what a kill does to it.
     """
 
     def run(work: str, folder: Path, tell: Callable[[], None], timeout_s: float | None) -> WorkerOutcome:

@@ -1,4 +1,4 @@
-"""Promises of models/calibration.py."""
+"""Temperature scaling: probabilities are calibrated, and the most likely class stays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promises of models/checkpoint.py, on a network of one layer."""
+"""Checkpoints of a training, on a network of one layer: whole or refused, and resumed from exactly."""
 
 from __future__ import annotations
 

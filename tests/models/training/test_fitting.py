@@ -1,4 +1,4 @@
-"""Promises of models/fitting.py: optimisers, schedules, and freezing in stages, also where a training was killed."""
+"""Fitting: optimisers, schedules, and freezing in stages, also after a training was killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked of a worker process and how it ended: read back as it was written, or not at all."""
+"""Jobs of a worker process and their outcomes: read back as they were written, or refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promises of models/training.py: what is learned, from what, and what is kept of it."""
+"""Training: what is learned, from what, and what is kept of it."""
 
 from __future__ import annotations
 

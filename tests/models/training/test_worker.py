@@ -1,4 +1,4 @@
-"""Promises of models/worker.py and models/checkpoint.py, kept by real processes that are really killed."""
+"""The worker process, and resuming from a checkpoint: with real processes that are really killed."""
 
 from __future__ import annotations
 

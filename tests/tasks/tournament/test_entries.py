@@ -1,4 +1,4 @@
-"""Promises of tasks/entries.py: which images take part in a contest, whose they are, and in which order."""
+"""Entries of a tournament: which images take part, whose they are, and in which order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training and answering apart: whatever becomes of the worker, what comes back is words."""
+"""Training and answering in a worker process: however it ends, the outcome is a message in words."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def children() -> set[int]:
     return {child.pid for child in psutil.Process().children(recursive=True)}
 
 
-def test_a_training_apart_ends_with_an_artifact_tells_its_epochs_and_answers(
+def test_a_training_in_a_worker_process_leaves_an_artifact_reports_its_epochs_and_answers(
     prepared: Callable[..., Path], cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = prepared()
