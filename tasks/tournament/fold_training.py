@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from models.recipes.recipe import Recipe
     from tasks.tournament.entries import Entries
 
-ANSWERS: Final = "answers"
+ANSWERS_FOLDER: Final = "answers"
 RESUMABLE: Final = frozenset({JOB, ROWS, CHECKPOINTS})
 """What an interrupted training needs, except its images, which are made anew. An artifact is not among it: it holds a
 sample of the images."""
@@ -157,7 +157,7 @@ def train_fold(
 def remove_pixels(cache: Path) -> None:
     """Remove all pixels of tournaments. Answers stay, and so do the checkpoints of trainings that can resume."""
     for path in (cache / FOLDER).glob("*"):
-        if path.is_dir() and path.name != ANSWERS:
+        if path.is_dir() and path.name != ANSWERS_FOLDER:
             _remove_pixels_of_job(path)
         elif path.suffix == ".npy":
             path.unlink(missing_ok=True)
@@ -185,7 +185,7 @@ def _key(entries: Entries, recipe: Recipe, fold: int, terms: TrainingTerms) -> s
 
 
 def _answers(cache: Path, key: str) -> Path:
-    return cache / FOLDER / ANSWERS / f"{key[:32]}.npz"
+    return cache / FOLDER / ANSWERS_FOLDER / f"{key[:32]}.npz"
 
 
 def _keep(path: Path, result: FoldResult) -> None:

@@ -36,7 +36,7 @@ def test_a_killed_tournament_goes_on_and_what_was_trained_is_not_trained_again(
 ) -> None:
     study.environment["CXR_HOME"] = str(tmp_path / "home")
     typed = ("tournament", str(labelled), "--recipe", RECIPE, "--recipe", "karcevski-complex", "--epochs", "1")
-    answers = tmp_path / "home" / "cache" / entries.FOLDER / fold_training.ANSWERS
+    answers = tmp_path / "home" / "cache" / entries.FOLDER / fold_training.ANSWERS_FOLDER
     page = tmp_path / "page.html"
     process = study.start(*typed, "--save", str(page))
     while not list(answers.glob("*.npz")):

@@ -109,7 +109,7 @@ def test_what_was_answered_stays_and_a_damaged_file_is_none(cache: Path, monkeyp
     found = fold_training.finished_fold(cache, OF, RECIPE, 0, TERMS)
     assert found is not None
     assert (found.rows.tolist(), found.notes) == (fold.rows.tolist(), fold.notes)
-    (file,) = (cache / entries.FOLDER / fold_training.ANSWERS).iterdir()
+    (file,) = (cache / entries.FOLDER / fold_training.ANSWERS_FOLDER).iterdir()
     whole = file.read_bytes()
     for damaged in (b"", b"PK\x03\x04 and then nothing", whole[: len(whole) // 2], whole[:60] + b"\xff" + whole[61:]):
         file.write_bytes(damaged)
