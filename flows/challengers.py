@@ -80,7 +80,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class Challenger:
     """A challenger."""
 
     version: ModelVersion
@@ -198,7 +198,7 @@ def describe(this: Retraining, data: Dataset, plans: Sequence[Plan]) -> list[str
 
 
 @task(name="train challenger", task_run_name="train {name}", cache_policy=NO_CACHE, persist_result=False)
-def train(this: Retraining, name: str, work: tuple[Dataset, Plan]) -> Trained | None:
+def train(this: Retraining, name: str, work: tuple[Dataset, Plan]) -> Challenger | None:
     """Train a recipe in a process of its own and register what comes of it.
 
     Returns:
@@ -240,12 +240,12 @@ def train(this: Retraining, name: str, work: tuple[Dataset, Plan]) -> Trained | 
     return enrol(this, whole, plan, outcome.message)
 
 
-def trained_before(this: Retraining, name: str, known: str) -> Trained | None:
+def trained_before(this: Retraining, name: str, known: str) -> Challenger | None:
     """Return the challenger that an earlier run trained; None where its artifact is not what it was."""
     version = this.patiently(lambda: model_versions.require(this.pool, known))
     try:
         model_versions.fetch(this.store, version, this.settings.cache)
-        return Trained(version, None)
+        return Challenger(version, None)
     except artifact.ArtifactError as error:
         why = worker.without_paths(str(error))
     # Not trained anew: a model version's row names one artifact for ever, and the key of its training is taken.
@@ -256,7 +256,7 @@ def trained_before(this: Retraining, name: str, known: str) -> Trained | None:
     return None
 
 
-def enrol(this: Retraining, whole: Dataset, plan: Plan, message: str) -> Trained:
+def enrol(this: Retraining, whole: Dataset, plan: Plan, message: str) -> Challenger:
     """Register a trained model under its training's key."""
     key, data = plan.key(whole), plan.data(whole)
     folder = jobs.job_folder(this.settings.cache, key)
@@ -268,4 +268,4 @@ def enrol(this: Retraining, whole: Dataset, plan: Plan, message: str) -> Trained
     )
     this.log.info("retraining %s: %s is registered: %s", this.run_id, name, message)
     jobs.discard(folder)
-    return Trained(this.patiently(lambda: model_versions.require(this.pool, name)), answers)
+    return Challenger(this.patiently(lambda: model_versions.require(this.pool, name)), answers)

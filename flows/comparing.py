@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flows.approval import Approval
-    from flows.challengers import Trained
+    from flows.challengers import Challenger
     from flows.runs import Retraining
     from models.evaluation.test_set import TestSet
     from models.gate.decision import Contender, Decision, Gate
@@ -100,7 +100,7 @@ def decided_before(
 
 
 @task(name="compare", cache_policy=NO_CACHE, persist_result=False)
-def compare(this: Retraining, work: tuple[Dataset, ModelVersion | None, Sequence[Trained], Gate]) -> Compared:
+def compare(this: Retraining, work: tuple[Dataset, ModelVersion | None, Sequence[Challenger], Gate]) -> Compared:
     """Let champion and challengers answer the same test set, audit for shortcuts, and ask the gate."""
     data, champion, trained, rules = work
     test = evaluation.test_set(data)
@@ -136,7 +136,7 @@ def compare(this: Retraining, work: tuple[Dataset, ModelVersion | None, Sequence
     return Compared(data, test, rules, decision, champion, asked, models)
 
 
-def to_explain(test: TestSet, trained: Sequence[Trained]) -> list[int]:
+def to_explain(test: TestSet, trained: Sequence[Challenger]) -> list[int]:
     """Choose the test images that get heat maps, the same ones for all models."""
     answers = next((one.answers for one in trained if one.answers is not None), None)
     if answers is not None:

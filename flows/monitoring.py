@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from flows.runs import Run
-    from tasks.nights.drift import Watch
+    from tasks.nights.drift import DriftComparison
     from tasks.nights.triggers import Trigger
 
 RETRAINING: Final = "retrain_and_compare/weekly"
@@ -72,7 +72,7 @@ def ask(this: Run, trigger: Trigger) -> str:
     )
 
 
-def show(found: Watch | None, notice: str | None) -> None:
+def show(found: DriftComparison | None, notice: str | None) -> None:
     """Put what was found into the UI; nothing where there was nothing to compare and nothing is due."""
     sentences = [drift.sentence(found)] if found and found.findings else []
     sentences += [notice] if notice else []

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from flows.comparing import Compared
     from models.gate.decision import Gate
     from tasks.datasets.dataset import Dataset
-    from tasks.registry.promotion import Outcome
+    from tasks.registry.promotion import DecisionOutcome
 
 
 @flow(
@@ -131,7 +131,7 @@ def begin(this: Retraining) -> None:
         this.log.info("retraining %s: asked for because %s", this.run_id, words)
 
 
-def settle(this: Retraining, compared: Compared) -> tuple[Outcome, Approval | None]:
+def settle(this: Retraining, compared: Compared) -> tuple[DecisionOutcome, Approval | None]:
     """Turn the gate's decision into what happens: a person is asked where the rules or the settings want it."""
     decision = compared.decision
     if decision.winner is None:
@@ -147,7 +147,7 @@ def settle(this: Retraining, compared: Compared) -> tuple[Outcome, Approval | No
     return ("promoted" if said.approve else "declined"), said
 
 
-def conclude(this: Retraining, compared: Compared, outcome: Outcome, approval: Approval | None) -> str:
+def conclude(this: Retraining, compared: Compared, outcome: DecisionOutcome, approval: Approval | None) -> str:
     """Write decision, promotion and the retraining's end in one transaction, then what people read of it.
 
     Returns:

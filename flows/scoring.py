@@ -26,7 +26,7 @@ from infra.settings import Settings
 from infra.version import code_version
 from models.radiographs.radiograph import Limits
 from tasks.nights import report
-from tasks.nights.figures import Outcome, gather
+from tasks.nights.figures import RunOutcome, gather
 from tasks.pages.wording import counted
 from tasks.radiographs import fetching
 from tasks.radiographs.prefetch import prefetch
@@ -239,7 +239,7 @@ def conclude(this: Run) -> tuple[str, str]:
     held = this.patiently(lambda: runs.judge(this.pool, this.settings, this.run_ids))
     limits = Limits(this.settings.max_bytes, this.settings.max_pixels)
     wording = {check.name: check.words for check in checklist(limits)} if whole.discovered else None
-    outcome = Outcome("held" if held else "completed", held, this.skipped, tuple(this.notes))
+    outcome = RunOutcome("held" if held else "completed", held, this.skipped, tuple(this.notes))
     found = this.patiently(lambda: gather(this.pool, this.run_id, this.run_ids, outcome, wording))
     docs_key, report_key = write_reports(this, found) if whole.discovered else (None, None)
     headline = report.headline(found)

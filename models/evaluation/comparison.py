@@ -13,14 +13,14 @@ from models.evaluation.test_set import LEVEL
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from models.evaluation.test_set import Answers
+    from models.evaluation.test_set import EvaluatedAnswers
 
 PER_CLASS: Final = ("sensitivity", "specificity", "auc")
 LEAST_VARIANCE: Final = 1e-15
 """Of the difference between two AUCs; less is rounding error."""
 
 
-def between(champion: Answers, challenger: Answers, *, level: float = LEVEL) -> dict[str, Any]:
+def between(champion: EvaluatedAnswers, challenger: EvaluatedAnswers, *, level: float = LEVEL) -> dict[str, Any]:
     """Compute paired differences, challenger minus champion, with patient bootstrap intervals, and two classical tests.
 
     McNemar's exact test asks whether one model is right more often where exactly one of them is (McNemar 1947).
@@ -63,7 +63,9 @@ def between(champion: Answers, challenger: Answers, *, level: float = LEVEL) -> 
     }
 
 
-def metric_difference(champion: Answers, challenger: Answers, name: str, level: float) -> dict[str, float | None]:
+def metric_difference(
+    champion: EvaluatedAnswers, challenger: EvaluatedAnswers, name: str, level: float
+) -> dict[str, float | None]:
     """Paired difference in one of `models.evaluation.metrics.HEADLINES`."""
     return difference(
         champion.points[name],

@@ -68,7 +68,7 @@ class TestSet:
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class EvaluatedAnswers:
     """A model's probabilities on a test set, with its figures on the set and on each resample."""
 
     test: TestSet
@@ -82,7 +82,7 @@ class Answers:
 
 def answers(
     test: TestSet, probabilities: NDArray[np.floating[Any]], *, resamples: int = RESAMPLES, seed: int = 0
-) -> Answers:
+) -> EvaluatedAnswers:
     """Evaluate probabilities (n, classes) on the test set and on its resamples.
 
     Equal `resamples` and `seed` give the same resamples for every model.
@@ -95,7 +95,7 @@ def answers(
         raise ValueError(fault)
     drawn = weights(test.patients, resamples, seed)
     points = evaluate(test.labels, probabilities, test.classes)
-    return Answers(test, probabilities, points, drawn, replicate(test.labels, probabilities, drawn))
+    return EvaluatedAnswers(test, probabilities, points, drawn, replicate(test.labels, probabilities, drawn))
 
 
 def faulty(test: TestSet, probabilities: NDArray[np.floating[Any]]) -> str | None:
@@ -137,7 +137,7 @@ def figures(
 
 
 def describe(
-    given: Answers,
+    given: EvaluatedAnswers,
     *,
     level: float = LEVEL,
     subgroup_images: int = SUBGROUP_IMAGES,
@@ -208,7 +208,7 @@ def _roc_points(truth: NDArray[np.bool_], scores: NDArray[np.floating[Any]]) -> 
 
 
 def _subgroups(
-    given: Answers, level: float, images: int, patients: int
+    given: EvaluatedAnswers, level: float, images: int, patients: int
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, int]]:
     """By attribute: figures of the large enough subgroups, counts of those too small, images whose group is unknown."""
     test = given.test
@@ -229,7 +229,7 @@ def _subgroups(
     return reported, too_small, unknown
 
 
-def _subgroup_figures(given: Answers, chosen: NDArray[np.bool_], level: float) -> dict[str, Any]:
+def _subgroup_figures(given: EvaluatedAnswers, chosen: NDArray[np.bool_], level: float) -> dict[str, Any]:
     """Accuracy and sensitivities among the chosen images; balanced accuracy is over the classes that occur there."""
     labels, classes = given.test.labels[chosen], given.test.classes
     predicted = given.probabilities[chosen].argmax(axis=1)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from models.evaluation.test_set import Answers, TestSet
+    from models.evaluation.test_set import EvaluatedAnswers, TestSet
 
 __all__ = ["DEFAULT", "Check", "Contender", "Decision", "Gate", "GateError", "decide", "read"]
 
@@ -114,7 +114,7 @@ def decide(
     for what, given in baselines.items():
         _refuse_faulty(test, f"the baseline that sees only {what}", given)
 
-    def answered(probabilities: NDArray[np.floating[Any]]) -> Answers:
+    def answered(probabilities: NDArray[np.floating[Any]]) -> EvaluatedAnswers:
         return answers(test, probabilities, resamples=gate.resamples, seed=gate.seed)
 
     reigning = answered(champion.probabilities) if champion else None

@@ -76,7 +76,7 @@ class Falling(keras.callbacks.ReduceLROnPlateau):  # type: ignore[misc] # as abo
         self.state.plateau_best, self.state.plateau_wait = float(self.best), int(self.wait)
 
 
-class Watch(keras.callbacks.Callback):  # type: ignore[misc] # as above
+class EpochBookkeeper(keras.callbacks.Callback):  # type: ignore[misc] # as above
     """Seeds each epoch, records its figures, writes its checkpoint, and ends training when time is up.
 
     It must come after `Stopping`. All that is random in an epoch (order, augmentation, dropout) depends only on the

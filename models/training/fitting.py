@@ -19,7 +19,7 @@ from models.serving import devices, engines
 from models.training import checkpoint
 from models.training.augmentation import with_augmentation
 from models.training.batches import ANSWERED_AT_ONCE, Batches, class_weights
-from models.training.callbacks import Falling, Stopping, Watch, out_of_time
+from models.training.callbacks import EpochBookkeeper, Falling, Stopping, out_of_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -135,14 +135,14 @@ def fit(
                 checkpoint.save(folder, key, built.trainer, state, stopping.best_weights)
 
         falling = [Falling(watched, recipe.plateau, state)] if recipe.schedule == "plateau" else []
-        watch = Watch(batches, state, seed, epochs, budget_s, keep, on_epoch)
+        bookkeeper = EpochBookkeeper(batches, state, seed, epochs, budget_s, keep, on_epoch)
         built.trainer.fit(
             batches,
             validation_data=held_out,
             initial_epoch=len(state.history),
             epochs=stage.end,
             shuffle=False,  # Keras would shuffle the batches by a state that no checkpoint holds
-            callbacks=[stopping, *falling, watch],
+            callbacks=[stopping, *falling, bookkeeper],
             verbose=0,
         )
         best = stopping.best_weights

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from models.recipes.catalogue import Recipe
 
-__all__ = ["SPLITS", "Diverged", "OutOfMemory", "Trained", "TrainingError", "probabilities", "train"]
+__all__ = ["SPLITS", "Diverged", "OutOfMemory", "TrainedModel", "TrainingError", "probabilities", "train"]
 
 SAMPLE_SIZE: Final = 24
 """Images that are stored with the model."""
@@ -41,7 +41,7 @@ TEMPERATURE_LAYER: Final = "temperature"
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class TrainedModel:
     """A trained, calibrated model and what is known of it."""
 
     model: keras.Model
@@ -85,7 +85,7 @@ def train(
     checkpoint: Path | None = None,
     on_epoch: Callable[[int, dict[str, float]], None] | None = None,
     pretrained: Path | None = None,
-) -> Trained:
+) -> TrainedModel:
     """Train a recipe, keep the weights of the epoch with the lowest validation loss, and calibrate the model.
 
     Args:
@@ -134,7 +134,7 @@ def train(
         "seed": seed, "epochs": epochs, "temperature": heat, "calibration": how,
     }  # fmt: skip
     sample = images[across_classes(validation if len(validation) else rows["train"], labels, SAMPLE_SIZE)]
-    return Trained(fitted.model, recipe, classes, metrics, settings, sample, fitted.state.history)
+    return TrainedModel(fitted.model, recipe, classes, metrics, settings, sample, fitted.state.history)
 
 
 def _told(fitted: Fitted, seconds: float) -> dict[str, Any]:

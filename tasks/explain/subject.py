@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from models.radiographs.preprocessing import PreprocessingSpec
     from tasks.radiographs.fetching import Radiograph
     from tasks.registry.model_versions import ModelVersion
-    from tasks.training.jobs import Answers
+    from tasks.training.jobs import ModelAnswers
 
 FOLDER: Final = "explaining"
 LEFT_BEHIND_S: Final = 3600.0
@@ -152,7 +152,7 @@ def admit(image: NamedImage, limits: Limits) -> Subject:
 def answers(
     store: Store, cache: Path, version: ModelVersion, images: NDArray[np.uint8],
     wanted: Sequence[tuple[int, int | None]], timeout_s: float | None = None,
-) -> Answers:  # fmt: skip
+) -> ModelAnswers:  # fmt: skip
     """Let a model answer images, and explain some of its answers, in a process of its own.
 
     Args:

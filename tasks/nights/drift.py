@@ -25,7 +25,7 @@ TOP: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class DriftComparison:
     """What a night's comparison found.
 
     `reference_images` and `current_images` are the two windows' sizes; with fewer than `least` in either there are no
@@ -45,7 +45,7 @@ class Watch:
         return tuple(sorted((one for one in self.findings if one.drifted), key=lambda one: -one.value))
 
 
-def watch(pool: sa.Engine, settings: Settings, run_ids: Sequence[UUID]) -> Watch | None:
+def watch(pool: sa.Engine, settings: Settings, run_ids: Sequence[UUID]) -> DriftComparison | None:
     """Compare the newest images of the bucket with the champion's first ones, and write what was found.
 
     To be called once the run is published. Safe to repeat: the first rows of a run stay.
@@ -78,7 +78,7 @@ def watch(pool: sa.Engine, settings: Settings, run_ids: Sequence[UUID]) -> Watch
     findings: tuple[Finding, ...] = ()
     if min(len(reference), len(current)) >= least:
         findings = compare(_columns(reference), _columns(current), threshold=settings.drift_threshold, least=least)
-    found = Watch(rows[0].model_version, rows[0].made, len(reference), len(current), least, findings)
+    found = DriftComparison(rows[0].model_version, rows[0].made, len(reference), len(current), least, findings)
     _write(pool, run_ids[0], found)
     return found
 
@@ -87,7 +87,7 @@ def _columns(rows: Sequence[Any]) -> dict[str, list[Any]]:
     return {name: [getattr(row, name) for row in rows] for name in rows[0]._fields}
 
 
-def _write(pool: sa.Engine, run_id: UUID, found: Watch) -> None:
+def _write(pool: sa.Engine, run_id: UUID, found: DriftComparison) -> None:
     with database.transaction(pool) as cursor:
         cursor.executemany(
             query("write_drift"),
@@ -110,7 +110,7 @@ def _write(pool: sa.Engine, run_id: UUID, found: Watch) -> None:
         )
 
 
-def sentence(found: Watch | None) -> str:
+def sentence(found: DriftComparison | None) -> str:
     """Say in one sentence what was found; without a full stop, to be said in a log or at the top of a table."""
     if found is None:
         return "no look at drift yet: the champion of today has not scored here"
@@ -134,7 +134,7 @@ def sentence(found: Watch | None) -> str:
     return f"drift in {len(found.drifted)} of {counted(len(found.findings), 'measure')}, {beside}: {named}"
 
 
-def table(found: Watch) -> str:
+def table(found: DriftComparison) -> str:
     """Return all measures as a Markdown table."""
     lines = [
         f"| {one.measure.words} | {one.before} | {one.now} | {one.value:.3f} | {_p(one.p_value)} "

@@ -28,7 +28,7 @@ BINS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RunOutcome:
     """How a run ended, known to the flow before it is written to the run's row.
 
     `state` is completed, held or failed; `because` says why it was held or failed; `notes` are sentences for ops, such
@@ -127,7 +127,7 @@ class RunFigures:
 
     run_id: str
     night: date
-    outcome: Outcome
+    outcome: RunOutcome
     counts: Counts
     started_at: datetime
     finished_at: datetime
@@ -195,7 +195,7 @@ def gather(
     pool: sa.Engine,
     run_id: UUID,
     run_ids: Sequence[UUID],
-    outcome: Outcome | None = None,
+    outcome: RunOutcome | None = None,
     words: Mapping[str, str] | None = None,
 ) -> RunFigures:
     """Read a run's figures.
@@ -226,7 +226,7 @@ def gather(
         return RunFigures(
             run_id=str(run_id),
             night=run.night,
-            outcome=outcome or Outcome(run.state, run.message, run.skipped or 0),
+            outcome=outcome or RunOutcome(run.state, run.message, run.skipped or 0),
             counts=Counts.from_row(images),
             started_at=run.started_at,
             finished_at=run.finished_at,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from infra.database import Cursor
 
-Outcome = Literal["promoted", "would promote", "kept", "declined"]
+DecisionOutcome = Literal["promoted", "would promote", "kept", "declined"]
 BY_HAND = "`cxr champion promote VERSION --reason '...'`"
 
 
@@ -56,14 +56,14 @@ class Recorded:
     """A decision as it stands in the database."""
 
     decision_id: int
-    outcome: Outcome
+    outcome: DecisionOutcome
     sentence: str
     promotion_id: int | None
     """None where the champion stayed."""
 
 
 def record(
-    pool: sa.Engine, retraining_id: UUID, ruling: Ruling, *, outcome: Outcome, approved_by: str | None = None
+    pool: sa.Engine, retraining_id: UUID, ruling: Ruling, *, outcome: DecisionOutcome, approved_by: str | None = None
 ) -> Recorded:
     """Write a decision and what follows from it, in one transaction: all of it or nothing.
 
@@ -168,7 +168,7 @@ def _recorded(cursor: Cursor, retraining_id: UUID) -> Recorded | None:
     return Recorded(**row._asdict()) if row else None
 
 
-def _require_at_work(cursor: Cursor, retraining_id: UUID, outcome: Outcome) -> None:
+def _require_at_work(cursor: Cursor, retraining_id: UUID, outcome: DecisionOutcome) -> None:
     """Refuse the word of a retraining that a later one took for dead, and a promotion by a dry run."""
     cursor.execute(query("lock_retraining"), {"retraining_id": str(retraining_id)})
     row = cursor.fetchone()
@@ -206,7 +206,9 @@ def _require_fit(cursor: Cursor, ruling: Ruling, *, unasked: bool) -> None:
         )
 
 
-def _write(cursor: Cursor, retraining_id: UUID, ruling: Ruling, outcome: Outcome, approved_by: str | None) -> Recorded:
+def _write(
+    cursor: Cursor, retraining_id: UUID, ruling: Ruling, outcome: DecisionOutcome, approved_by: str | None
+) -> Recorded:
     """Write the decision, the promotion if there is one, and the retraining's end."""
     decision = asdict(ruling) | {
         "retraining_id": str(retraining_id),

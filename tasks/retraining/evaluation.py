@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from models.gate.decision import Contender
     from tasks.datasets.dataset import Dataset, Item
     from tasks.registry.model_versions import ModelVersion
-    from tasks.training.jobs import Answers
+    from tasks.training.jobs import ModelAnswers
 
 
 def places(data: Dataset, split: str) -> NDArray[np.intp]:
@@ -43,7 +43,7 @@ def test_set(data: Dataset) -> TestSet:
     )
 
 
-def contender(version: ModelVersion, folder: Path, answers: Answers, classes: Sequence[str]) -> Contender:
+def contender(version: ModelVersion, folder: Path, answers: ModelAnswers, classes: Sequence[str]) -> Contender:
     """Return a model with its answers to the test set.
 
     Args:

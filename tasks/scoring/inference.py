@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.scoring.predictions import Result
+from tasks.scoring.predictions import ImageResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     from tasks.validation.verdicts import Verdict
 
 
-def unfetched(intakes: Sequence[Intake]) -> list[Result]:
+def unfetched(intakes: Sequence[Intake]) -> list[ImageResult]:
     """Results of the images that could not be fetched."""
-    return [Result(one.image_id, "failed", reason=one.failure) for one in intakes if one.failure is not None]
+    return [ImageResult(one.image_id, "failed", reason=one.failure) for one in intakes if one.failure is not None]
 
 
-def quarantined(intakes: Sequence[Intake], verdicts: Sequence[Verdict]) -> list[Result]:
+def quarantined(intakes: Sequence[Intake], verdicts: Sequence[Verdict]) -> list[ImageResult]:
     """Results of the images that failed an expectation."""
     measured = {one.image_id: one.measurement for one in intakes}
     return [
-        Result(one.image_id, "quarantined", one.failed, one.reason, measured[one.image_id])
+        ImageResult(one.image_id, "quarantined", one.failed, one.reason, measured[one.image_id])
         for one in verdicts
         if not one.accepted
     ]
 
 
-def score(intakes: Sequence[Intake], runtime: Runtime, known_content: set[str]) -> list[Result]:
+def score(intakes: Sequence[Intake], runtime: Runtime, known_content: set[str]) -> list[ImageResult]:
     """Score accepted images, each content once.
 
     Args:
@@ -47,11 +47,11 @@ def score(intakes: Sequence[Intake], runtime: Runtime, known_content: set[str]) 
     refused: set[str] = set()
     to_score: list[Intake] = []
     repeated: list[Intake] = []
-    results: list[Result] = []
+    results: list[ImageResult] = []
     for one in intakes:
         content = _content(one)
         if content in known_content:
-            results.append(Result(one.image_id, "scored", measurement=one.measurement))
+            results.append(ImageResult(one.image_id, "scored", measurement=one.measurement))
         elif content in seen:
             repeated.append(one)
         else:
@@ -64,7 +64,7 @@ def score(intakes: Sequence[Intake], runtime: Runtime, known_content: set[str]) 
         if np.isfinite(answer).all():
             label = runtime.classes[int(answer.argmax())]
             results.append(
-                Result(
+                ImageResult(
                     one.image_id,
                     "scored",
                     measurement=one.measurement,
@@ -78,7 +78,9 @@ def score(intakes: Sequence[Intake], runtime: Runtime, known_content: set[str]) 
     for one in repeated:
         bad = _content(one) in refused
         reason = "the model's answer was not finite" if bad else None
-        results.append(Result(one.image_id, "failed" if bad else "scored", reason=reason, measurement=one.measurement))
+        results.append(
+            ImageResult(one.image_id, "failed" if bad else "scored", reason=reason, measurement=one.measurement)
+        )
     return results
 
 

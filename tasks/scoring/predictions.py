@@ -31,7 +31,7 @@ class Lineage:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class ImageResult:
     """What a run found out about one image.
 
     `state` is scored, quarantined or failed; that a scored image is a duplicate is found out at the commit.
@@ -47,7 +47,7 @@ class Result:
     probabilities: Sequence[float] | None = None
 
 
-def commit(pool: sa.Engine, lineage: Lineage, results: Iterable[Result]) -> dict[str, int]:
+def commit(pool: sa.Engine, lineage: Lineage, results: Iterable[ImageResult]) -> dict[str, int]:
     """Write one shard's results in one transaction.
 
     Must be idempotent: rows that this run no longer holds (committed before, or claimed by another run) are left
@@ -83,7 +83,7 @@ def known_content(pool: sa.Engine, hashes: Iterable[str]) -> set[str]:
         return {row.content_sha256 for row in cursor.fetchall()}
 
 
-def _row(result: Result) -> tuple[Any, ...]:
+def _row(result: ImageResult) -> tuple[Any, ...]:
     """One line for COPY, in the order of the table `result`; what is None is NULL there."""
     seen = result.measurement
     measured = (

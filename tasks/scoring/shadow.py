@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from models.serving.runtime import Runtime
     from tasks.radiographs.fetching import Intake
     from tasks.registry.model_versions import ModelVersion
-    from tasks.scoring.predictions import Lineage, Result
+    from tasks.scoring.predictions import ImageResult, Lineage
 
 GRACE_S = 60.0
 """How long a night waits for its shadow in any case: to be loaded, and to catch up."""
@@ -93,7 +93,7 @@ class Shadow:
         """It could not be loaded; it will not join in."""
         return self._ready.is_set() and self.runtime is None
 
-    def hand_over(self, lineage: Lineage, intakes: Sequence[Intake], results: Sequence[Result]) -> None:
+    def hand_over(self, lineage: Lineage, intakes: Sequence[Intake], results: Sequence[ImageResult]) -> None:
         """Let it score what the champion has scored; must come after the champion's commit.
 
         The night waits for a slow shadow at most as long as it has worked itself, and the grace. After that a shard

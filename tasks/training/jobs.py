@@ -44,7 +44,7 @@ INTERRUPTED_S: Final = 7 * 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class ModelAnswers:
     """A model's answers to the images of a job."""
 
     probabilities: NDArray[np.float32]
@@ -138,7 +138,7 @@ def held_out_answers(folder: Path, rows: Iterable[int]) -> NDArray[np.float32]:
 
 def answer_in_worker(
     folder: Path, job: AnsweringJob, write_images: Callable[[Path], object], timeout_s: float | None = None
-) -> Answers:
+) -> ModelAnswers:
     """Let an artifact answer images in a worker process. The folder is removed afterwards: it holds patients' pixels.
 
     Args:
@@ -164,7 +164,7 @@ def answer_in_worker(
         discard(folder)
 
 
-def _answers(folder: Path, notes: tuple[str, ...]) -> Answers:
+def _answers(folder: Path, notes: tuple[str, ...]) -> ModelAnswers:
     with np.load(folder / ANSWERS, allow_pickle=False) as found:
         probabilities = found["probabilities"]
     heatmaps: NDArray[np.float16] = np.empty((0, 0, 0), np.float16)
@@ -172,7 +172,7 @@ def _answers(folder: Path, notes: tuple[str, ...]) -> Answers:
         with np.load(folder / HEATMAPS, allow_pickle=False) as found:
             heatmaps = found["heatmaps"]
     timing = json.loads((folder / TIMING).read_text())
-    return Answers(probabilities, timing["milliseconds"], timing["runtime"], heatmaps, notes)
+    return ModelAnswers(probabilities, timing["milliseconds"], timing["runtime"], heatmaps, notes)
 
 
 def discard(folder: Path) -> None:

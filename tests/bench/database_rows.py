@@ -78,9 +78,9 @@ def _lineage(pool: sa.Engine) -> predictions.Lineage:
     return predictions.Lineage(run_id, NIGHT, model_version, preprocessing_hash, "bench", "openvino-f32")
 
 
-def _results(ids: Sequence[int]) -> list[predictions.Result]:
+def _results(ids: Sequence[int]) -> list[predictions.ImageResult]:
     return [
-        predictions.Result(
+        predictions.ImageResult(
             one,
             "scored",
             measurement=Measurement(

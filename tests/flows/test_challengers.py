@@ -11,7 +11,7 @@ import pytest
 from prefect.logging import disable_run_logger
 
 from flows import challengers, comparing, retraining, runs
-from flows.challengers import Plan, Trained
+from flows.challengers import Challenger, Plan
 from flows.work import RunCancelledError
 from infra.database import DatabaseError
 from infra.storage import StorageError, Store
@@ -86,7 +86,7 @@ def test_a_challenger_that_does_not_answer_is_said_to_have_been_trained(
             item.content_sha256, np.full(spec.shape, item.label == "NORMAL", np.uint8), spec, this.settings.cache
         )
     with pytest.raises(record.RetrainingError, match="there is no challenger to judge, so nothing was decided"):
-        comparing.compare.fn(this, (DATA, None, [Trained(known, None)], DEFAULT))
+        comparing.compare.fn(this, (DATA, None, [Challenger(known, None)], DEFAULT))
     assert this.failures[MODEL].startswith("it was trained and does not answer: ")
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from models.training.train import Trained
+    from models.training.train import TrainedModel
     from tests.support.spots import Data
 
 
@@ -28,14 +28,14 @@ def data() -> Data:
 
 
 @pytest.fixture(scope="session")
-def trained(data: Data) -> Trained:
+def trained(data: Data) -> TrainedModel:
     from models.training.train import train
 
     return train(SMALL, data.images, data.labels, data.splits, CLASSES, seed=1)
 
 
 @pytest.fixture(scope="session")
-def saved(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Saved:
+def saved(trained: TrainedModel, tmp_path_factory: pytest.TempPathFactory) -> Saved:
     from models.serving.artifact import save
 
     folder = tmp_path_factory.mktemp("artifact")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tasks.scoring import runs
-from tasks.scoring.predictions import Result
+from tasks.scoring.predictions import ImageResult
 from tests.support.databases import ANALYST
 from tests.support.nights import MODEL, NIGHT, Nights, failed, quarantined, scored, sha256
 
@@ -89,7 +89,7 @@ def test_a_newer_model_versions_prediction_replaces_the_older_ones(
 def test_a_model_that_does_not_know_a_class_gives_null_for_it(db: Database, nights: Nights, latest: Latest) -> None:
     nights.register("binary", ("NORMAL", "NOT NORMAL"))
     (one,) = nights.listed("a")
-    answer = Result(one, "scored", (), None, scored(one, "x").measurement, "NORMAL", (0.75, 0.25))
+    answer = ImageResult(one, "scored", (), None, scored(one, "x").measurement, "NORMAL", (0.75, 0.25))
     nights.night(answer, model="binary")
     ((covid, normal, pneumonia),) = latest("probability_covid_19, probability_normal, probability_pneumonia")
     assert (covid, pneumonia) == (None, None)

@@ -10,14 +10,14 @@ from infra.settings import Settings
 from models.radiographs.radiograph import Measurement
 from tasks.nights import drift
 from tasks.scoring import runs
-from tasks.scoring.predictions import Result
+from tasks.scoring.predictions import ImageResult
 from tests.support.nights import CLASSES, MODEL, Nights, sha256
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
-    from tasks.nights.drift import Watch
+    from tasks.nights.drift import DriftComparison
 
 SETTINGS = Settings(s3_bucket="b", drift_images=40, drift_min_images=20, retrain_new_labels=10)
 
@@ -55,16 +55,16 @@ class Hospital:
         self.nights.finish(run_id, state)
         return run_id
 
-    def _result(self, image_id: int, brightness: float, shares: Sequence[float]) -> Result:
+    def _result(self, image_id: int, brightness: float, shares: Sequence[float]) -> ImageResult:
         found = Measurement(
             n_bytes=10, sha256=sha256(str(image_id)), format="PNG", width=300, height=320, bit_depth=8, channels=1,
             decodable=True, mean=float(self.random.normal(brightness, 0.05)), std=0.2, p05=0.1, p95=0.9,
         )  # fmt: skip
         named = str(self.random.choice(CLASSES, p=shares))
         answer = tuple(0.8 if one == named else 0.1 for one in CLASSES)
-        return Result(image_id, "scored", measurement=found, predicted_class=named, probabilities=answer)
+        return ImageResult(image_id, "scored", measurement=found, predicted_class=named, probabilities=answer)
 
-    def watch(self, *run_ids: UUID, settings: Settings = SETTINGS) -> Watch | None:
+    def watch(self, *run_ids: UUID, settings: Settings = SETTINGS) -> DriftComparison | None:
         """Look at drift as the flow does at a night's end."""
         return drift.watch(self.pool, settings, run_ids)
 

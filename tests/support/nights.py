@@ -12,7 +12,7 @@ from infra.settings import Settings
 from models.radiographs.preprocessing import PreprocessingSpec
 from models.radiographs.radiograph import Measurement
 from tasks.scoring import discovery, predictions, runs
-from tasks.scoring.predictions import Lineage, Result
+from tasks.scoring.predictions import ImageResult, Lineage
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -28,20 +28,20 @@ def sha256(content: str) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def scored(image_id: int, content: str, predicted: str = "NORMAL", top: float = 0.8) -> Result:
+def scored(image_id: int, content: str, predicted: str = "NORMAL", top: float = 0.8) -> ImageResult:
     """A scored image of some content."""
     rest = (1 - top) / 2
     found = Measurement(n_bytes=10, sha256=sha256(content), format="PNG", width=300, height=320, decodable=True)
     answer = tuple(top if one == predicted else rest for one in CLASSES)
-    return Result(image_id, "scored", measurement=found, predicted_class=predicted, probabilities=answer)
+    return ImageResult(image_id, "scored", measurement=found, predicted_class=predicted, probabilities=answer)
 
 
-def quarantined(image_id: int, *failed: str) -> Result:
-    return Result(image_id, "quarantined", failed or ("contrast",), "contrast: it spans 0.01")
+def quarantined(image_id: int, *failed: str) -> ImageResult:
+    return ImageResult(image_id, "quarantined", failed or ("contrast",), "contrast: it spans 0.01")
 
 
-def failed(image_id: int, reason: str = "the object was deleted after it had been listed") -> Result:
-    return Result(image_id, "failed", reason=reason)
+def failed(image_id: int, reason: str = "the object was deleted after it had been listed") -> ImageResult:
+    return ImageResult(image_id, "failed", reason=reason)
 
 
 class Nights:
@@ -87,13 +87,13 @@ class Nights:
     def lineage(self, run_id: UUID, model: str = MODEL, night: date = NIGHT) -> Lineage:
         return Lineage(run_id, night, model, PreprocessingSpec().hash, "1.0", "keras")
 
-    def commit(self, run_id: UUID, *results: Result, model: str = MODEL, night: date = NIGHT) -> dict[str, int]:
+    def commit(self, run_id: UUID, *results: ImageResult, model: str = MODEL, night: date = NIGHT) -> dict[str, int]:
         return predictions.commit(self.pool, self.lineage(run_id, model, night), results)
 
     def finish(self, run_id: UUID, state: str = "completed") -> None:
         runs.finish(self.pool, run_id, state, f"it is {state}", runs.count(self.pool, [run_id]), 0)
 
-    def night(self, *results: Result, state: str = "completed", night: date = NIGHT, model: str = MODEL) -> UUID:
+    def night(self, *results: ImageResult, state: str = "completed", night: date = NIGHT, model: str = MODEL) -> UUID:
         """A whole run over everything that waits."""
         run_id = self.begin(night)
         self.commit(run_id, *results, model=model, night=night)

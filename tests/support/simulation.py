@@ -56,7 +56,7 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Result:
+class SimulationResult:
     """Of one kind of challenger: promoted by the rule about the gain alone, and with the rule about sensitivities."""
 
     gain_alone: Share
@@ -66,7 +66,7 @@ class Result:
     discordant: float
 
 
-def simulate(n: int, gain: float, sets: int, seed: int = 0, losing: float = 0.0) -> Result:
+def simulate(n: int, gain: float, sets: int, seed: int = 0, losing: float = 0.0) -> SimulationResult:
     """Draw test sets and ask the gate about a challenger.
 
     Args:
@@ -89,7 +89,7 @@ def simulate(n: int, gain: float, sets: int, seed: int = 0, losing: float = 0.0)
             gained, kept = _ask(np.bincount(labels, minlength=len(CLASSES)) > 0, counts, resampled)
             alone += gained
             whole += gained and kept
-    return Result(Share(alone, sets), Share(whole, sets), Share(enough, sets), discordant / sets)
+    return SimulationResult(Share(alone, sets), Share(whole, sets), Share(enough, sets), discordant / sets)
 
 
 def gains_found(n: int, sets: int, seed: int = 0, power: float = 0.8) -> tuple[float, float]:

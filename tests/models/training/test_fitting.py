@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from models.training.train import Trained
+    from models.training.train import TrainedModel
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`")
 CLASSES = ("A", "B")
@@ -79,11 +79,11 @@ def recipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Recipe:
     )  # fmt: skip
 
 
-def learned(recipe: Recipe, images: Any, folder: Path, **more: Any) -> Trained:
+def learned(recipe: Recipe, images: Any, folder: Path, **more: Any) -> TrainedModel:
     return train(recipe, images, LABELS, SPLITS, CLASSES, seed=1, pretrained=folder / "weights", **more)
 
 
-def changed(trained: Trained) -> set[str]:
+def changed(trained: TrainedModel) -> set[str]:
     """Layers whose weights are not as the file and the seed made them."""
     before = tiny((32, 32, 1), 2, 3)
     before.get_layer("low").bias.assign(np.full(4, LEARNED))
@@ -145,14 +145,14 @@ def test_the_rate_falls_where_the_loss_no_longer_does_and_not_below_its_lowest(
         recipe.from_scratch(), schedule="plateau", learning_rate=8.0, optimizer="sgd", epochs=7,
         plateau=Plateau(factor=0.1, patience=1, lowest=0.5),
     )  # fmt: skip
-    seen = fitting.Watch
+    seen = fitting.EpochBookkeeper
 
     class Watching(seen):  # type: ignore[misc,valid-type] # Keras has no type stubs
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
             super().on_epoch_end(epoch, logs)
             rates.append(float(self.model.optimizer.learning_rate))
 
-    monkeypatch.setattr(fitting, "Watch", Watching)
+    monkeypatch.setattr(fitting, "EpochBookkeeper", Watching)
     result = train(falling, images, LABELS, SPLITS, CLASSES, seed=1)
     assert rates[0] == 8.0
     assert set(np.round(rates, 4)) == {8.0, 0.8, 0.5}

@@ -23,7 +23,7 @@ from models.training.train import Diverged, OutOfMemory, TrainingError, probabil
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from models.training.train import Trained
+    from models.training.train import TrainedModel
 
 CLASSES = ("COVID-19", "NORMAL", "PNEUMONIA")
 
@@ -55,7 +55,7 @@ def tiny(shape: tuple[int, int, int], classes: int, seed: int = 0, *, temperatur
 
 
 @pytest.fixture
-def recipe(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> Recipe:
+def recipe(trained: TrainedModel, monkeypatch: pytest.MonkeyPatch) -> Recipe:
     """Of that network."""
     monkeypatch.setitem(architectures.ARCHITECTURES, "tiny", tiny)
     return replace(trained.recipe, architecture="tiny", epochs=1)
@@ -69,21 +69,21 @@ def test_neither_image_nor_label_of_a_test_row_is_ever_read(recipe: Recipe, data
     assert images.read == set(np.flatnonzero(~test).tolist())
 
 
-def test_a_small_network_learns_what_can_be_seen(trained: Trained, data: Any) -> None:
+def test_a_small_network_learns_what_can_be_seen(trained: TrainedModel, data: Any) -> None:
     assert trained.metrics["balanced_accuracy"] > 0.9
     test = np.flatnonzero(data.splits == "test")
     answers = probabilities(trained.model, data.images, test)
     assert (answers.argmax(axis=1) == data.labels[test]).mean() > 0.9
 
 
-def test_the_figures_say_that_they_are_of_the_validation_images(trained: Trained, data: Any) -> None:
+def test_the_figures_say_that_they_are_of_the_validation_images(trained: TrainedModel, data: Any) -> None:
     counts = {name: int((data.splits == name).sum()) for name in ("train", "validation", "test")}
     assert trained.metrics["split"] == "validation"
     assert trained.metrics["n"] == counts["validation"]
     assert {name: one["images"] for name, one in trained.metrics["splits"].items()} == counts
 
 
-def test_the_weights_of_the_best_epoch_are_kept(trained: Trained, data: Any) -> None:
+def test_the_weights_of_the_best_epoch_are_kept(trained: TrainedModel, data: Any) -> None:
     rows = np.flatnonzero(data.splits == "validation")
     logits = keras.Model(trained.model.input, trained.model.get_layer("logits").output)(data.images[rows])
     losses = keras.losses.sparse_categorical_crossentropy(data.labels[rows], logits, from_logits=True)
@@ -123,7 +123,7 @@ def test_an_architecture_without_a_temperature_is_trained_and_said_to_be_uncalib
     assert "no layer called temperature" in settings["calibration"]
 
 
-def test_what_is_known_of_a_training_goes_into_its_artifact(trained: Trained) -> None:
+def test_what_is_known_of_a_training_goes_into_its_artifact(trained: TrainedModel) -> None:
     settings = trained.settings
     assert settings["learning_rate"] == trained.recipe.learning_rate
     assert settings["history"] == trained.history
@@ -132,7 +132,7 @@ def test_what_is_known_of_a_training_goes_into_its_artifact(trained: Trained) ->
     assert (settings["backend"], settings["precision"]) == (keras.backend.backend(), "float32")
 
 
-def test_the_kept_model_holds_no_augmentation_and_computes_in_float32(trained: Trained) -> None:
+def test_the_kept_model_holds_no_augmentation_and_computes_in_float32(trained: TrainedModel) -> None:
     assert not [layer.name for layer in trained.model.layers if "random" in layer.name.lower()]
     assert isinstance(trained.model.layers[1], keras.layers.Rescaling)
     assert {layer.dtype_policy.name for layer in trained.model.layers} == {"float32"}
@@ -188,7 +188,7 @@ def test_augmentation_leaves_images_alone_that_are_scored() -> None:
     assert np.array_equal(keras.ops.convert_to_numpy(RandomShift(Augmentation(), 0)(image, training=False)), image)
 
 
-def test_a_class_without_a_training_image_is_an_error_that_names_it(trained: Trained, make_data: Any) -> None:
+def test_a_class_without_a_training_image_is_an_error_that_names_it(trained: TrainedModel, make_data: Any) -> None:
     data = make_data(60)
     kept = data.labels != 2
     with pytest.raises(TrainingError, match="no training image of PNEUMONIA"):
@@ -201,7 +201,7 @@ def test_images_of_another_shape_than_the_recipes_are_refused(make_data: Any) ->
         train(RECIPES["compact-cnn"], data.images, data.labels, data.splits, ("A", "B", "C"))
 
 
-def test_splits_that_nobody_knows_are_refused(trained: Trained, make_data: Any) -> None:
+def test_splits_that_nobody_knows_are_refused(trained: TrainedModel, make_data: Any) -> None:
     data = make_data(12)
     for splits in (np.where(data.labels, data.splits, "dev"), np.where(data.labels, 0, 7).astype(np.uint8)):
         with pytest.raises(TrainingError, match="4 images have another one"):
@@ -260,7 +260,7 @@ def test_rare_classes_weigh_as_much_as_frequent_ones_unless_the_recipe_says_othe
     train(replace(recipe, class_weights=False), data.images, data.labels, data.splits, CLASSES)
 
 
-def test_the_sample_spans_the_classes(trained: Trained) -> None:
+def test_the_sample_spans_the_classes(trained: TrainedModel) -> None:
     predicted = keras.ops.convert_to_numpy(trained.model.predict_on_batch(trained.sample)).argmax(axis=1)
     assert set(predicted) == {0, 1, 2}
     assert 16 <= len(trained.sample) <= 32

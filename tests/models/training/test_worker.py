@@ -37,7 +37,7 @@ from models.training.train import probabilities
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from models.training.train import Trained
+    from models.training.train import TrainedModel
     from tests.support.spots import Saved
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -46,7 +46,7 @@ EPOCHS = 3
 
 
 @pytest.fixture(scope="module")
-def job(trained: Trained, data: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+def job(trained: TrainedModel, data: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Makes folders with a small training's job."""
 
     def make(name: str) -> Path:

@@ -180,7 +180,7 @@ def test_a_rare_reason_is_shown_beside_a_frequent_one(rows: Rows, pool: sa.Engin
 
 
 def test_no_text_for_people_holds_an_object_key(pool: sa.Engine, settled: list[UUID]) -> None:
-    outcome = figures.Outcome("held", "2 of 8 images (25%) failed an expectation", notes=("Keras scored.",))
+    outcome = figures.RunOutcome("held", "2 of 8 images (25%) failed an expectation", notes=("Keras scored.",))
     found = figures.gather(pool, settled[0], settled, outcome)
     sheets = figures.contact_sheets(pool, settled)
     assert all(one.key.startswith(SECRET) for one in sheets.references)
@@ -210,7 +210,7 @@ def test_the_page_needs_no_script_and_no_other_file(pool: sa.Engine, settled: li
     sheets = figures.contact_sheets(pool, settled)
     jpeg = thumbnails.shrink(np.full((90, 60), 80, np.uint8))
     pictures = {one.image_id: thumbnails.Thumbnail(jpeg) for one in sheets.references}
-    found = figures.gather(pool, settled[0], settled, figures.Outcome("completed"))
+    found = figures.gather(pool, settled[0], settled, figures.RunOutcome("completed"))
     html = report.render(found, sheets, pictures, report.Links("http://docs", "http://run"), "Europe/Berlin")
     page = Outside()
     page.feed(html)
@@ -228,7 +228,7 @@ def test_a_model_trained_on_made_data_is_told_loudly_on_real_radiographs(db: Dat
     mixed = figures.gather(pool, run_id, [run_id])
     assert "Nothing here is about a patient" in (report.made_data_warning(mixed) or "")
     rows.scored(run_id, "NORMAL", 0.9)
-    found = figures.gather(pool, run_id, [run_id], figures.Outcome("completed"))
+    found = figures.gather(pool, run_id, [run_id], figures.RunOutcome("completed"))
     warning = report.made_data_warning(found) or ""
     assert "means nothing (1 of the images that it scored are real)" in warning
     assert 'class="banner"' in report.render(found, figures.ContactSheets(), {}, report.Links())
@@ -237,7 +237,7 @@ def test_a_model_trained_on_made_data_is_told_loudly_on_real_radiographs(db: Dat
 
 
 def test_the_headline_says_what_happened_in_one_sentence(pool: sa.Engine, settled: list[UUID]) -> None:
-    found = figures.gather(pool, settled[0], settled, figures.Outcome("completed"))
+    found = figures.gather(pool, settled[0], settled, figures.RunOutcome("completed"))
     assert re.fullmatch(
         r"scored 4 of 8 in \d+ s \(\d+ img/s\) with compact-cnn-1: 2 COVID-19, 1 NORMAL, 1 PNEUMONIA; "
         r"2 quarantined \(1 contrast, 1 grey\), 1 failed, 1 duplicate; "
@@ -247,20 +247,20 @@ def test_the_headline_says_what_happened_in_one_sentence(pool: sa.Engine, settle
 
 
 def test_the_headline_of_a_held_run_begins_with_why(pool: sa.Engine, settled: list[UUID]) -> None:
-    found = figures.gather(pool, settled[0], settled, figures.Outcome("held", "3 of 8 images (38%) are bad"))
+    found = figures.gather(pool, settled[0], settled, figures.RunOutcome("held", "3 of 8 images (38%) are bad"))
     assert report.headline(found).startswith("held, nothing published: 3 of 8 images (38%) are bad; scored 4 of 8")
 
 
 def test_a_night_with_nothing_new_says_so_and_has_a_page(rows: Rows, pool: sa.Engine) -> None:
     run_id = rows.run()
-    found = figures.gather(pool, run_id, [run_id], figures.Outcome("completed", skipped=2))
+    found = figures.gather(pool, run_id, [run_id], figures.RunOutcome("completed", skipped=2))
     assert report.headline(found).startswith("nothing new to score")
     assert "2 objects skipped" in report.headline(found)
     assert "Nothing new to score" in report.render(found, figures.ContactSheets(), {}, report.Links())
 
 
 def test_words_from_outside_cannot_become_markup(pool: sa.Engine, settled: list[UUID]) -> None:
-    found = figures.gather(pool, settled[0], settled, figures.Outcome("failed", "<script>alert(1)</script>"))
+    found = figures.gather(pool, settled[0], settled, figures.RunOutcome("failed", "<script>alert(1)</script>"))
     assert "<script" not in report.render(found, figures.ContactSheets(), {}, report.Links())
 
 

@@ -16,7 +16,7 @@ from infra import database
 from models.radiographs.radiograph import Measurement
 from tasks.radiographs.fetching import Intake
 from tasks.scoring import inference, predictions
-from tasks.scoring.predictions import Result
+from tasks.scoring.predictions import ImageResult
 from tests.support.nights import CLASSES, Nights, failed, quarantined, scored, sha256
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def test_a_commit_writes_states_reasons_measurements_and_probabilities(db: Datab
         n_bytes=9, sha256=sha256("x"), format="JPEG", width=300, height=200, bit_depth=8, channels=3, mean=0.5,
         std=0.25, p05=0.125, p95=0.875, made=True,
     )  # fmt: skip
-    answer = Result(one, "scored", measurement=seen, predicted_class="NORMAL", probabilities=(0.125, 0.625, 0.25))
+    answer = ImageResult(one, "scored", measurement=seen, predicted_class="NORMAL", probabilities=(0.125, 0.625, 0.25))
     bad = quarantined(two, "size", "grey"), failed(three, 'odd "words", \\N and \n')
     assert nights.commit(run_id, answer, *bad) == {"scored": 1, "quarantined": 1, "failed": 1}
     assert db.rows(
@@ -83,7 +83,7 @@ def test_a_late_commit_and_the_take_over_of_its_run_at_the_same_time_decide_each
 def test_the_same_content_within_a_shard_is_predicted_once(db: Database, nights: Nights) -> None:
     one, two, three = nights.listed("a", "b", "c")
     run_id = nights.begin()
-    unscored = Result(three, "scored", measurement=scored(three, "x").measurement)
+    unscored = ImageResult(three, "scored", measurement=scored(three, "x").measurement)
     assert nights.commit(run_id, unscored, scored(two, "x"), scored(one, "x")) == {"scored": 1, "duplicate": 2}
     assert db.rows("select image_id, duplicate_of from cxr.images order by 1") == [
         (one, None),
@@ -111,7 +111,7 @@ def test_the_same_content_on_another_night_is_a_duplicate_and_needs_no_probabili
     assert predictions.known_content(nights.pool, [sha256("x"), sha256("y")]) == {sha256("x")}
     (two,) = nights.listed("b")
     run_id = nights.begin()
-    known = Result(two, "scored", measurement=scored(two, "x").measurement)
+    known = ImageResult(two, "scored", measurement=scored(two, "x").measurement)
     assert nights.commit(run_id, known) == {"duplicate": 1}
     assert db.value("select count(*) from cxr.predictions") == 1
 
@@ -119,7 +119,7 @@ def test_the_same_content_on_another_night_is_a_duplicate_and_needs_no_probabili
 def test_a_quarantined_twin_is_no_duplicate(nights: Nights) -> None:
     one, two = nights.listed("a", "b")
     run_id = nights.begin()
-    twin = Result(one, "quarantined", ("grey",), "grey: it is not", scored(one, "x").measurement)
+    twin = ImageResult(one, "quarantined", ("grey",), "grey: it is not", scored(one, "x").measurement)
     assert nights.commit(run_id, twin, scored(two, "x")) == {"quarantined": 1, "scored": 1}
 
 
@@ -182,7 +182,7 @@ def test_a_bad_row_leaves_nothing_of_its_shard_behind(db: Database, nights: Nigh
     run_id = nights.begin()
     values = {"state": "scored", "measurement": scored(two, "y").measurement} | bad
     with pytest.raises(psycopg2.Error):
-        nights.commit(run_id, scored(one, "x"), Result(two, **values))  # type: ignore[arg-type]
+        nights.commit(run_id, scored(one, "x"), ImageResult(two, **values))  # type: ignore[arg-type]
     assert (nights.state(one), nights.state(two)) == ("pending", "pending")
     assert db.value("select count(*) from cxr.predictions") == db.value("select count(*) from cxr.prediction_keys") == 0
     assert nights.commit(run_id, scored(one, "x"), scored(two, "y")) == {"scored": 2}
@@ -191,7 +191,7 @@ def test_a_bad_row_leaves_nothing_of_its_shard_behind(db: Database, nights: Nigh
 def test_a_commit_says_nothing_of_the_row_that_was_refused(nights: Nights) -> None:
     (one,) = nights.listed("incoming/DOE^JANE.png")
     run_id = nights.begin()
-    bad = Result(one, "scored", measurement=scored(one, "x").measurement)
+    bad = ImageResult(one, "scored", measurement=scored(one, "x").measurement)
     with pytest.raises(database.DatabaseError) as refusal:
         database.patiently(lambda: nights.commit(run_id, bad), 0.1)
     assert "DOE" not in str(refusal.value)
@@ -204,7 +204,7 @@ def test_a_run_without_a_row_commits_nothing(db: Database, nights: Nights) -> No
     assert db.value("select state from cxr.images") == "pending"
 
 
-class Answers:
+class NanForBlankRuntime:
     """A runtime that answers a blank image with what is not a number."""
 
     classes = CLASSES
@@ -225,7 +225,7 @@ def test_an_answer_that_is_not_finite_fails_the_image_and_its_twins_and_nothing_
     ids = nights.listed("a", "b", "c", "d")
     run_id = nights.begin()
     shard = [taken_in(ids[0], "x", 0), taken_in(ids[1], "x", 0), taken_in(ids[2], "y"), taken_in(ids[3], "y")]
-    results = inference.score(shard, Answers(), set())  # type: ignore[arg-type]
+    results = inference.score(shard, NanForBlankRuntime(), set())  # type: ignore[arg-type]
     assert nights.commit(run_id, *results) == {"failed": 2, "scored": 1, "duplicate": 1}
     assert db.rows("select distinct reason from cxr.images where state = 'failed'") == [
         ("the model's answer was not finite",)
@@ -233,5 +233,5 @@ def test_an_answer_that_is_not_finite_fails_the_image_and_its_twins_and_nothing_
 
 
 def test_content_that_is_known_is_not_scored_again() -> None:
-    results = inference.score([taken_in(1, "x")], Answers(), {sha256("x")})  # type: ignore[arg-type]
+    results = inference.score([taken_in(1, "x")], NanForBlankRuntime(), {sha256("x")})  # type: ignore[arg-type]
     assert [(one.state, one.probabilities) for one in results] == [("scored", None)]

@@ -35,7 +35,7 @@ PATIENCE_S = 60
 """After which a test that hangs fails."""
 
 
-class Answers:
+class PneumoniaRuntime:
     """A runtime that takes every image for pneumonia; one that is slow answers when it is let."""
 
     name, classes = "test-f32", CLASSES
@@ -126,7 +126,7 @@ def test_its_words_stand_beside_the_champions_and_in_no_other_view(db: Database,
     ids = trial.listed("a", "b", "c", "d")
     run_id = trial.begin()
     views = ("latest_prediction", "prediction_history", "class_probabilities", "night_summary")
-    one = begin(trial, Answers)
+    one = begin(trial, PneumoniaRuntime)
     shard = Shard(trial, run_id, ids[:3])
     trial.commit(run_id, quarantined(ids[3]))
     before = db.rows("select p::text from cxr.predictions p order by 1")
@@ -171,7 +171,7 @@ def test_a_word_said_twice_counts_once_and_of_an_image_without_a_champions_row_n
 @pytest.mark.parametrize("own_input", [False, True])
 def test_it_sees_what_its_own_preprocessing_made(trial: Nights, own_input: bool) -> None:  # noqa: FBT001 - a case
     ids = trial.listed("a", "b")
-    answers = Answers()
+    answers = PneumoniaRuntime()
     one = begin(trial, lambda: answers, own_input=own_input)
     assert (one.own_spec is not None) == own_input
     Shard(trial, trial.begin(), ids).to(one)
@@ -191,7 +191,7 @@ def test_one_that_cannot_be_loaded_says_why_and_names_nothing_that_an_unknown_er
 def test_one_that_fails_in_a_shard_goes_on_with_the_next_and_says_so(db: Database, trial: Nights) -> None:
     ids = trial.listed("a", "b", "c")
     run_id = trial.begin()
-    one = begin(trial, lambda: Answers(MemoryError("patient DOE")))
+    one = begin(trial, lambda: PneumoniaRuntime(MemoryError("patient DOE")))
     Shard(trial, run_id, ids[:1]).to(one)
     bad = Shard(trial, run_id, ids[1:])
     bad.intakes[0].pixels.fill(255)  # type: ignore[union-attr]
@@ -206,7 +206,7 @@ def test_a_night_waits_for_a_slow_one_only_so_long(db: Database, trial: Nights) 
     run_id = trial.begin()
     shards = [Shard(trial, run_id, [image]) for image in ids]
     answer = threading.Event()
-    one = begin(trial, lambda: Answers(slow=answer), grace_s=0.2)
+    one = begin(trial, lambda: PneumoniaRuntime(slow=answer), grace_s=0.2)
     for shard in shards:
         shard.to(one)
     (note,) = one.finish()
@@ -220,7 +220,7 @@ def test_one_that_is_loaded_late_joins_in_and_one_that_hangs_is_left_behind(tria
     run_id = trial.begin()
     shards = [Shard(trial, run_id, [image]) for image in ids]
     loaded = threading.Event()
-    late = begin(trial, lambda: loaded.wait() and Answers(), grace_s=1)
+    late = begin(trial, lambda: loaded.wait() and PneumoniaRuntime(), grace_s=1)
     assert not late.ready()
     for shard in shards[:3]:
         shard.to(late)  # two find room, the third does not
@@ -230,7 +230,7 @@ def test_one_that_is_loaded_late_joins_in_and_one_that_hangs_is_left_behind(tria
     shards[3].to(late)
     assert late.finish() == [f"the shadow {TRIAL} has scored 3 of 4 images: it is too slow"]
     load = threading.Event()
-    hanging = begin(trial, lambda: load.wait(PATIENCE_S) and Answers(), grace_s=0.1)
+    hanging = begin(trial, lambda: load.wait(PATIENCE_S) and PneumoniaRuntime(), grace_s=0.1)
     assert hanging.finish() == [f"the shadow {TRIAL} did not score: it was not loaded in time"]
     load.set()
 
@@ -238,6 +238,6 @@ def test_one_that_is_loaded_late_joins_in_and_one_that_hangs_is_left_behind(tria
 def test_of_an_unknown_error_only_its_type_is_said(trial: Nights) -> None:
     (one,) = trial.listed("a")
     shard = Shard(trial, trial.begin(), [one])
-    failing = begin(trial, lambda: Answers(MemoryError("patient DOE")))
+    failing = begin(trial, lambda: PneumoniaRuntime(MemoryError("patient DOE")))
     shard.to(failing)
     assert failing.finish() == [f"the shadow {TRIAL} has scored 0 of 1 image: MemoryError"]
