@@ -87,7 +87,7 @@ def look_at_postgres(settings: Settings) -> Iterator[Finding]:
 
     try:
         pool = database.engine(settings.database)
-        with database.explained(), pool.connect() as connection:
+        with database.connection(pool) as connection:
             version = connection.scalar(sa.text("show server_version_num"))
             user = connection.scalar(sa.text("select current_user"))
             recent = int(version) >= OLDEST_POSTGRES

@@ -50,7 +50,7 @@ def _prepare_database(environment: dict[str, str]) -> None:
 
     pool = database.engine(environment["CXR_DATABASE_URL"])
     password = statefolder.credentials(home())[ANALYST]
-    with database.explained(), pool.begin() as connection:
+    with database.connection(pool) as connection:
         revision = schema.migrate(connection)
         exists = connection.execute(sa.text("select 1 from pg_roles where rolname = :name"), {"name": ANALYST}).first()
         how = f"alter role {ANALYST}" if exists else f"create role {ANALYST} login in role cxr_analyst"
@@ -67,7 +67,7 @@ def migrate() -> None:
     """
     from sql import schema
 
-    with connected() as (_, pool), pool.begin() as connection:
+    with connected() as (_, pool), database.connection(pool) as connection:
         typer.echo(f"schema at revision {schema.migrate(connection)}")
 
 
