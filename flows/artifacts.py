@@ -1,4 +1,4 @@
-"""What ops see in the Prefect UI: progress while a run works, and at its end a summary, tables and links."""
+"""What people see of a run: progress in the Prefect UI while it works, at its end a summary there and its pages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from tasks.pages import publishing
 from tasks.radiographs import thumbnails
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import date
     from uuid import UUID
 
     import sqlalchemy as sa
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from infra.storage import Store
     from tasks.nights.figures import ContactSheets, RunFigures
     from tasks.radiographs.thumbnails import Heat, Thumbnail
+    from tasks.retraining.evidence import ComparisonEvidence
     from tasks.validation.verdicts import ShardVerdicts
 
     Pictures = dict[int, Thumbnail]
@@ -139,3 +141,41 @@ class Report:
     sheets: ContactSheets
     pictures: dict[int, Thumbnail]
     docs_key: str | None
+
+
+def write_comparison(store: Store, settings: Settings, day: date, evidence: ComparisonEvidence) -> str:
+    """Render the comparison report and store it under a day; returns its key."""
+    from tasks.retraining import report as comparison  # brings Matplotlib, which a night does without
+
+    html = comparison.render(evidence, settings.timezone)
+    return comparison.publish(store, day, evidence.retraining_id, html)
+
+
+def write_cards(store: Store, settings: Settings, evidence: ComparisonEvidence) -> None:
+    """Render and store the cards of all models compared, with today's figures."""
+    from tasks.retraining import model_card
+
+    for model in evidence.models:
+        card = model_card.of_comparison(evidence, model)
+        model_card.publish(store, model.metadata.model_version, model_card.render(card, settings.timezone))
+
+
+def show_comparison(
+    settings: Settings, evidence: ComparisonEvidence, report_key: str | None, card_keys: Mapping[str, str] | None = None
+) -> None:
+    """Put the decision, the models side by side, the gate's checks and the link to the report into the UI."""
+    from tasks.retraining import summary
+
+    report = publishing.link(settings, report_key) if report_key else None
+    cards = {version: publishing.link(settings, key) for version, key in (card_keys or {}).items()}
+    decision = summary.summary_markdown(evidence, report, cards)
+    with at_once():
+        create_markdown_artifact(decision, key="retraining-decision", description="What the gate decided, and why")
+        for key, table, description in (
+            ("retraining-models", summary.side_by_side(evidence), "The models side by side, with intervals"),
+            ("retraining-checks", summary.checks_table(evidence), "What the gate asks, and what it found"),
+        ):
+            if table:
+                create_table_artifact(table, key=key, description=description)
+        if report and report.startswith("http"):
+            create_link_artifact(report, "Comparison report", key="retraining-report", description="Comparison report")

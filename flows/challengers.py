@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from flows.artifacts import Progress
+from flows.work import step
 from infra.version import code_version
 from models.data import near_duplicates
 from models.radiographs.radiograph import Limits
@@ -88,106 +86,102 @@ class Challenger:
     """(test images, classes) as its training gave them, to choose what to explain; None: trained by an earlier run."""
 
 
-@task(name="gather labels", cache_policy=NO_CACHE, persist_result=False)
-def gather(this: Retraining) -> Dataset:
+@step("gather labels")
+def gather(run: Retraining) -> Dataset:
     """Take up labels that waited, give new images their split, and read what there is to learn from."""
-    resolved = this.patiently(lambda: importing.resolve_waiting(this.pool, this.store, this.settings))
+    resolved = run.retrying_database(importing.resolve_waiting, run.pool, run.store, run.settings)
     if resolved.labels:
-        this.log.info(
-            "retraining %s: %s that waited found their images", this.run_id, counted(resolved.labels, "label")
-        )
-    settings = this.settings
-    assigned = this.patiently(lambda: splits.assign(this.pool, settings.validation_share, settings.test_share))
+        run.log.info("retraining %s: %s that waited found their images", run.run_id, counted(resolved.labels, "label"))
+    settings = run.settings
+    assigned = run.retrying_database(splits.assign, run.pool, settings.validation_share, settings.test_share)
     if new := sum(assigned.new.values()):
-        this.log.info("retraining %s: %s got a split for ever", this.run_id, counted(new, "image"))
-    return load(this)
+        run.log.info("retraining %s: %s got a split for ever", run.run_id, counted(new, "image"))
+    return load(run)
 
 
-def load(this: Retraining) -> Dataset:
+def load(run: Retraining) -> Dataset:
     """Read the labelled images that may be used: what is not in the bucket any more is not learned from."""
-    data = this.patiently(lambda: dataset.load(this.pool, this.settings.bucket))
+    data = run.retrying_database(dataset.load, run.pool, run.settings.bucket)
     wanted = {(item.bucket_key, item.etag) for item in data.items}
-    there = {(one.key, one.etag) for page in this.store.list("") for one in page if (one.key, one.etag) in wanted}
+    there = {(one.key, one.etag) for page in run.store.list("") for one in page if (one.key, one.etag) in wanted}
     gone = [place for place, item in enumerate(data.items) if (item.bucket_key, item.etag) not in there]
     return dataset.without_rare_classes(dataset.without(data, gone, dataset.GONE) if gone else data)
 
 
-@task(name="decode images", cache_policy=NO_CACHE, persist_result=False)
-def decode(this: Retraining, work: tuple[Dataset, Sequence[Plan]]) -> Dataset:
+@step("decode images")
+def decode(run: Retraining, data: Dataset, plans: Sequence[Plan]) -> Dataset:
     """Decode what the cache lacks, and leave out what cannot be read or shows a picture of a stricter split.
 
     Returns:
         The data set with an array for each item and each recipe's preprocessing.
     """
-    data, plans = work
     specs = {plan.recipe.preprocessing.hash: plan.recipe.preprocessing for plan in plans}
     for spec in specs.values():
-        data = keep(this, data, spec)
+        data = keep(run, data, spec)
     first, readable = next(iter(specs.values())), {item.content_sha256 for item in data.items}
     # Only an image's nearest neighbours are compared with it, so it is looked again among those that are left.
     # Phantoms are variations of one drawing: they all look alike.
-    while not data.made and find_near_duplicates(this, data, first):
-        data = load(this)
+    while not data.made and find_near_duplicates(run, data, first):
+        data = load(run)
         gone = [place for place, item in enumerate(data.items) if item.content_sha256 not in readable]
         data = dataset.without(data, gone, UNREADABLE) if gone else data
     if data.near_duplicates:
         words = f"{counted(data.near_duplicates, 'pair')} of images in different splits show the same picture"
-        this.note([f"{words}: what would have let a model learn test images by heart is left out"])
+        run.note([f"{words}: what would have let a model learn test images by heart is left out"])
     return data
 
 
-def find_near_duplicates(this: Retraining, data: Dataset, spec: PreprocessingSpec) -> int:
+def find_near_duplicates(run: Retraining, data: Dataset, spec: PreprocessingSpec) -> int:
     """Look for images in different splits that show the same picture; returns how many pairs are new."""
-    cache, contents = this.settings.cache, data.contents
+    cache, contents = run.settings.cache, data.contents
     images = arrays.assemble(jobs.job_folder(cache, WORKBENCH) / IMAGES, contents, spec, cache)
     pairs = near_duplicates.find(images, data.splits)
-    return this.patiently(lambda: splits.remember(this.pool, contents, pairs))
+    return run.retrying_database(splits.remember, run.pool, contents, pairs)
 
 
-def keep(this: Retraining, data: Dataset, spec: PreprocessingSpec) -> Dataset:
+def keep(run: Retraining, data: Dataset, spec: PreprocessingSpec) -> Dataset:
     """See that there is an array of each item; those without one are left out, and counted."""
     progress = Progress("decoding-progress", len(data.items))
     every = max(1, len(data.items) // 20)
 
     def tell(done: int) -> None:
         if done % every == 0 or done == len(data.items):
-            with this.best_effort("progress could not be shown"):
+            with run.best_effort("progress could not be shown"):
                 progress.show(
                     done / len(data.items), f"{done:,} of {counted(len(data.items), 'labelled image')} at hand"
                 )
 
-    settings = this.settings
+    settings = run.settings
     kept = arrays.keep(
-        data.items, this.store, spec, settings.cache, Limits(settings.max_bytes, settings.max_pixels),
+        data.items, run.store, spec, settings.cache, Limits(settings.max_bytes, settings.max_pixels),
         workers=settings.intake_threads, on_image=tell,
     )  # fmt: skip
-    this.log.info(
-        "retraining %s: %s at hand, %d decoded now", this.run_id, counted(len(kept.places), "array"), kept.decoded
+    run.log.info(
+        "retraining %s: %s at hand, %d decoded now", run.run_id, counted(len(kept.places), "array"), kept.decoded
     )
     if not kept.unreadable:
         return data
-    this.note([f"{counted(images, 'labelled image')} left out: {reason}" for reason, images in kept.unreadable.items()])
+    run.note([f"{counted(images, 'labelled image')} left out: {reason}" for reason, images in kept.unreadable.items()])
     readable = set(kept.places.tolist())
     return dataset.without(data, [place for place in range(len(data.items)) if place not in readable], UNREADABLE)
 
 
-def describe(this: Retraining, data: Dataset, plans: Sequence[Plan]) -> list[str]:
+def describe(run: Retraining, data: Dataset, plans: Sequence[Plan]) -> list[str]:
     """Write on the row what it learns from; returns the trainings' keys.
 
     Raises:
         DatasetError: nothing is in the test set.
     """
     counts = {name: sum(item.split == name for item in data.items) for name in SPLITS}
-    this.log.info(
+    run.log.info(
         "retraining %s: %s; %s; left out: %s",
-        this.run_id, ", ".join(f"{images:,} {name}" for name, images in counts.items()), ", ".join(data.classes),
+        run.run_id, ", ".join(f"{images:,} {name}" for name, images in counts.items()), ", ".join(data.classes),
         "; ".join(f"{images:,} {reason}" for reason, images in data.left_out.items()) or "none",
     )  # fmt: skip
-    this.patiently(
-        lambda: record.describe(
-            this.pool, this.run_id, labels=importing.images(this.pool),
-            data_fingerprint=data.fingerprint, test_fingerprint=data.test_fingerprint,
-        )
+    labels = run.retrying_database(importing.images, run.pool)
+    run.retrying_database(
+        record.describe, run.pool, run.run_id,
+        labels=labels, data_fingerprint=data.fingerprint, test_fingerprint=data.test_fingerprint,
     )  # fmt: skip
     if not counts["test"]:
         raise dataset.DatasetError(
@@ -197,8 +191,8 @@ def describe(this: Retraining, data: Dataset, plans: Sequence[Plan]) -> list[str
     return [plan.key(data) for plan in plans]
 
 
-@task(name="train challenger", task_run_name="train {name}", cache_policy=NO_CACHE, persist_result=False)
-def train(this: Retraining, name: str, work: tuple[Dataset, Plan]) -> Challenger | None:
+@step("train challenger", run_name="train {plan.recipe.name}")
+def train(run: Retraining, plan: Plan, whole: Dataset) -> Challenger | None:
     """Train a recipe in a process of its own and register what comes of it.
 
     Returns:
@@ -208,14 +202,13 @@ def train(this: Retraining, name: str, work: tuple[Dataset, Plan]) -> Challenger
     Raises:
         StorageError: the store as a whole cannot be used.
     """
-    whole, plan = work
-    key, data = plan.key(whole), plan.data(whole)
-    if known := this.patiently(lambda: model_versions.by_training_key(this.pool, key)):
-        this.log.info("retraining %s: %s was trained before, as %s", this.run_id, name, known)
-        return trained_before(this, name, known)
+    name, key, data = plan.recipe.name, plan.key(whole), plan.data(whole)
+    if known := run.retrying_database(model_versions.by_training_key, run.pool, key):
+        run.log.info("retraining %s: %s was trained before, as %s", run.run_id, name, known)
+        return trained_before(run, name, known)
     if others := len(whole.items) - len(data.items):
-        this.note([f"{name}: {counted(others, 'image')} not learned from: {dataset.OTHER_VIEW}"])
-    settings, epochs = this.settings, plan.epochs or plan.recipe.epochs
+        run.note([f"{name}: {counted(others, 'image')} not learned from: {dataset.OTHER_VIEW}"])
+    settings, epochs = run.settings, plan.epochs or plan.recipe.epochs
     folder = jobs.job_folder(settings.cache, key)
     jobs.prepare_training(
         folder, plan.job(whole, settings),
@@ -225,47 +218,47 @@ def train(this: Retraining, name: str, work: tuple[Dataset, Plan]) -> Challenger
 
     def tell(epoch: int, figures: dict[str, float]) -> None:
         words = f"epoch {epoch} of {epochs}: " + ", ".join(f"{what} {value:.3f}" for what, value in figures.items())
-        this.log.info("retraining %s: %s, %s", this.run_id, name, words)
-        with this.best_effort("progress could not be shown"):
+        run.log.info("retraining %s: %s, %s", run.run_id, name, words)
+        with run.best_effort("progress could not be shown"):
             progress.show(epoch / epochs, words)
 
     # The budget ends it between two epochs; this, where it hangs within one.
     limit_s = 60 * settings.training_minutes * HANGS_AFTER if settings.training_minutes else None
     outcome = jobs.train_in_worker(folder, tell, limit_s)
-    this.note([f"{name}: {words}" for words in outcome.notes])
+    run.note([f"{name}: {words}" for words in outcome.notes])
     if outcome.state != "trained":
-        this.failures[name] = f"{outcome.state}: {outcome.message}"
-        this.log.error("retraining %s: %s gave no challenger: %s", this.run_id, name, this.failures[name])
+        run.failures[name] = f"{outcome.state}: {outcome.message}"
+        run.log.error("retraining %s: %s gave no challenger: %s", run.run_id, name, run.failures[name])
         return None
-    return enrol(this, whole, plan, outcome.message)
+    return enrol(run, whole, plan, outcome.message)
 
 
-def trained_before(this: Retraining, name: str, known: str) -> Challenger | None:
+def trained_before(run: Retraining, name: str, known: str) -> Challenger | None:
     """Return the challenger that an earlier run trained; None where its artifact is not what it was."""
-    version = this.patiently(lambda: model_versions.require(this.pool, known))
+    version = run.retrying_database(model_versions.require, run.pool, known)
     try:
-        model_versions.fetch(this.store, version, this.settings.cache)
+        model_versions.fetch(run.store, version, run.settings.cache)
         return Challenger(version, None)
     except artifact.ArtifactError as error:
         why = worker.without_paths(str(error))
     # Not trained anew: a model version's row names one artifact for ever, and the key of its training is taken.
-    this.failures[name] = (
+    run.failures[name] = (
         f"{known} was trained before, and its artifact is lost or damaged: {why}; or train it with another --seed"
     )
-    this.log.error("retraining %s: %s gave no challenger: %s", this.run_id, name, this.failures[name])
+    run.log.error("retraining %s: %s gave no challenger: %s", run.run_id, name, run.failures[name])
     return None
 
 
-def enrol(this: Retraining, whole: Dataset, plan: Plan, message: str) -> Challenger:
+def enrol(run: Retraining, whole: Dataset, plan: Plan, message: str) -> Challenger:
     """Register a trained model under its training's key."""
     key, data = plan.key(whole), plan.data(whole)
-    folder = jobs.job_folder(this.settings.cache, key)
+    folder = jobs.job_folder(run.settings.cache, key)
     metadata = artifact.read_metadata(folder / ARTIFACT)
     test = [place for place, split in enumerate(data.splits) if split == "test"]
     answers = jobs.held_out_answers(folder, test) if test else None
-    name = this.patiently(
-        lambda: model_versions.register(this.pool, this.store, folder / ARTIFACT, metadata, training_key=key)
+    name = run.retrying_database(
+        model_versions.register, run.pool, run.store, folder / ARTIFACT, metadata, training_key=key
     )
-    this.log.info("retraining %s: %s is registered: %s", this.run_id, name, message)
+    run.log.info("retraining %s: %s is registered: %s", run.run_id, name, message)
     jobs.discard(folder)
-    return Challenger(this.patiently(lambda: model_versions.require(this.pool, name)), answers)
+    return Challenger(run.retrying_database(model_versions.require, run.pool, name), answers)

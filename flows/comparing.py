@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
-from flows import challengers, comparison_artifacts
+from flows import artifacts, challengers
+from flows.work import step
 from infra.version import code_version
 from models.gate.decision import decide
 from models.radiographs.radiograph import Limits
@@ -59,22 +57,22 @@ class Compared:
     """Of each model that answered, the champion's first where it was asked."""
 
 
-def reigning(this: Retraining) -> ModelVersion | None:
+def current_champion(run: Retraining) -> ModelVersion | None:
     """Return the champion, None where there is none yet. Its artifact is verified now, not after hours of training.
 
     Raises:
         ArtifactError: the artifact is not the one that was registered.
     """
     try:
-        found = this.patiently(lambda: model_versions.champion(this.pool))
+        found = run.retrying_database(model_versions.champion, run.pool)
     except model_versions.NoChampionError:
         return None
-    model_versions.fetch(this.store, found, this.settings.cache)
+    model_versions.fetch(run.store, found, run.settings.cache)
     return found
 
 
 def decided_before(
-    this: Retraining, data: Dataset, champion: ModelVersion | None, keys: Sequence[str], rules: Gate
+    run: Retraining, data: Dataset, champion: ModelVersion | None, keys: Sequence[str], rules: Gate
 ) -> str | None:
     """Say what was decided about these very trainings before; None where this is to be decided.
 
@@ -86,26 +84,27 @@ def decided_before(
             f"all labels are of made data, and {champion.model_version} learned from radiographs: nothing that is "
             "learned from phantoms can take its place"
         )
-    known = this.patiently(lambda: [model_versions.by_training_key(this.pool, key) for key in keys])
+    known = [run.retrying_database(model_versions.by_training_key, run.pool, key) for key in keys]
     if champion and set(known) == {champion.model_version}:
         return (
             f"{champion.model_version} is the champion and learned from these very images, by this recipe and seed: "
             "there is nothing new to learn, and it is not compared with itself"
         )
-    if this.dry_run or None in known:
+    if run.dry_run or None in known:
         return None
     name = champion.model_version if champion else None
     others = [key for key, version in zip(keys, known, strict=True) if version != name]
-    return this.patiently(lambda: decisions.already_decided(this.pool, data.fingerprint, name, others, rules.to_dict()))
+    return run.retrying_database(decisions.already_decided, run.pool, data.fingerprint, name, others, rules.to_dict())
 
 
-@task(name="compare", cache_policy=NO_CACHE, persist_result=False)
-def compare(this: Retraining, work: tuple[Dataset, ModelVersion | None, Sequence[Challenger], Gate]) -> Compared:
+@step("compare")
+def compare(
+    run: Retraining, data: Dataset, champion: ModelVersion | None, trained: Sequence[Challenger], rules: Gate
+) -> Compared:
     """Let champion and challengers answer the same test set, audit for shortcuts, and ask the gate."""
-    data, champion, trained, rules = work
     test = evaluation.test_set(data)
     items = [data.items[place] for place in evaluation.places(data, "test")]
-    cache = this.settings.cache
+    cache = run.settings.cache
     spec = trained[0].version.preprocessing if trained else None
     baselines = {}
     if spec:
@@ -118,21 +117,21 @@ def compare(this: Retraining, work: tuple[Dataset, ModelVersion | None, Sequence
     for version in [*([asked] if asked and trained else []), *(one.version for one in trained)]:
         name = version.model_version
         try:
-            contenders[name], models[name] = answer(this, version, items, test, rows)
+            contenders[name], models[name] = answer(run, version, items, test, rows)
         except (jobs.AnswersMissing, ArtifactError) as error:
             if version is asked:
                 raise
-            this.failures[name] = f"it was trained and does not answer: {worker.without_paths(str(error))}"
-            this.note([f"{name}: {this.failures[name]}"])
-    if not any(version in contenders for version in (one.version.model_version for one in trained)) and this.failures:
-        why = "; ".join(f"{name}: {words}" for name, words in this.failures.items())
+            run.failures[name] = f"it was trained and does not answer: {worker.without_paths(str(error))}"
+            run.note([f"{name}: {run.failures[name]}"])
+    if not any(version in contenders for version in (one.version.model_version for one in trained)) and run.failures:
+        why = "; ".join(f"{name}: {words}" for name, words in run.failures.items())
         raise record.RetrainingError(f"there is no challenger to judge, so nothing was decided: {why}")
     decision = decide(
         rules, test, contenders.get(asked.model_version) if asked else None,
         [contenders[one.version.model_version] for one in trained if one.version.model_version in contenders],
         baselines,
     )  # fmt: skip
-    this.log.info("retraining %s: the gate says: %s", this.run_id, decision.sentence)
+    run.log.info("retraining %s: the gate says: %s", run.run_id, decision.sentence)
     return Compared(data, test, rules, decision, champion, asked, models)
 
 
@@ -146,7 +145,7 @@ def to_explain(test: TestSet, trained: Sequence[Challenger]) -> list[int]:
 
 
 def answer(
-    this: Retraining, version: ModelVersion, items: Sequence[Item], test: TestSet, rows: Sequence[int]
+    run: Retraining, version: ModelVersion, items: Sequence[Item], test: TestSet, rows: Sequence[int]
 ) -> tuple[Contender, ModelEvidence]:
     """Let a model answer the test set in a process of its own, from its artifact as it was registered.
 
@@ -154,11 +153,11 @@ def answer(
         ArtifactError: the artifact is not the one that was registered.
         AnswersMissing: it does not answer.
     """
-    cache = this.settings.cache
-    folder = model_versions.fetch(this.store, version, cache)
+    cache = run.settings.cache
+    folder = model_versions.fetch(run.store, version, cache)
     metadata = artifact.read_metadata(folder)
-    limits = Limits(this.settings.max_bytes, this.settings.max_pixels)
-    kept = arrays.keep(items, this.store, metadata.preprocessing, cache, limits)  # of the champion's preprocessing too
+    limits = Limits(run.settings.max_bytes, run.settings.max_pixels)
+    kept = arrays.keep(items, run.store, metadata.preprocessing, cache, limits)  # of the champion's preprocessing too
     if kept.unreadable:
         raise jobs.AnswersMissing(f"test images cannot be read any more: {'; '.join(kept.unreadable)}")
     contents = [item.content_sha256 for item in items]
@@ -168,9 +167,9 @@ def answer(
         lambda file: arrays.assemble(file, contents, metadata.preprocessing, cache),
         ANSWER_LIMIT_S,
     )
-    this.log.info(
+    run.log.info(
         "retraining %s: %s answered %s, %.1f ms each (%s)",
-        this.run_id, version.model_version, counted(len(items), "test image"), answers.milliseconds, answers.runtime,
+        run.run_id, version.model_version, counted(len(items), "test image"), answers.milliseconds, answers.runtime,
     )  # fmt: skip
     contender = evaluation.contender(version, folder, answers, test.classes)
     shown = sorted({*evidence.rows_to_show(test, contender.probabilities), *rows})
@@ -184,24 +183,24 @@ def answer(
     return contender, about
 
 
-def gathered(this: Retraining, compared: Compared, outcome: str, approval: Approval | None) -> ComparisonEvidence:
+def gathered(run: Retraining, compared: Compared, outcome: str, approval: Approval | None) -> ComparisonEvidence:
     """Put together what report, cards, artifacts and the decision's row say."""
     asked, names = compared.asked, list(compared.models)
-    disputes = this.patiently(lambda: importing.disputes(this.pool))
+    disputes = run.retrying_database(importing.disputes, run.pool)
     return evidence.ComparisonEvidence(
-        retraining_id=this.run_id,
+        retraining_id=run.run_id,
         decided_at=datetime.now(UTC),
-        cause=this.cause,
-        dry_run=this.dry_run,
+        cause=run.cause,
+        dry_run=run.dry_run,
         code_version=code_version(),
         outcome=outcome,
         decision=compared.decision,
         test=compared.test,
         champion=compared.models[asked.model_version] if asked and names else None,
         challengers=[compared.models[name] for name in names if not asked or name != asked.model_version],
-        failures=this.failures,
+        failures=run.failures,
         data=evidence.DataFacts.of(
-            compared.data, conflicts=disputes.images, sources=this.patiently(lambda: importing.sources(this.pool))
+            compared.data, conflicts=disputes.images, sources=run.retrying_database(importing.sources, run.pool)
         ),
         gate=compared.gate,
         approved_by=approval.name.strip() or None if approval else None,
@@ -209,47 +208,47 @@ def gathered(this: Retraining, compared: Compared, outcome: str, approval: Appro
     )
 
 
-def report(this: Retraining, found: ComparisonEvidence) -> str | None:
+def report(run: Retraining, found: ComparisonEvidence) -> str | None:
     """Store the comparison report; returns its key."""
-    with this.best_effort("the report could not be written"):
-        key = comparison_artifacts.write_report(this.store, this.settings, this.date, found)
-        this.patiently(lambda: record.report(this.pool, this.run_id, key))
+    with run.best_effort("the report could not be written"):
+        key = artifacts.write_comparison(run.store, run.settings, run.date, found)
+        run.retrying_database(record.report, run.pool, run.run_id, key)
         return key
     return None
 
 
-def cards(this: Retraining, found: ComparisonEvidence) -> list[str]:
+def cards(run: Retraining, found: ComparisonEvidence) -> list[str]:
     """Store a card of each model that was judged; returns whose. A dry run changes none."""
-    if this.dry_run:
+    if run.dry_run:
         return []
-    with this.best_effort("the model cards could not be written"):
-        comparison_artifacts.write_cards(this.store, this.settings, found)
+    with run.best_effort("the model cards could not be written"):
+        artifacts.write_cards(run.store, run.settings, found)
     return [model.metadata.model_version for model in found.models]
 
 
-def for_a_person(this: Retraining, compared: Compared) -> list[str]:
+def for_a_person(run: Retraining, compared: Compared) -> list[str]:
     """Say why the gate's word is not enough to make the winner champion; nothing where it is."""
     name = str(compared.decision.winner)
-    undone = this.patiently(lambda: decisions.undone(this.pool, name))
+    undone = run.retrying_database(decisions.undone, run.pool, name)
     doubts = [undone] if undone else []
     if compared.asked and set(ours := compared.models[name].metadata.classes) != set(compared.asked.classes):
         doubts.append(f"it knows {', '.join(ours)}, and the champion {', '.join(compared.asked.classes)}")
     return doubts
 
 
-def question(this: Retraining, found: ComparisonEvidence) -> str:
+def question(run: Retraining, found: ComparisonEvidence) -> str:
     """Store the report as it stands, and say in Markdown what a person is asked, and where to look first."""
     lines = [f"**{verdict.headline(found)}**"]
-    lines += [f"- {words}" for words in this.notes]
-    if key := report(this, found):
-        link = publishing.link(this.settings, key)
+    lines += [f"- {words}" for words in run.notes]
+    if key := report(run, found):
+        link = publishing.link(run.settings, key)
         page = f"[The comparison report]({link})" if link.startswith("http") else "The comparison report"
-        lines.append(f"{page}: `cxr report {this.run_id}`")
+        lines.append(f"{page}: `cxr report {run.run_id}`")
     lines.append("Without an answer in time the champion stays. Research use, not for diagnosis.")
     return "\n\n".join(lines)
 
 
-def ruling(this: Retraining, compared: Compared, sentence: str) -> promotion.Ruling:
+def ruling(run: Retraining, compared: Compared, sentence: str) -> promotion.Ruling:
     """Return what is written into the database about the decision."""
     decision, test = compared.decision, compared.test
     return promotion.Ruling(
@@ -263,11 +262,11 @@ def ruling(this: Retraining, compared: Compared, sentence: str) -> promotion.Rul
         test_fingerprint=compared.data.test_fingerprint,
         test_images=len(test),
         test_patients=len(set(test.patients)),
-        failures=this.failures,
+        failures=run.failures,
     )
 
 
-def show(this: Retraining, found: ComparisonEvidence, report_key: str | None, carded: Sequence[str]) -> None:
+def show(run: Retraining, found: ComparisonEvidence, report_key: str | None, carded: Sequence[str]) -> None:
     """Put the decision, the tables and the links to the report and the cards into the Prefect UI."""
     places = {version: model_card.key(version) for version in carded}
-    comparison_artifacts.show(this.settings, found, report_key, places)
+    artifacts.show_comparison(run.settings, found, report_key, places)

@@ -8,10 +8,9 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from flows import artifacts
+from flows.work import step
 from models.errors import in_words
 from models.radiographs.radiograph import Limits
 from tasks.explain import subject
@@ -33,51 +32,51 @@ PATIENCE_S: Final = 120.0
 """For all of it; then the report stays without heat maps."""
 
 
-@task(name="explain the highest scores", cache_policy=NO_CACHE, persist_result=False)
-def explain_highest(this: Run, champion: ModelVersion) -> None:
+@step("explain the highest scores")
+def explain_highest(run: Run, champion: ModelVersion) -> None:
     """Write the report again with heat maps of the highest scores, or with a note why there are none.
 
     Whatever happens here, the night's rows and its first report stand.
     """
-    report = this.report
-    if report is None or not this.settings.explain_highest:
+    report = run.report
+    if report is None or not run.settings.explain_highest:
         return
     shown = [one for one in report.sheets.highest if one.model_version == champion.model_version]
-    shown = shown[: this.settings.explain_highest]
+    shown = shown[: run.settings.explain_highest]
     if not shown:
         return
-    with this.best_effort("the report could not be given heat maps"):
+    with run.best_effort("the report could not be given heat maps"):
         began = time.monotonic()
-        heat = looked(this, champion, report, shown)
+        heat = looked(run, champion, report, shown)
         artifacts.write_report(
-            this.store, this.settings, report.found, this.run_id, (report.sheets, report.pictures), report.docs_key,
+            run.store, run.settings, report.found, run.run_id, (report.sheets, report.pictures), report.docs_key,
             heat,
         )  # fmt: skip
-        this.log.info(
+        run.log.info(
             "run %s: %s in the report, after %.0f s",
-            this.run_id, counted(len(heat.overlays), "heat map"), time.monotonic() - began,
+            run.run_id, counted(len(heat.overlays), "heat map"), time.monotonic() - began,
         )  # fmt: skip
 
 
-def looked(this: Run, champion: ModelVersion, report: Report, shown: Sequence[Exhibit]) -> Heat:
+def looked(run: Run, champion: ModelVersion, report: Report, shown: Sequence[Exhibit]) -> Heat:
     """Return the heat maps for the published classes of some images, or a note where there are none."""
     try:
-        return _heat(this, champion, report, shown)
+        return _heat(run, champion, report, shown)
     except Exception as error:  # noqa: BLE001 - whatever it is, the report says so, and the night goes on
         why = in_words(error)
-    this.note([f"no heat maps: {why}"])
+    run.note([f"no heat maps: {why}"])
     return Heat({}, why)
 
 
-def _heat(this: Run, champion: ModelVersion, report: Report, shown: Sequence[Exhibit]) -> Heat:
+def _heat(run: Run, champion: ModelVersion, report: Report, shown: Sequence[Exhibit]) -> Heat:
     if find_spec("keras") is None:
         raise jobs.AnswersMissing("Keras is not installed where this night ran")
     until = time.monotonic() + PATIENCE_S
-    limits = Limits(this.settings.max_bytes, this.settings.max_pixels)
+    limits = Limits(run.settings.max_bytes, run.settings.max_pixels)
     executor = ThreadPoolExecutor(thumbnails.WORKERS, thread_name_prefix="heatmaps")
     try:
         taken = executor.map(
-            lambda one: fetching.take_in(one.reference, this.store, champion.preprocessing, limits), shown,
+            lambda one: fetching.take_in(one.reference, run.store, champion.preprocessing, limits), shown,
             timeout=PATIENCE_S,
         )  # fmt: skip
         at_hand = [(one, image.pixels) for one, image in zip(shown, taken, strict=True) if image.pixels is not None]
@@ -88,7 +87,7 @@ def _heat(this: Run, champion: ModelVersion, report: Report, shown: Sequence[Exh
     if not at_hand:
         raise jobs.AnswersMissing("none of the images could be fetched again")
     answers = subject.answers(
-        this.store, this.settings.cache, champion, np.stack([pixels for _, pixels in at_hand]),
+        run.store, run.settings.cache, champion, np.stack([pixels for _, pixels in at_hand]),
         [(row, champion.classes.index(one.caption)) for row, (one, _) in enumerate(at_hand)],
         max(until - time.monotonic(), 0),
     )  # fmt: skip

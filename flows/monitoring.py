@@ -23,37 +23,37 @@ RETRAINING: Final = "retrain_and_compare/weekly"
 OTHERWISE: Final = "`cxr retrain` runs it, or the next one on the schedule takes it up"
 
 
-def watch(this: Run, *, scored: int) -> None:
+def watch(run: Run, *, scored: int) -> None:
     """Look at drift and new labels once the night is published; nothing here can take that back.
 
     Args:
-        this: the run, published.
+        run: published already.
         scored: images that it and the runs it took over have scored; without any there is no drift to look at.
     """
     found = None
     if scored:
-        with this.best_effort("drift could not be looked at"):
-            found = this.patiently(lambda: drift.watch(this.pool, this.settings, this.run_ids))
+        with run.best_effort("drift could not be looked at"):
+            found = run.retrying_database(drift.watch, run.pool, run.settings, run.run_ids)
             words = drift.sentence(found)
-            this.log.log(logging.WARNING if found and found.drifted else logging.INFO, "run %s: %s", this.run_id, words)
+            run.log.log(logging.WARNING if found and found.drifted else logging.INFO, "run %s: %s", run.run_id, words)
     notice = None
-    with this.best_effort("whether a retraining is due could not be decided"):
-        trigger = this.patiently(lambda: triggers.fire(this.pool, this.settings, this.run_id))
+    with run.best_effort("whether a retraining is due could not be decided"):
+        trigger = run.retrying_database(triggers.fire, run.pool, run.settings, run.run_id)
         if trigger:
-            notice = ask(this, trigger)
-            this.log.warning("run %s: %s", this.run_id, notice)
-    with this.best_effort("drift could not be shown"):
+            notice = ask(run, trigger)
+            run.log.warning("run %s: %s", run.run_id, notice)
+    with run.best_effort("drift could not be shown"):
         show(found, notice)
 
 
-def ask(this: Run, trigger: Trigger) -> str:
+def ask(run: Run, trigger: Trigger) -> str:
     """Ask Prefect for the retraining that a trigger is about, unless it was asked before; says what will happen.
 
     The idempotency key lets nights that ask for the same trigger, at once or after an answer was lost, get the same
     flow run. It is no part of the night: cancelling the night leaves it.
     """
     if trigger.flow_run_id is None:
-        with this.best_effort("Prefect could not be asked for a retraining"):
+        with run.best_effort("Prefect could not be asked for a retraining"):
             with at_once():
                 flow_run: Any = run_deployment(
                     RETRAINING,
@@ -63,7 +63,7 @@ def ask(this: Run, trigger: Trigger) -> str:
                     idempotency_key=f"trigger {trigger.trigger_id} of run {trigger.run_id}",
                 )
             asked_for: UUID = flow_run.id
-            this.patiently(lambda: triggers.note_asked(this.pool, trigger.trigger_id, asked_for))
+            run.retrying_database(triggers.note_asked, run.pool, trigger.trigger_id, asked_for)
             return f"a retraining was asked for: {trigger.detail} (flow run {asked_for})"
         return f"a retraining is due: {trigger.detail}; {OTHERWISE}"
     return (

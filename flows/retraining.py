@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
-from uuid import UUID, uuid4
 
 from prefect import flow
 from prefect.runtime import flow_run
@@ -16,7 +15,7 @@ from prefect.states import Completed
 from flows import challengers, comparing
 from flows.approval import Approval, ask
 from flows.runs import Retraining
-from flows.work import as_is
+from flows.work import flow_run_id
 from infra.settings import Settings
 from infra.version import code_version
 from models.gate import decision as gate
@@ -63,112 +62,110 @@ def retrain_and_compare(
         epochs: instead of the recipes'.
     """
     settings = Settings.load()
-    this = Retraining(settings, UUID(str(flow_run.id)) if flow_run.id else uuid4(), cause, dry_run=dry_run)
+    run = Retraining(settings, flow_run_id(), cause, dry_run=dry_run)
 
     def steps() -> State[Any]:
         try:
-            begin(this)
+            begin(run)
             rules = gate.read(settings.gate_file) if settings.gate_file else gate.DEFAULT
             names = dict.fromkeys(recipes or settings.recipes)  # each once
             wanted = [recipe_named(name, settings.pretrained) for name in names]
             plans = [challengers.Plan(recipe, seed, epochs) for recipe in wanted]
-            return retrain(this, plans, rules)
+            return retrain(run, plans, rules)
         except dataset.DatasetError as error:
-            return nothing_to_do(this, f"nothing was trained: {error}")
+            return nothing_to_do(run, f"nothing was trained: {error}")
         finally:  # patients' pixels, also those that a killed run has left
             jobs.discard(jobs.job_folder(settings.cache, challengers.WORKBENCH))
 
-    return this.alone(steps, "another retraining is at work; its decision counts")
+    return run.under_lock(steps, "another retraining is at work; its decision counts")
 
 
-def retrain(this: Retraining, plans: Sequence[Plan], rules: Gate) -> State[Any]:
+def retrain(run: Retraining, plans: Sequence[Plan], rules: Gate) -> State[Any]:
     """Do the steps in order."""
-    champion = comparing.reigning(this)
-    data = challengers.decode(this, as_is((challengers.gather(this), plans)))
-    keys = challengers.describe(this, data, plans)
+    champion = comparing.current_champion(run)
+    data = challengers.decode(run, challengers.gather(run), plans)
+    keys = challengers.describe(run, data, plans)
     rules.require_classes(data.classes)
-    with this.best_effort("what is no longer needed could not be removed"):  # first: nothing may be to decide
-        clean(this, data, keys)
-    if decided := comparing.decided_before(this, data, champion, keys, rules):
-        return nothing_to_do(this, decided)
-    tried = [challengers.train(this, plan.recipe.name, as_is((data, plan))) for plan in plans]
+    with run.best_effort("what is no longer needed could not be removed"):  # first: nothing may be to decide
+        clean(run, data, keys)
+    if decided := comparing.decided_before(run, data, champion, keys, rules):
+        return nothing_to_do(run, decided)
+    tried = [challengers.train(run, plan, data) for plan in plans]
     given = {key: one for key, one in zip(keys, tried, strict=True) if one}
     # Again, without the recipes that failed: else one that always fails would have the others judged anew each week.
-    if given and (decided := comparing.decided_before(this, data, champion, list(given), rules)):
-        return nothing_to_do(this, decided + this.failed_recipes)
+    if given and (decided := comparing.decided_before(run, data, champion, list(given), rules)):
+        return nothing_to_do(run, decided + run.failed_recipes)
     # A recipe that gave the champion gives it again; the others are held against it.
     trained = [one for one in given.values() if champion is None or one.version.model_version != champion.model_version]
-    compared = comparing.compare(this, as_is((data, champion, trained, rules)))
-    outcome, approval = settle(this, compared)
-    this.patiently(this.lock.renew)
-    sentence = conclude(this, compared, outcome, approval)
-    with this.best_effort("what failed trainings left could not be removed"):
+    compared = comparing.compare(run, data, champion, trained, rules)
+    outcome, approval = settle(run, compared)
+    run.retrying_database(run.lock.renew)
+    sentence = conclude(run, compared, outcome, approval)
+    with run.best_effort("what failed trainings left could not be removed"):
         for key in keys:
-            jobs.discard(jobs.job_folder(this.settings.cache, key))
-        jobs.prune(this.settings.cache, [], data.fingerprint)
+            jobs.discard(jobs.job_folder(run.settings.cache, key))
+        jobs.prune(run.settings.cache, [], data.fingerprint)
     return Completed(message=sentence)
 
 
-def clean(this: Retraining, data: Dataset, keys: Sequence[str]) -> None:
+def clean(run: Retraining, data: Dataset, keys: Sequence[str]) -> None:
     """Remove pixels that are not needed any more, for they may be those of patients who have withdrawn."""
-    cache = this.settings.cache
+    cache = run.settings.cache
     arrays.prune(cache, {item.content_sha256 for item in data.items})
     jobs.prune(cache, keys, data.fingerprint)
     with suppress(fold_training.TournamentError), fold_training.machine_lock(cache):  # a running one does this itself
         fold_training.remove_pixels(cache)
 
 
-def begin(this: Retraining) -> None:
+def begin(run: Retraining) -> None:
     """Write the row, and take up what asked for a retraining."""
-    started = this.patiently(
-        lambda: record.start(
-            this.pool, this.run_id, flow_run.id, this.settings.bucket, this.cause, this.dry_run, code_version()
-        )
+    started = run.retrying_database(
+        record.start, run.pool, run.run_id, flow_run.id, run.settings.bucket, run.cause, run.dry_run, code_version()
     )
     for dead in started.dead:
-        this.log.warning("retraining %s: %s had stopped without a word; its work is taken up", this.run_id, dead)
+        run.log.warning("retraining %s: %s had stopped without a word; its work is taken up", run.run_id, dead)
     for words in started.triggers:
-        this.log.info("retraining %s: asked for because %s", this.run_id, words)
+        run.log.info("retraining %s: asked for because %s", run.run_id, words)
 
 
-def settle(this: Retraining, compared: Compared) -> tuple[DecisionOutcome, Approval | None]:
+def settle(run: Retraining, compared: Compared) -> tuple[DecisionOutcome, Approval | None]:
     """Turn the gate's decision into what happens: a person is asked where the rules or the settings want it."""
     decision = compared.decision
     if decision.winner is None:
         return "kept", None
-    if this.dry_run:
+    if run.dry_run:
         return "would promote", None
-    doubts = comparing.for_a_person(this, compared)
-    this.note([f"a person is asked: {words}" for words in doubts])
-    if decision.outcome == "promote" and this.settings.promotion == "automatic" and not doubts:
+    doubts = comparing.for_a_person(run, compared)
+    run.note([f"a person is asked: {words}" for words in doubts])
+    if decision.outcome == "promote" and run.settings.promotion == "automatic" and not doubts:
         return "promoted", None
-    waiting = comparing.gathered(this, compared, "waiting", None)
-    said = ask(comparing.question(this, waiting), this.settings.approval_hours, this.log.info)
+    waiting = comparing.gathered(run, compared, "waiting", None)
+    said = ask(comparing.question(run, waiting), run.settings.approval_hours, run.log.info)
     return ("promoted" if said.approve else "declined"), said
 
 
-def conclude(this: Retraining, compared: Compared, outcome: DecisionOutcome, approval: Approval | None) -> str:
+def conclude(run: Retraining, compared: Compared, outcome: DecisionOutcome, approval: Approval | None) -> str:
     """Write decision, promotion and the retraining's end in one transaction, then what people read of it.
 
     Returns:
         What was decided, in one sentence.
     """
-    found = comparing.gathered(this, compared, outcome, approval)
+    found = comparing.gathered(run, compared, outcome, approval)
     sentence = verdict.headline(found)
-    ruling = comparing.ruling(this, compared, sentence)
-    this.patiently(
-        lambda: promotion.record(this.pool, this.run_id, ruling, outcome=outcome, approved_by=found.approved_by)
+    ruling = comparing.ruling(run, compared, sentence)
+    run.retrying_database(
+        promotion.record, run.pool, run.run_id, ruling, outcome=outcome, approved_by=found.approved_by
     )
-    this.log.info("retraining %s: %s", this.run_id, sentence)
-    report_key = comparing.report(this, found)  # not before: what could not be recorded must not be told
-    carded = comparing.cards(this, found)
-    with this.best_effort("the artifacts could not be shown"):
-        comparing.show(this, found, report_key, carded)
+    run.log.info("retraining %s: %s", run.run_id, sentence)
+    report_key = comparing.report(run, found)  # not before: what could not be recorded must not be told
+    carded = comparing.cards(run, found)
+    with run.best_effort("the artifacts could not be shown"):
+        comparing.show(run, found, report_key, carded)
     return sentence
 
 
-def nothing_to_do(this: Retraining, message: str) -> State[Any]:
+def nothing_to_do(run: Retraining, message: str) -> State[Any]:
     """End a retraining that has nothing to decide."""
-    this.patiently(lambda: record.finish(this.pool, this.run_id, "completed", message))
-    this.log.info("retraining %s: %s", this.run_id, message)
+    run.retrying_database(record.finish, run.pool, run.run_id, "completed", message)
+    run.log.info("retraining %s: %s", run.run_id, message)
     return Completed(name="Skipped", message=message)

@@ -1,4 +1,4 @@
-"""Runs of the two scheduled flows: what their steps share and what they have found out so far."""
+"""Runs of the three flows: what their steps share and what they have found out so far."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from flows.work import Work
+from flows.work import LockedWork, Work
 from tasks.pages.wording import counted
 from tasks.retraining import record
 from tasks.scoring import runs
@@ -30,7 +30,7 @@ SHOWN_SETTINGS = {
 """Settings written on the run's row: thresholds, never addresses or secrets."""
 
 
-class Run(Work):
+class Run(LockedWork):
     """One run of the scoring flow, and what it found out so far."""
 
     what = "run"
@@ -53,8 +53,8 @@ class Run(Work):
         runs.finish(self.pool, self.run_id, "failed", message, runs.count(self.pool, [self.run_id]), self.skipped)
 
 
-class Retraining(Work):
-    """One run of this flow, and what it found out so far."""
+class Retraining(LockedWork):
+    """One run of the retraining flow, and what it found out so far."""
 
     what = "retraining"
     after_a_stop = "the next one goes on after the last epoch that it finished"
@@ -75,3 +75,9 @@ class Retraining(Work):
     def failed_recipes(self) -> str:
         """How many recipes have nothing that could be judged, in brackets; nothing where all have."""
         return f" ({counted(len(self.failures), 'recipe')} could not be judged)" if self.failures else ""
+
+
+class Tournament(Work):
+    """One run of the tournament flow. On folders it needs no database, and none has a row."""
+
+    what = "tournament"

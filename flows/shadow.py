@@ -16,30 +16,30 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def beside(this: Run, champion: model_versions.ModelVersion) -> Iterator[Shadow | None]:
+def shadow_scoring(run: Run, champion: model_versions.ModelVersion) -> Iterator[Shadow | None]:
     """Give the shadow while the shards are scored; None where there is none.
 
     A run that takes over from one that died does without: the shadow may be what that one died of.
     """
     wanted = None
-    with this.best_effort("the shadow is not known, and does not score"):
-        wanted = model_versions.shadow(this.pool)
-    if wanted and len(this.run_ids) > 1:
-        this.note([f"the shadow {wanted.model_version} does not score: this run takes over from one that stopped"])
+    with run.best_effort("the shadow is not known, and does not score"):
+        wanted = model_versions.shadow(run.pool)
+    if wanted and len(run.run_ids) > 1:
+        run.note([f"the shadow {wanted.model_version} does not score: this run takes over from one that stopped"])
         wanted = None
     if wanted is None:
         yield None
         return
     shadow = Shadow(
-        this.pool, wanted, lambda: _load(this, wanted), patience_s=this.settings.database_patience_s,
+        run.pool, wanted, lambda: _load(run, wanted), patience_s=run.settings.database_patience_s,
         own_input=wanted.preprocessing_hash != champion.preprocessing_hash,
     )  # fmt: skip
     if shadow.ready():
-        this.log.info(
-            "run %s: %s scores beside it, as its shadow, with %s", this.run_id, wanted.model_version, shadow.runtime
+        run.log.info(
+            "run %s: %s scores beside it, as its shadow, with %s", run.run_id, wanted.model_version, shadow.runtime
         )
     elif shadow.gone:
-        this.note(shadow.finish())
+        run.note(shadow.finish())
         yield None
         return
     try:
@@ -47,12 +47,12 @@ def beside(this: Run, champion: model_versions.ModelVersion) -> Iterator[Shadow 
     except BaseException:
         shadow.finish(at_once=True)
         raise
-    this.note(shadow.finish())
+    run.note(shadow.finish())
 
 
-def _load(this: Run, wanted: model_versions.ModelVersion) -> Runtime:
+def _load(run: Run, wanted: model_versions.ModelVersion) -> Runtime:
     from models.serving.runtime import load_runtime
 
-    settings = this.settings
-    folder = model_versions.fetch(this.store, wanted, settings.cache)
+    settings = run.settings
+    folder = model_versions.fetch(run.store, wanted, settings.cache)
     return load_runtime(folder, wanted.artifact_sha256, settings.cache, settings.runtime, settings.batch_size)

@@ -6,28 +6,22 @@ again goes on where it was. The frozen test set takes no part: it is left for th
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
-from prefect import flow, task
+from prefect import flow
 from prefect.artifacts import create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
-from prefect.logging import get_run_logger
-from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows.artifacts import Progress, at_once
-from flows.commands.files import unwritable
-from flows.work import as_is
-from infra import database
+from flows.runs import Tournament
+from flows.work import flow_run_id, step
 from infra.settings import Settings, SettingsError
-from infra.storage import StorageError, Store
+from infra.storage import StorageError
 from infra.version import code_version
-from models.errors import in_words, is_explained
+from models.errors import in_words
 from models.radiographs.radiograph import Limits
 from models.recipes.catalogue import RECIPES, recipe_named
 from tasks.datasets import labelled_images
@@ -37,7 +31,7 @@ from tasks.tournament import baselines, fold_training, ranking, report
 from tasks.tournament.entries import check_folds, enter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -80,42 +74,47 @@ def tournament(
         hand_over: let the winner challenge the champion (labels in the database only).
         save: write the report to this file instead of the bucket.
     """
-    settings, log = Settings.load(), get_run_logger()
+    run = Tournament(Settings.load(), flow_run_id())
     if hand_over and folders:
         return Failed(message="only a winner on the labels in the database can challenge the champion: name no folders")
-    terms = fold_training.TrainingTerms(folds, seed, epochs, minutes, code_version(), settings.pretrained_dir)
-    notes: list[str] = []
-    try:
-        check_folds(folds)
-        if why := unwritable(Path(save)) if save else unnamed_bucket(settings):
-            return Failed(message=why)
-        chosen = [recipe_named(name, settings.pretrained) for name in dict.fromkeys(recipes or settings.recipes)]
-        with fold_training.machine_lock(settings.cache):
-            try:
-                tables = run_sets(settings, read_sets(settings, folders or []), chosen, terms, notes)
-            finally:  # patients' pixels, also those that a killed one has left
-                fold_training.remove_pixels(settings.cache)
-    except Exception as error:
-        if not is_explained(error):
-            raise
-        return Failed(message=str(error))
+    terms = fold_training.TrainingTerms(folds, seed, epochs, minutes, code_version(), run.settings.pretrained_dir)
+    return run.ended_in_words(
+        lambda: hold(run, recipes or run.settings.recipes, folders or [], terms, save, hand_over=hand_over)
+    )
+
+
+def hold(
+    run: Tournament,
+    recipes: Sequence[str],
+    folders: Sequence[str],
+    terms: TrainingTerms,
+    save: str | None,
+    *,
+    hand_over: bool,
+) -> State[Any]:
+    """Do the steps in order."""
+    settings = run.settings
+    check_folds(terms.folds)
+    if why := publishing.unwritable(Path(save)) if save else unnamed_bucket(settings):
+        return Failed(message=why)
+    chosen = [recipe_named(name, settings.pretrained) for name in dict.fromkeys(recipes)]
+    with fold_training.machine_lock(settings.cache):
+        try:
+            tables = run_sets(run, read_sets(run, folders), chosen, terms)
+        finally:  # patients' pixels, also those that a killed one has left
+            fold_training.remove_pixels(settings.cache)
     volatile = ranking.volatility(tables) if len(tables) > 1 else []
-    text = "\n\n".join(map(ranking.markdown, tables))
-    if volatile:
-        text += f"\n\n{ranking.volatility_markdown(volatile)}"
-    print(text)  # noqa: T201 - the table is what was asked for
-    with best_effort(notes, "the table is not in Prefect's UI"), at_once():
-        create_markdown_artifact(text, key="tournament", description="Recipes on the same images, ranked")
-    message = " ".join([ranking.sentence(tables[0]), *(f"Note: {words}." for words in notes)])
+    show(run, tables, volatile)
+    message = " ".join([ranking.sentence(tables[0]), *(f"Note: {words}." for words in run.notes)])
     try:
-        message += f" Report: {publish(settings, tables, volatile, save)}"
+        message += f" Report: {publish(run, tables, volatile, save)}"
     except (StorageError, OSError) as error:
         why = str(getattr(error, "strerror", None) or error)  # an OSError's own words name the file twice
         return Failed(message=f"{message} The report could not be written ({why}); run it again: nothing is retrained")
-    log.info("tournament: %s", message)
+    run.log.info("tournament %s: %s", run.run_id, message)
     if not hand_over:
         return Completed(message=message)
-    return challenge(tables[0].winner.recipe, epochs, seed, message)
+    return challenge(tables[0].winner.recipe, terms.epochs, terms.seed, message)
 
 
 def unnamed_bucket(settings: Settings) -> str | None:
@@ -127,18 +126,9 @@ def unnamed_bucket(settings: Settings) -> str | None:
     return None
 
 
-@contextmanager
-def best_effort(notes: list[str], otherwise: str) -> Iterator[None]:
-    """Go on after an error in what is inside: the table stands without it. `otherwise` is logged and noted."""
-    try:
-        yield
-    except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost hours of training
-        get_run_logger().warning("tournament: %s (%s)", otherwise, in_words(error))
-        notes.append(f"{otherwise} ({in_words(error)})")
-
-
-def read_sets(settings: Settings, folders: Sequence[str]) -> list[Entries]:
+def read_sets(run: Tournament, folders: Sequence[str]) -> list[Entries]:
     """Read the labelled sets: folders, or the database's without the frozen test set."""
+    settings = run.settings
     limits = Limits(settings.max_bytes, settings.max_pixels)
     shares = settings.validation_share, settings.test_share
     if folders:
@@ -146,11 +136,7 @@ def read_sets(settings: Settings, folders: Sequence[str]) -> list[Entries]:
             enter(labelled_images.of_folder(folder, shares), name, limits)
             for folder, name in named([Path(folder) for folder in folders]).items()
         ]
-    pool = database.engine(settings.database)
-    try:
-        found = labelled_images.of_database(pool, Store(settings), shares)
-    finally:
-        pool.dispose()
+    found = run.retrying_database(labelled_images.of_database, run.pool, run.store, shares)
     return [enter(labelled_images.without_test(found), DATABASE, limits)]
 
 
@@ -166,7 +152,7 @@ def named(folders: Sequence[Path]) -> dict[Path, str]:
 
 
 def run_sets(
-    settings: Settings, sets: Sequence[Entries], recipes: Sequence[Recipe], terms: TrainingTerms, notes: list[str]
+    run: Tournament, sets: Sequence[Entries], recipes: Sequence[Recipe], terms: TrainingTerms
 ) -> list[Ranking]:
     """Let the recipes compete on each set; one in which none gave answers is noted.
 
@@ -179,58 +165,63 @@ def run_sets(
     failed = []
     for entries, splits in zip(sets, drawn, strict=True):
         try:
-            tables.append(run_set(settings, entries, recipes, splits, terms, notes))
+            tables.append(run_set(run, entries, recipes, splits, terms))
         except fold_training.TournamentError as error:
             failed.append(f"{entries.name}: {error}")
-            get_run_logger().error("tournament: %s", failed[-1])
+            run.log.error("tournament %s: %s", run.run_id, failed[-1])  # noqa: TRY400 - the message says it all
     if not tables:
         raise fold_training.TournamentError("; ".join(failed))
-    notes += failed
+    run.notes += failed
     return tables
 
 
 def run_set(
-    settings: Settings, entries: Entries, recipes: Sequence[Recipe], splits: Sequence[NDArray[np.str_]],
-    terms: TrainingTerms, notes: list[str],
-) -> Ranking:  # fmt: skip
+    run: Tournament,
+    entries: Entries,
+    recipes: Sequence[Recipe],
+    splits: Sequence[NDArray[np.str_]],
+    terms: TrainingTerms,
+) -> Ranking:
     """Let the recipes compete on one set.
 
     Raises:
         TournamentError: none of them gave answers.
     """
-    log = get_run_logger()
-    log.info(
-        "tournament: %s: %s of %s, %s. %s",
-        entries.name, counted(len(entries.images), "image"), counted(len(set(entries.patients)), "patient"),
-        ", ".join(entries.classes), " ".join(entries.remarks),
+    run.log.info(
+        "tournament %s: %s: %s of %s, %s. %s",
+        run.run_id, entries.name, counted(len(entries.images), "image"),
+        counted(len(set(entries.patients)), "patient"), ", ".join(entries.classes), " ".join(entries.remarks),
     )  # fmt: skip
-    results: dict[str, Any] = {}
+    results: dict[str, list[FoldResult]] = {}
     failures: dict[str, str] = {}
     for recipe in recipes:
-        state = train_recipe(recipe.name, as_is((settings, entries, recipe, splits, terms)), return_state=True)
-        if state.is_completed():
-            results[recipe.name] = state.result()
-        else:
-            failures[recipe.name] = str(state.message)
-            log.error("tournament: %s gave no answers: %s", recipe.name, state.message)
+        try:
+            results[recipe.name] = train_recipe(run, recipe, entries, splits, terms)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost the others
+            failures[recipe.name] = in_words(error)
+            run.log.error(  # noqa: TRY400 - Prefect has logged where it comes from
+                "tournament %s: %s gave no answers: %s", run.run_id, recipe.name, failures[recipe.name]
+            )
     if not results:
         raise fold_training.TournamentError(
             "no recipe gave answers: " + "; ".join(f"{name}: {why}" for name, why in failures.items())
         )
     shortcuts: dict[str, NDArray[np.float32]] = {}
-    with best_effort(notes, f"{entries.name} has no simple models beside the recipes"):
-        shortcuts = look_beside(as_is((settings, entries, splits)))
+    with run.best_effort(f"{entries.name} has no simple models beside the recipes", noted=True):
+        shortcuts = look_for_shortcuts(run, entries, splits)
     return ranking.rank(entries, results, failures, folds=terms.folds, seed=terms.seed, shortcuts=shortcuts)
 
 
-@task(name="train recipe", task_run_name="train {name}", cache_policy=NO_CACHE, persist_result=False)
+@step("train recipe", run_name="train {recipe.name}")
 def train_recipe(
-    name: str, work: tuple[Settings, Entries, Recipe, Sequence[NDArray[np.str_]], TrainingTerms]
-) -> list[FoldResult] | State[Any]:
-    """Train a recipe on each fold; what an earlier run has done is not done again."""
-    settings, entries, recipe, splits, terms = work
-    log = get_run_logger()
-    progress = Progress(f"tournament-{name}", len(splits))
+    run: Tournament, recipe: Recipe, entries: Entries, splits: Sequence[NDArray[np.str_]], terms: TrainingTerms
+) -> list[FoldResult]:
+    """Train a recipe on each fold; what an earlier run has done is not done again.
+
+    Raises:
+        TournamentError: it gave no answers.
+    """
+    progress = Progress(f"tournament-{recipe.name}", len(splits))
     epochs = min(recipe.epochs, terms.epochs or recipe.epochs)
     found = []
     for number, split in enumerate(splits):
@@ -239,36 +230,41 @@ def train_recipe(
             words = f"fold {fold + 1} of {len(splits)}, epoch {epoch} of {epochs}: " + ", ".join(
                 f"{what} {value:.3f}" for what, value in figures.items()
             )
-            log.info("tournament: %s, %s", name, words)
+            run.log.info("tournament %s: %s, %s", run.run_id, recipe.name, words)
             progress.attempt((fold + epoch / epochs) / len(splits), words)
 
-        try:
-            found.append(fold_training.train_fold(settings.cache, entries, recipe, number, split, terms, tell))
-        except fold_training.TournamentError as error:
-            return Failed(message=str(error))
+        found.append(fold_training.train_fold(run.settings.cache, entries, recipe, number, split, terms, tell))
     return found
 
 
-@task(name="look for shortcuts", task_run_name="look for shortcuts", cache_policy=NO_CACHE, persist_result=False)
-def look_beside(
-    work: tuple[Settings, Entries, Sequence[NDArray[np.str_]]],
+@step("look for shortcuts")
+def look_for_shortcuts(
+    run: Tournament, entries: Entries, splits: Sequence[NDArray[np.str_]]
 ) -> dict[str, NDArray[np.float32]]:
     """Let simple models answer the same images: a recipe that is no better has learned a shortcut."""
-    settings, entries, splits = work
-    return baselines.baselines(settings.cache, entries, splits)
+    return baselines.baselines(run.settings.cache, entries, splits)
+
+
+def show(run: Tournament, tables: Sequence[Ranking], volatile: Sequence[ranking.Volatility]) -> None:
+    """Print the tables, and put them into Prefect's UI."""
+    text = "\n\n".join(map(ranking.markdown, tables))
+    if volatile:
+        text += f"\n\n{ranking.volatility_markdown(volatile)}"
+    print(text)  # noqa: T201 - the table is what was asked for
+    with run.best_effort("the table is not in Prefect's UI", noted=True), at_once():
+        create_markdown_artifact(text, key="tournament", description="Recipes on the same images, ranked")
 
 
 def publish(
-    settings: Settings, tables: Sequence[Ranking], volatile: Sequence[ranking.Volatility], save: str | None
+    run: Tournament, tables: Sequence[Ranking], volatile: Sequence[ranking.Volatility], save: str | None
 ) -> str:
     """Write the report to a file or into the bucket; returns where it lies."""
-    page = report.render(tables, volatile, settings.timezone)
+    page = report.render(tables, volatile, run.settings.timezone)
     if save:
         Path(save).write_text(page, encoding="utf-8")
         return save
-    day = datetime.now(ZoneInfo(settings.timezone)).date()
-    run_id = UUID(str(flow_run.id)) if flow_run.id else uuid4()
-    return publishing.link(settings, report.publish(Store(settings), day, run_id, page))
+    day = datetime.now(ZoneInfo(run.settings.timezone)).date()
+    return publishing.link(run.settings, report.publish(run.store, day, run.run_id, page))
 
 
 def challenge(winner: str, epochs: int | None, seed: int, message: str) -> State[Any]:

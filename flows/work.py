@@ -1,14 +1,19 @@
-"""What the steps of a flow run share, and the errors that end it in words."""
+"""What every flow stands on: the steps that Prefect shows, what they share, and how an error ends a run in words."""
 
 from __future__ import annotations
 
+import functools
 import logging
 from abc import ABC, abstractmethod
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from uuid import UUID, uuid4
 
+from prefect import task
+from prefect.cache_policies import NO_CACHE
 from prefect.exceptions import TerminationSignal
 from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 from prefect.utilities.annotations import quote
 
@@ -20,12 +25,13 @@ from tasks.radiographs import fetching
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from uuid import UUID
 
+    import sqlalchemy as sa
     from prefect.client.schemas.objects import State
 
     from infra.settings import Settings
 
+Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
 
@@ -45,31 +51,60 @@ for _logger in ("prefect.flow_runs", "prefect.task_runs"):
     logging.getLogger(_logger).addFilter(_without_traceback)
 
 
-def as_is(value: Result) -> Result:
-    """Pass a value to a task without Prefect looking into it: it would visit every measurement of every image."""
-    return cast("Result", quote(value))
+def flow_run_id() -> UUID:
+    """Return Prefect's id of the flow run at work, by which our tables know it too; outside of Prefect a new one."""
+    return UUID(str(flow_run.id)) if flow_run.id else uuid4()
 
 
-class Work(ABC):
-    """What the steps of one flow run share: its settings, its clients, its lock, its log.
+def step(name: str, *, run_name: str | None = None) -> Callable[[Callable[Given, Result]], Callable[Given, Result]]:
+    """Make a function a step of a flow: a task in Prefect's UI, run where it is called.
 
-    Lives in the flow's process only. A plain class: Prefect looks into dataclasses among a task's parameters, and would
-    find clients there.
+    Prefect neither looks into its arguments nor keeps its result: it would visit every measurement of every image.
+
+    Args:
+        name: of the task, as the UI shows it.
+        run_name: of each of its runs; may use arguments by their names, such as `score shard {shard}`.
     """
+
+    def made(function: Callable[Given, Result]) -> Callable[Given, Result]:
+        shown = task(name=name, task_run_name=run_name, cache_policy=NO_CACHE, persist_result=False)(function)
+
+        @functools.wraps(function)
+        def call(*args: Given.args, **kwargs: Given.kwargs) -> Result:
+            unvisited: Any = [quote(one) for one in args]
+            unvisited_by_name: Any = {key: quote(one) for key, one in kwargs.items()}
+            result: Result = shown(*unvisited, **unvisited_by_name)
+            return result
+
+        return call
+
+    return made
+
+
+class Work:
+    """What the steps of one flow run share: its settings, its log, what it notes, and the clients that it needs."""
 
     what: str
     """How its log calls it."""
-    after_a_stop: str
-    """What happens to what it leaves when a signal stops it."""
 
-    def __init__(self, settings: Settings, run_id: UUID, lock: str) -> None:
+    def __init__(self, settings: Settings, run_id: UUID) -> None:
         self.settings = settings
         self.run_id = run_id
         self.log = get_run_logger()
-        self.pool = database.engine(settings.database)
-        self.store = Store(settings, fetching.threads(settings.intake_threads) + publishing.UPLOADS)
-        self.lock = database.Lock(self.pool, lock)
         self.notes: list[str] = []
+        self._opened = ExitStack()
+
+    @functools.cached_property
+    def pool(self) -> sa.Engine:
+        """Connections to the database, until the run ends."""
+        pool = database.engine(self.settings.database)
+        self._opened.callback(pool.dispose)
+        return pool
+
+    @functools.cached_property
+    def store(self) -> Store:
+        """The bucket."""
+        return Store(self.settings, fetching.threads(self.settings.intake_threads) + publishing.UPLOADS)
 
     def note(self, notes: Sequence[str]) -> None:
         """Keep what ops should know of this run, for its report, and log it once."""
@@ -78,8 +113,12 @@ class Work(ABC):
                 self.notes.append(words)
                 self.log.warning("%s %s: %s", self.what, self.run_id, words)
 
-    def patiently(self, step: Callable[[], Result]) -> Result:
-        """Run a repeatable database step, waiting while Postgres is away."""
+    def retrying_database(self, function: Callable[Given, Result], *args: Given.args, **kwargs: Given.kwargs) -> Result:
+        """Call what may be called again, waiting while Postgres is away.
+
+        Raises:
+            DatabaseError: it did not come back within CXR_DATABASE_PATIENCE_S, or refuses for good.
+        """
 
         def waiting(retry: Any) -> None:
             self.log.warning(
@@ -87,48 +126,82 @@ class Work(ABC):
                 self.what, self.run_id, retry.attempt_number, self.settings.database_patience_s,
             )  # fmt: skip
 
-        return database.patiently(step, self.settings.database_patience_s, waiting)
+        return database.retrying(self.settings.database_patience_s, waiting)(function, *args, **kwargs)
 
     @contextmanager
-    def best_effort(self, otherwise: str) -> Iterator[None]:
-        """Go on after an error in what is inside: the rows stand without it. A warning says `otherwise`."""
+    def best_effort(self, otherwise: str, *, noted: bool = False) -> Iterator[None]:
+        """Go on after an error in what is inside: what counts stands without it.
+
+        Args:
+            otherwise: what is missing then; a warning says so.
+            noted: say it in the run's report, too.
+        """
         try:
             yield
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost the night
-            self.log.warning("%s %s: %s (%s)", self.what, self.run_id, otherwise, in_words(error))
+            words = f"{otherwise} ({in_words(error)})"
+            if noted:
+                self.note([words])
+            else:
+                self.log.warning("%s %s: %s", self.what, self.run_id, words)
 
-    def alone(self, steps: Callable[[], State[Any]], elsewhere: str) -> State[Any]:
+    def ended_in_words(self, steps: Callable[[], State[Any]]) -> State[Any]:
+        """Do the flow's work; an error of ours is the run's end in its own words, and connections are closed.
+
+        Args:
+            steps: the work; its state is the flow's.
+        """
+        try:
+            return steps()
+        except RunCancelledError as error:
+            return Cancelled(message=str(error))
+        except Exception as error:
+            if not is_explained(error):
+                raise
+            return Failed(message=str(error))
+        finally:
+            self._opened.close()
+
+
+class LockedWork(Work, ABC):
+    """A flow run of which one at a time may be at work, and whose row in the database says how it ended."""
+
+    after_a_stop: str
+    """What happens to what it leaves when a signal stops it."""
+
+    def __init__(self, settings: Settings, run_id: UUID, lock: str) -> None:
+        super().__init__(settings, run_id)
+        self.lock = database.Lock(self.pool, lock)
+
+    def under_lock(self, steps: Callable[[], State[Any]], elsewhere: str) -> State[Any]:
         """Do all of the flow's work under its lock, and write on its row why it stopped if it fails.
 
         Args:
             steps: the work; its state is the flow's.
             elsewhere: what to say where another run holds the lock.
         """
-        try:
-            if not self.patiently(self.lock.acquire):
+
+        def locked() -> State[Any]:
+            if not self.retrying_database(self.lock.acquire):
                 self.log.info("%s %s: %s", self.what, self.run_id, elsewhere)
                 return Completed(name="Skipped", message=elsewhere)
             try:
                 return steps()
-            except RunCancelledError as error:
-                self._record_failure(f"{error}; {self.after_a_stop}")
-                return Cancelled(message=str(error))
-            except (KeyboardInterrupt, TerminationSignal):
-                self._record_failure(f"it was told to stop by a signal; {self.after_a_stop}")
-                raise
             except BaseException as error:
-                if is_explained(error):
-                    self._record_failure(str(error))
-                    return Failed(message=str(error))
-                self._record_failure(f"{in_words(error)}: see the flow run's log")
+                with self.best_effort("its end could not be recorded"):  # as far as Postgres can be reached
+                    self.fail(self._why(error))
                 raise
-        finally:
-            self.lock.release()
-            self.pool.dispose()
+            finally:
+                self.lock.release()
 
-    def _record_failure(self, message: str) -> None:
-        with self.best_effort("its end could not be recorded"):  # as far as Postgres can be reached
-            self.fail(message)
+        return self.ended_in_words(locked)
+
+    def _why(self, error: BaseException) -> str:
+        if isinstance(error, RunCancelledError):
+            return f"{error}; {self.after_a_stop}"
+        if isinstance(error, (KeyboardInterrupt, TerminationSignal)):
+            return f"it was told to stop by a signal; {self.after_a_stop}"
+        return str(error) if is_explained(error) else f"{in_words(error)}: see the flow run's log"
 
     @abstractmethod
     def fail(self, message: str) -> None:

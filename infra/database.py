@@ -9,7 +9,7 @@ import csv
 import io
 from contextlib import contextmanager, suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg2
 import sqlalchemy as sa
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from psycopg2.extensions import connection as RawConnection  # noqa: N812 - psycopg2's class has a lower-case name
 
-Result = TypeVar("Result")
 APPLICATION = "cxr-nightly"
 KEEPALIVES = {
     "keepalives": 1,
@@ -45,6 +44,11 @@ FINAL_SIGNS = ("password authentication failed", "no password supplied", "does n
 
 class DatabaseError(RuntimeError):
     """Postgres refused or stayed away; the message says what to do and carries no row's values."""
+
+    def __init__(self, words: str, *, waiting_may_help: bool = False) -> None:
+        super().__init__(words)
+        self.waiting_may_help = waiting_may_help
+        """Whether Postgres restarts, drops the connection, or picked this side of a deadlock."""
 
 
 class LockLostError(RuntimeError):
@@ -106,8 +110,12 @@ def _keep_alive(connection: RawConnection, _: object) -> None:
 
 @contextmanager
 def transaction(pool: sa.Engine) -> Iterator[Cursor]:
-    """Give a cursor inside one transaction: committed at the end, rolled back on any error."""
-    with pool.connect() as connection:
+    """Give a cursor inside one transaction: committed at the end, rolled back on any error.
+
+    Raises:
+        DatabaseError: Postgres refused or is away; also what statements of the transaction raise becomes one.
+    """
+    with _translated(), pool.connect() as connection:
         raw: RawConnection = connection.connection.driver_connection  # type: ignore[assignment]
         try:
             with raw.cursor(cursor_factory=NamedTupleCursor) as cursor:
@@ -123,6 +131,17 @@ def transaction(pool: sa.Engine) -> Iterator[Cursor]:
             if not raw.closed:
                 raw.rollback()
             raise
+
+
+@contextmanager
+def connection(pool: sa.Engine) -> Iterator[sa.Connection]:
+    """Give a SQLAlchemy connection inside one transaction, for Alembic; else as `transaction`.
+
+    Raises:
+        DatabaseError: as there.
+    """
+    with _translated(), pool.begin() as begun:
+        yield begun
 
 
 class _Csv:
@@ -144,11 +163,33 @@ def copy(cursor: Cursor, table: str, rows: Iterable[Sequence[Any]]) -> None:
     cursor.copy_expert(f"copy {table} from stdin (format csv)", file)
 
 
-def transient(error: BaseException) -> bool:
-    """Tell whether waiting may help: Postgres restarts, drops the connection, or picks this side of a deadlock."""
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    if not isinstance(cause, psycopg2.Error):
-        return False
+def retrying(patience_s: float, on_wait: Callable[[RetryCallState], Any] | None = None) -> Retrying:
+    """Return what calls a function that may be repeated, and waits for Postgres with growing, jittered pauses.
+
+    `retrying(30)(function, argument)` raises the function's own errors; its last `DatabaseError` where Postgres did not
+    come back within `patience_s`, or refuses for good.
+    """
+    return Retrying(
+        retry=retry_if_exception(lambda error: isinstance(error, DatabaseError) and error.waiting_may_help),
+        stop=stop_after_delay(patience_s),
+        wait=wait_random_exponential(multiplier=0.2, max=5),
+        before_sleep=on_wait,
+        reraise=True,
+    )
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn a driver's error into a `DatabaseError` in words."""
+    try:
+        yield
+    except (psycopg2.Error, DBAPIError) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        # From None: drivers put rows' values, object keys among them, into messages that would end up in a log.
+        raise DatabaseError(_words(cause), waiting_may_help=_transient(cause)) from None
+
+
+def _transient(cause: BaseException | None) -> bool:
     code = getattr(cause, "pgcode", None)
     if code is not None:
         return code[:2] in {"08", "57", "53"} or code in {"40001", "40P01"}
@@ -156,38 +197,8 @@ def transient(error: BaseException) -> bool:
     return away and not any(sign in str(cause) for sign in FINAL_SIGNS)
 
 
-def patiently(
-    step: Callable[[], Result], patience_s: float, on_wait: Callable[[RetryCallState], Any] | None = None
-) -> Result:
-    """Run a step that may be repeated, waiting for Postgres with growing, jittered pauses.
-
-    Raises:
-        DatabaseError: Postgres did not come back within `patience_s`, or refuses for good.
-    """
-    retrying = Retrying(
-        retry=retry_if_exception(transient),
-        stop=stop_after_delay(patience_s),
-        wait=wait_random_exponential(multiplier=0.2, max=5),
-        before_sleep=on_wait,
-        reraise=True,
-    )
-    with explained():
-        return retrying(step)
-
-
-@contextmanager
-def explained() -> Iterator[None]:
-    """Turn a driver's error into a `DatabaseError` in words."""
-    try:
-        yield
-    except (psycopg2.Error, DBAPIError) as error:
-        # From None: drivers put rows' values, object keys among them, into messages that would end up in a log.
-        raise DatabaseError(explain(error)) from None
-
-
-def explain(error: psycopg2.Error | DBAPIError) -> str:
-    """Say in words what Postgres refused and what to do, without the rows' values that drivers put in messages."""
-    cause: Any = error.orig if isinstance(error, DBAPIError) else error
+def _words(cause: BaseException | None) -> str:
+    """Say what Postgres refused and what to do, without the rows' values that drivers put in messages."""
     code = getattr(cause, "pgcode", None)
     first_line = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
     if code is None:
@@ -217,15 +228,20 @@ class Lock:
         self._connection: sa.Connection | None = None
 
     def acquire(self) -> bool:
-        """Take the lock; False where another session holds it."""
-        connection = self._pool.connect().execution_options(isolation_level="AUTOCOMMIT")
+        """Take the lock; False where another session holds it.
+
+        Raises:
+            DatabaseError: Postgres refused or is away.
+        """
         statement = sa.text("select pg_try_advisory_lock(hashtextextended(:name, 0))")
-        try:
-            if connection.execute(statement, {"name": self._name}).scalar_one():
-                self._connection = connection
-        finally:
-            if self._connection is not connection:
-                connection.close()
+        with _translated():
+            connection = self._pool.connect().execution_options(isolation_level="AUTOCOMMIT")
+            try:
+                if connection.execute(statement, {"name": self._name}).scalar_one():
+                    self._connection = connection
+            finally:
+                if self._connection is not connection:
+                    connection.close()
         return self._connection is connection
 
     def renew(self) -> None:
@@ -233,6 +249,7 @@ class Lock:
 
         Raises:
             LockLostError: another session took it meanwhile.
+            DatabaseError: Postgres refused or is away.
         """
         try:
             if self._connection is not None:

@@ -113,6 +113,11 @@ def test_imports_run_one_way(path: Path) -> None:
     assert tops(imports(path)) & {*ROOMS, "tests"} <= MAY_IMPORT[room]
 
 
+def test_flows_know_nothing_of_the_commands_that_start_them() -> None:
+    below = [path for path in (ROOT / "flows").glob("*.py") if path.name != "cli.py"]
+    assert not [name(path) for path in below if any(one.startswith("flows.commands") for one in imports(path))]
+
+
 def test_settings_import_nothing_of_ours() -> None:
     assert not tops(imports(ROOT / "infra" / "settings.py")) & set(ROOMS)
 

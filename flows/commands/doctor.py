@@ -86,7 +86,7 @@ def look_at_postgres(settings: Settings) -> Iterator[Finding]:
 
     try:
         pool = database.engine(settings.database)
-        with database.explained(), pool.connect() as connection:
+        with database.connection(pool) as connection:
             server = connection.exec_driver_sql(query("server_and_login")).one()
             version, user = server.server_version, server.login
             recent = version >= OLDEST_POSTGRES

@@ -7,21 +7,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from tasks.pages.publishing import unwritable
+
 if TYPE_CHECKING:
     from pathlib import Path
 
 OPTION = "--save"
-
-
-def unwritable(file: Path) -> str | None:
-    """Say why a file cannot be written; None where nothing speaks against it."""
-    if file.exists() and not file.is_file():  # `write_private` would remove a device, too
-        return f"{file} cannot be written: it is no plain file"
-    if not file.parent.is_dir():
-        return f"{file} cannot be written: there is no folder {file.parent}; make it first"
-    if not os.access(file.parent, os.W_OK):
-        return f"{file} cannot be written: nothing may be written into {file.parent}; choose another folder"
-    return None
 
 
 def require_writable(file: Path) -> None:

@@ -59,11 +59,10 @@ def require_services(settings: Settings) -> None:
 
 @contextmanager
 def connected() -> Iterator[tuple[Settings, sa.Engine]]:
-    """Give settings and a pool of connections; what Postgres refuses becomes a `DatabaseError` in words."""
+    """Give settings and a pool of connections."""
     settings = Settings.load()
     pool = database.engine(settings.database)
     try:
-        with database.explained():
-            yield settings, pool
+        yield settings, pool
     finally:
         pool.dispose()

@@ -51,7 +51,7 @@ def _prepare_database(environment: dict[str, str]) -> None:
 
     pool = database.engine(environment["CXR_DATABASE_URL"])
     password = statefolder.credentials(home())[ANALYST]
-    with database.explained(), pool.begin() as connection:
+    with database.connection(pool) as connection:
         revision = schema.migrate(connection)
         connection.exec_driver_sql(query("analyst_login"), {"password": password})
     pool.dispose()
@@ -66,7 +66,7 @@ def migrate() -> None:
     """
     from sql import schema
 
-    with connected() as (_, pool), pool.begin() as connection:
+    with connected() as (_, pool), database.connection(pool) as connection:
         typer.echo(f"schema at revision {schema.migrate(connection)}")
 
 

@@ -65,7 +65,7 @@ def assign(pool: sa.Engine, validation_share: float, test_share: float) -> Assig
         test_share: share that tests.
 
     Raises:
-        psycopg2.Error: Postgres failed; nothing was assigned.
+        DatabaseError: Postgres failed; nothing was assigned.
     """
     with database.transaction(pool) as cursor:
         # One at a time: two would put a new patient's images into two splits where the shares differ.

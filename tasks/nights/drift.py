@@ -59,7 +59,7 @@ def watch(pool: sa.Engine, settings: Settings, run_ids: Sequence[UUID]) -> Drift
         What was found; None where the champion of today has not scored yet.
 
     Raises:
-        psycopg2.Error: Postgres failed.
+        DatabaseError: Postgres failed.
     """
     asked = {
         "run_ids": [str(one) for one in run_ids],

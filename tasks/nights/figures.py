@@ -209,7 +209,7 @@ def gather(
 
     Raises:
         RunError: there is no such run.
-        psycopg2.Error: Postgres failed.
+        DatabaseError: Postgres failed.
     """
     asked = {"run_id": str(run_id), "run_ids": [str(one) for one in run_ids], "bins": BINS}
     with database.transaction(pool) as cursor:

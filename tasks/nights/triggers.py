@@ -55,7 +55,7 @@ def fire(pool: sa.Engine, settings: Settings, run_id: UUID) -> Trigger | None:
         The open trigger, which may be this run's or an older one's; None where there is none.
 
     Raises:
-        psycopg2.Error: Postgres failed.
+        DatabaseError: Postgres failed.
     """
     bucket = {"bucket": settings.bucket}
     with database.transaction(pool) as cursor:

@@ -1,8 +1,9 @@
-"""Pages in the bucket: where they lie, how they are written, and the links to them."""
+"""Pages in the bucket: where they lie, how they are written, and the links to them; or in a file of this machine."""
 
 from __future__ import annotations
 
 import mimetypes
+import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
@@ -56,3 +57,14 @@ def link(settings: Settings, key: str) -> str:
     if settings.reports_url:
         return f"{settings.reports_url.rstrip('/')}/{quote(key.removeprefix(REPORTS))}"
     return f"s3://{settings.bucket}/{key}"
+
+
+def unwritable(file: Path) -> str | None:
+    """Say why a file cannot be written; None where nothing speaks against it."""
+    if file.exists() and not file.is_file():  # a device may be there, and would be replaced
+        return f"{file} cannot be written: it is no plain file"
+    if not file.parent.is_dir():
+        return f"{file} cannot be written: there is no folder {file.parent}; make it first"
+    if not os.access(file.parent, os.W_OK):
+        return f"{file} cannot be written: nothing may be written into {file.parent}; choose another folder"
+    return None

@@ -64,7 +64,7 @@ def discover(pool: sa.Engine, store: Store, settings: Settings, prefixes: Iterab
 
     Raises:
         StorageError: the bucket cannot be listed.
-        psycopg2.Error: Postgres failed; nothing was written.
+        DatabaseError: Postgres failed; nothing was written.
     """
     suffixes = tuple(suffix.lower() for suffix in settings.skip_suffixes)
     made = tuple(settings.made_prefixes)

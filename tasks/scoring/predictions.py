@@ -57,7 +57,7 @@ def commit(pool: sa.Engine, lineage: Lineage, results: Iterable[ImageResult]) ->
         Number of images by the state they ended in, duplicates included.
 
     Raises:
-        psycopg2.Error: nothing was written, or, where the connection broke at the very end, all of it was.
+        DatabaseError: nothing was written, or, where the connection broke at the very end, all of it was.
     """
     with database.transaction(pool) as cursor:
         cursor.execute(query("result_table"))

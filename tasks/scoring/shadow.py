@@ -185,7 +185,7 @@ class Shadow:
             "code_version": lineage.code_version,
             "runtime": runtime.name,
         }
-        database.patiently(lambda: commit(self._pool, about, rows), self._patience_s)
+        database.retrying(self._patience_s).wraps(commit)(self._pool, about, rows)
         self.scored += len(rows)
 
 

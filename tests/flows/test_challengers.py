@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from inspect import unwrap
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -47,7 +48,7 @@ DATA = Dataset(
 
 
 @pytest.fixture
-def this(settings: Settings) -> Iterator[Retraining]:
+def run(settings: Settings) -> Iterator[Retraining]:
     """A retraining at work, outside of Prefect."""
     with disable_run_logger():
         made = runs.Retraining(settings, uuid4(), "by hand", dry_run=False)
@@ -65,77 +66,76 @@ def known(db: Database, nights: Nights) -> model_versions.ModelVersion:
 
 @pytest.mark.parametrize("damaged", [False, True], ids=["lost", "damaged"])
 def test_a_challenger_whose_artifact_is_lost_or_damaged_does_not_stop_the_others_and_a_lost_store_does(
-    this: Retraining, known: model_versions.ModelVersion, *, damaged: bool
+    run: Retraining, known: model_versions.ModelVersion, *, damaged: bool
 ) -> None:
     for name in artifact.FILES if damaged else ():
-        this.store.write(f"{known.artifact_key}/{name}", b"something else")
-    assert challengers.train.fn(this, "compact-cnn", (DATA, PLAN)) is None
-    assert f"{MODEL} was trained before, and its artifact is lost or damaged: " in this.failures["compact-cnn"]
-    assert str(this.settings.cache) not in this.failures["compact-cnn"]
-    this.store = Store(this.settings.model_copy(update={"s3_bucket": "no-such-bucket"}))
+        run.store.write(f"{known.artifact_key}/{name}", b"something else")
+    train = unwrap(challengers.train)
+    assert train(run, PLAN, DATA) is None
+    assert f"{MODEL} was trained before, and its artifact is lost or damaged: " in run.failures["compact-cnn"]
+    assert str(run.settings.cache) not in run.failures["compact-cnn"]
+    run.store = Store(run.settings.model_copy(update={"s3_bucket": "no-such-bucket"}))
     with pytest.raises(StorageError, match="no-such-bucket does not exist"):
-        challengers.train.fn(this, "compact-cnn", (DATA, PLAN))
+        train(run, PLAN, DATA)
 
 
 def test_a_challenger_that_does_not_answer_is_said_to_have_been_trained(
-    this: Retraining, known: model_versions.ModelVersion
+    run: Retraining, known: model_versions.ModelVersion
 ) -> None:
     spec = PreprocessingSpec()
     for item in DATA.items:
-        arrays.put(
-            item.content_sha256, np.full(spec.shape, item.label == "NORMAL", np.uint8), spec, this.settings.cache
-        )
+        arrays.put(item.content_sha256, np.full(spec.shape, item.label == "NORMAL", np.uint8), spec, run.settings.cache)
     with pytest.raises(record.RetrainingError, match="there is no challenger to judge, so nothing was decided"):
-        comparing.compare.fn(this, (DATA, None, [Challenger(known, None)], DEFAULT))
-    assert this.failures[MODEL].startswith("it was trained and does not answer: ")
+        unwrap(comparing.compare)(run, DATA, None, [Challenger(known, None)], DEFAULT)
+    assert run.failures[MODEL].startswith("it was trained and does not answer: ")
 
 
 def test_what_postgres_refuses_of_a_label_that_waited_is_said_without_the_patient(
-    db: Database, this: Retraining
+    db: Database, run: Retraining
 ) -> None:
     db.rows("alter table cxr.labels add constraint refused check (patient_id <> 'DOE^JANE')")
     db.rows(
         "insert into cxr.waiting_labels (bucket, content_sha256, class, patient_id, source, why) "
         "values (%s, %s, 'NORMAL', 'DOE^JANE', 's', 'unknown class')",
-        this.settings.bucket, sha256("a"),
+        run.settings.bucket, sha256("a"),
     )  # fmt: skip
     db.rows(
         "insert into cxr.labelled_objects (content_sha256, bucket, object_key, etag, size_bytes, made)"
         " values (%s, %s, 'labelled/a', 'e', 7, false)",
-        sha256("a"), this.settings.bucket,
+        sha256("a"), run.settings.bucket,
     )  # fmt: skip
     with pytest.raises(DatabaseError, match="violates check constraint") as refused:
-        challengers.gather.fn(this)
+        unwrap(challengers.gather)(run)
     assert "DOE" not in "".join(traceback.format_exception(refused.value))
 
 
-def test_while_a_person_is_asked_and_in_a_dry_run_no_card_is_written(this: Retraining) -> None:
+def test_while_a_person_is_asked_and_in_a_dry_run_no_card_is_written(run: Retraining) -> None:
     found = evidence(outcome="waiting")
-    asked = comparing.question(this, found)
-    ((page,),) = this.store.list("reports/")
-    assert f"cxr report {this.run_id}" in asked
-    assert "stored while the retraining waited" in this.store.read(page.key).decode()
-    this.dry_run = True
-    assert comparing.cards(this, found) == []
-    this.dry_run = False
-    assert not [one for one in this.store.list("reports/models/") if one]
-    assert len(comparing.cards(this, found)) == 2
-    assert sum(len(one) for one in this.store.list("reports/models/")) == 2
+    asked = comparing.question(run, found)
+    ((page,),) = run.store.list("reports/")
+    assert f"cxr report {run.run_id}" in asked
+    assert "stored while the retraining waited" in run.store.read(page.key).decode()
+    run.dry_run = True
+    assert comparing.cards(run, found) == []
+    run.dry_run = False
+    assert not [one for one in run.store.list("reports/models/") if one]
+    assert len(comparing.cards(run, found)) == 2
+    assert sum(len(one) for one in run.store.list("reports/models/")) == 2
 
 
-def test_a_retraining_that_is_cancelled_is_cancelled_and_its_row_says_so(db: Database, this: Retraining) -> None:
+def test_a_retraining_that_is_cancelled_is_cancelled_and_its_row_says_so(db: Database, run: Retraining) -> None:
     def steps() -> None:
         raise RunCancelledError("it was cancelled while it waited")
 
-    assert this.alone(steps, "elsewhere").is_cancelled()  # type: ignore[arg-type]
+    assert run.under_lock(steps, "elsewhere").is_cancelled()  # type: ignore[arg-type]
     assert db.rows("select state, message from cxr.retrainings") == [
-        ("failed", f"it was cancelled while it waited; {this.after_a_stop}")
+        ("failed", f"it was cancelled while it waited; {run.after_a_stop}")
     ]
 
 
-def test_pixels_that_a_killed_tournament_left_are_removed(this: Retraining) -> None:
-    left = this.settings.cache / FOLDER / "left.npy"
+def test_pixels_that_a_killed_tournament_left_are_removed(run: Retraining) -> None:
+    left = run.settings.cache / FOLDER / "left.npy"
     files.private(left.parent)
     left.write_bytes(b"pixels of a patient")
-    retraining.clean(this, DATA, [])
+    retraining.clean(run, DATA, [])
     assert not left.exists()

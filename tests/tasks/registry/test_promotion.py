@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import psycopg2
 import pytest
 
+from infra.database import DatabaseError
 from tasks.nights import overview
 from tasks.registry import history, promotion
 from tasks.registry.promotion import PromotionError, Recorded, StaleError
@@ -131,7 +131,7 @@ def test_what_breaks_off_in_the_middle_leaves_nothing_and_a_repeat_finishes(
         f"""create function cxr.fall() returns trigger language plpgsql as 'begin raise exception ''down''; end';
             create trigger fall before insert or update on cxr.{table} for each row execute function cxr.fall()"""
     )
-    with pytest.raises(psycopg2.Error, match="down"):
+    with pytest.raises(DatabaseError, match="down"):
         promotion.record(models.pool, one, RULING, outcome="promoted")
     assert everything(db) == before
     db.rows("drop function cxr.fall() cascade")
