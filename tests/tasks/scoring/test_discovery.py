@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
-from psycopg2.extras import LoggingConnection
+from psycopg2.extras import LoggingConnection, LoggingCursor, NamedTupleCursor
 
 from infra import database
 from tasks.radiographs import fetching
@@ -157,16 +157,27 @@ class Log:
         self.statements.append(text)
 
 
+class LoggingNamedTupleCursor(LoggingCursor, NamedTupleCursor):
+    """As psycopg2's, with rows as steps expect them."""
+
+
+class LoggedConnection(LoggingConnection):
+    """A connection that logs whatever cursor a step asks for."""
+
+    def cursor(self, *args: Any, **options: Any) -> LoggingNamedTupleCursor:
+        return super().cursor(*args, **options | {"cursor_factory": LoggingNamedTupleCursor})
+
+
 @pytest.mark.parametrize("objects", [3, 60])
 def test_the_number_of_statements_does_not_grow_with_the_objects(
     db: Database, store: Store, settings: Settings, objects: int
 ) -> None:
     log = Log()
 
-    def connect() -> LoggingConnection:
+    def connect() -> LoggedConnection:
         import psycopg2
 
-        connection: LoggingConnection = psycopg2.connect(db.url(), connection_factory=LoggingConnection)
+        connection: LoggedConnection = psycopg2.connect(db.url(), connection_factory=LoggedConnection)
         connection.initialize(log)
         return connection
 
