@@ -6,7 +6,6 @@ key except the references of the contact sheets, which are for the download alon
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -249,26 +248,15 @@ def contact_sheets(pool: sa.Engine, run_ids: Sequence[UUID], images: int = 24) -
     return ContactSheets(highest, unscored)
 
 
-def split_reason(reason: str, failed: Sequence[str]) -> dict[str, str]:
-    """Return what was found for each failed expectation, from the images table's text "name: found; name: found"."""
-    names = "|".join(map(re.escape, failed))
-    pieces = re.split(rf"(?:^|; )({names}): ", reason) if names else [reason]
-    return dict(zip(pieces[1::2], pieces[2::2], strict=True))
-
-
-def _unscored(reference: Reference, state: str, failed: Sequence[str], reason: str) -> Exhibit:
-    if state == "failed":
-        return Exhibit(reference, "failed", detail=reason)
-    found = split_reason(reason, failed)
-    return Exhibit(reference, ", ".join(failed), detail=next(iter(found.values()), reason))
+def _unscored(reference: Reference, state: str, failed: Sequence[str], found: str) -> Exhibit:
+    return Exhibit(reference, "failed" if state == "failed" else ", ".join(failed), detail=found)
 
 
 def _reason(row: tuple[Any, ...], words: Mapping[str, str]) -> ReasonFigures:
-    state, name, images, first, example, example_failed = row
+    state, name, images, first, example = row
     if state == "failed":
         return ReasonFigures(state, name, images, first)
-    found = split_reason(example, example_failed.split()).get(name, example)
-    return ReasonFigures(state, name, images, first, words.get(name), found)
+    return ReasonFigures(state, name, images, first, words.get(name), example)
 
 
 def _classes(scores: list[tuple[Any, ...]], classes: list[str]) -> tuple[ClassFigures, ...]:
