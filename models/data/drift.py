@@ -8,13 +8,14 @@ every distance is large, also that of two halves of the same images.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -22,14 +23,12 @@ if TYPE_CHECKING:
 
 Kind = Literal["input", "prediction"]
 Statistic = Literal["Kolmogorov-Smirnov", "Jensen-Shannon"]
+Typical = float | Mapping[str, float]
+"""The median of numbers, or the shares of categories by name, those first that changed most."""
 
 ALPHA: Final = 0.01
 """Chance of any false alarm among all measures of a night, if nothing has changed and distance were no condition."""
-SHARES_NAMED: Final = 3
-"""Categories named in words, those whose share has changed most."""
 UNKNOWN: Final = "unknown"
-WHOLE: Final = 100
-"""From here on medians are shown without decimals: pixels, not grey values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +61,8 @@ class Finding:
     """One measure in both windows.
 
     `value` is the distance, 0 to 1. `p_value` is Bonferroni's: the test's own times the number of measures. `before`
-    and `now` say in words what the measure is like in the reference and in the current window. The numbers of
-    images are those whose value is known.
+    and `now` are what is typical of the reference and of the current window. The numbers of images are those whose
+    value is known.
     """
 
     measure: Measure
@@ -74,8 +73,8 @@ class Finding:
     drifted: bool
     reference_images: int
     current_images: int
-    before: str
-    now: str
+    before: Typical
+    now: Typical
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +85,8 @@ class _Compared:
     value: float
     p_value: float
     sizes: tuple[int, int]
-    before: str
-    now: str
+    before: Typical
+    now: Typical
 
 
 def compare(
@@ -147,12 +146,8 @@ def _numbers(measure: Measure, before: list[Any], now: list[Any], least: int) ->
         return None
     # The exact p-value takes long where the sizes have no common divisor, and differs nowhere near `alpha`.
     tested = ks_2samp(first, second, method="asymp")
-    medians = (f"median {_short(float(np.median(values)))}" for values in (first, second))
+    medians = (float(np.median(values)) for values in (first, second))
     return _Compared(measure, float(tested.statistic), float(tested.pvalue), (first.size, second.size), *medians)
-
-
-def _short(value: float) -> str:
-    return f"{value:,.0f}" if value >= WHOLE else f"{value:.3g}"
 
 
 def _known(values: list[Any]) -> Numbers:
@@ -175,5 +170,5 @@ def _shares(measure: Measure, before: list[Any], now: list[Any], least: int) -> 
     distance = float(np.nan_to_num(jensenshannon(shares[0], shares[1], base=2)))
     p_value = float(chi2_contingency(counts, correction=False).pvalue)
     changed = sorted(range(len(names)), key=lambda place: (-abs(shares[1, place] - shares[0, place]), names[place]))
-    words = [", ".join(f"{share[place]:.0%} {names[place]}" for place in changed[:SHARES_NAMED]) for share in shares]
-    return _Compared(measure, distance, p_value, (len(before), len(now)), *words)
+    typical = ({names[place]: float(share[place]) for place in changed} for share in shares)
+    return _Compared(measure, distance, p_value, (len(before), len(now)), *typical)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+import operator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from models.evaluation.metrics import HEADLINES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from models.evaluation.test_set import TestSet
     from models.gate.rules import Gate
@@ -17,42 +18,123 @@ if TYPE_CHECKING:
     Spread = Mapping[str, float | None]
     """A figure with its interval: value, low, high; of a difference also champion and challenger."""
 
+Side = Literal["at least", "above", "at most", "below"]
+Unit = Literal["images", "patients", "ms", "bytes"]
+
+HOLDS: Final[Mapping[Side, Callable[[float, float], bool]]] = {
+    "at least": operator.ge, "above": operator.gt, "at most": operator.le, "below": operator.lt,
+}  # fmt: skip
+SUBJECT: Final = "{challenger}"
+"""Stands in a check's finding for the challenger, who has different names in different places."""
+
 
 @dataclass(frozen=True, slots=True)
+class Rule:
+    """What is asked of a challenger."""
+
+    kind: str
+    name: str | None = None
+    """For people, with {} for the class, figure or baseline that a check is about. None: `kind` says it all."""
+    side: Side | None = None
+    """Where a value must lie of its limit. None: there is no limit."""
+    unit: Unit | None = None
+    """Of the value and its limit."""
+    alarm: bool = False
+    """Where it is not met, a person is asked, and the champion does not simply stay."""
+    about_test_set: bool = False
+    """What it finds is the same for all challengers."""
+
+    def allows(self, value: float, limit: float) -> bool:
+        """Whether a value lies on the right side of a limit."""
+        return self.side is None or HOLDS[self.side](value, limit)
+
+
+ANSWERS: Final = Rule("answers")
+ANOTHER_MODEL: Final = Rule("another model")
+TEST_IMAGES: Final = Rule("test images", None, "at least", "images", about_test_set=True)
+TEST_PATIENTS: Final = Rule("test patients", None, "at least", "patients", about_test_set=True)
+CLASS_IMAGES: Final = Rule("test images of a class", "test images of {}", "at least", "images", about_test_set=True)
+CLASS_PATIENTS: Final = Rule(
+    "test patients of a class", "test patients with {}", "at least", "patients", about_test_set=True
+)
+GAIN: Final = Rule("gain", None, "above")
+SENSITIVITY: Final = Rule("sensitivity", "sensitivity of {}", "at least")
+POSSIBLE_FALL: Final = Rule("possible fall of sensitivity", "possible fall of sensitivity of {}", "above")
+AUDIT: Final = Rule("shortcut audit", "shortcut audit: {}", "above")
+AUDIT_SURELY: Final = Rule("shortcut audit, surely", "shortcut audit: {}, surely", "above")
+FLOOR: Final = Rule("floor", "floor of the {}", "at least")
+SENSITIVITY_FLOOR: Final = Rule("floor of the sensitivity", "floor of the sensitivity of {}", "at least")
+CALIBRATION: Final = Rule("calibration", None, "at most")
+CALIBRATION_BESIDE: Final = Rule("calibration beside the champion", None, "at most")
+LATENCY: Final = Rule("latency", None, "at most", "ms")
+LATENCY_BESIDE: Final = Rule("latency beside the champion", None, "at most", "ms")
+SIZE: Final = Rule("size", None, "at most", "bytes")
+TOO_GOOD: Final = Rule("too good to be true", None, "below", alarm=True)
+TOO_GOOD_GAIN: Final = Rule("too good a gain to be true", None, "at most", alarm=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """One rule held against one challenger."""
 
-    name: str
-    """`gain`, `sensitivity of NORMAL`, ...: the rule, and what it is about."""
+    rule: Rule
+    about: str | None = None
+    """The class, the figure or the baseline that the rule is about, where it is about one."""
     passed: bool
-    value: float | None
-    limit: float | None
-    words: str
+    value: float | None = None
+    limit: float | None = None
+    found: str
+    """What was found, a clause with `SUBJECT` where it speaks of the challenger."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """The check as JSON-ready values."""
-        return asdict(self)
+    @property
+    def name(self) -> str:
+        """`gain`, `sensitivity of NORMAL`, ...: the rule, and what it is about."""
+        return (self.rule.name or self.rule.kind).format(self.about)
+
+    def words(self, challenger: str) -> str:
+        """What was found, as a clause about a challenger of this name."""
+        return self.found.replace(SUBJECT, challenger)
+
+    def to_dict(self, challenger: str) -> dict[str, Any]:
+        """The check as JSON-ready values, its words about a challenger of this name."""
+        return {
+            "name": self.name,
+            "passed": self.passed,
+            "value": self.value,
+            "limit": self.limit,
+            "words": self.words(challenger),
+            "rule": self.rule.kind,
+            "about": self.about,
+            "side": self.rule.side,
+            "unit": self.rule.unit,
+            "alarm": self.rule.alarm,
+        }
 
 
 def evidence(gate: Gate, test: TestSet) -> list[Check]:
     """Whether the test set is large enough to decide anything."""
     patients = len(set(test.patients))
     checks = [
-        _enough("test images", len(test), gate.minimum_images, f"{_many(len(test), 'test image')}"),
-        _enough("test patients", patients, gate.minimum_patients, f"test images of {_many(patients, 'patient')}"),
+        _enough(
+            TEST_IMAGES, None, len(test), gate.minimum_images, _many(len(test), "test image"), single=len(test) == 1
+        ),
+        _enough(TEST_PATIENTS, None, patients, gate.minimum_patients, f"test images of {_many(patients, 'patient')}"),
     ]
     for index, name in enumerate(test.classes):
         chosen = test.labels == index
         images, people = int(chosen.sum()), test.patients_of(chosen)
         checks += [
             _enough(
-                f"test images of {name}",
+                CLASS_IMAGES,
+                name,
                 images,
                 gate.minimum_images_per_class,
                 _many(images, f"test image of {name}", f"test images of {name}"),
+                single=images == 1,
             ),
             _enough(
-                f"test patients with {name}",
+                CLASS_PATIENTS,
+                name,
                 people,
                 gate.minimum_patients_per_class,
                 f"test images of {_many(people, 'patient')} with {name}",
@@ -61,58 +143,60 @@ def evidence(gate: Gate, test: TestSet) -> list[Check]:
     return checks
 
 
-def gain(gate: Gate, subject: str, found: Spread, level: float, challengers: int) -> Check:
+def gain(gate: Gate, found: Spread, level: float, challengers: int) -> Check:
     """The primary rule: the lower bound of the paired difference lies above the minimum gain."""
     metric = HEADLINES[gate.primary]
     value, low = found["value"], found["low"]
     if value is None or low is None:
-        return Check("gain", passed=False, value=None, limit=gate.minimum_gain, words=f"{metric} is undefined here")
+        return Check(rule=GAIN, passed=False, limit=gate.minimum_gain, found=f"{metric} is undefined here")
     spread = spread_words(found, level, challengers)
+    passed = GAIN.allows(low, gate.minimum_gain)
     if value < 0:
-        words = f"{subject} is worse, {metric} {_of(found)}, a loss of {-value:.3f} ({spread})"
-    elif low > gate.minimum_gain:
-        words = f"{subject} gains {value:.3f} in {metric} ({spread})"
+        words = f"{SUBJECT} is worse, {metric} {_of(found)}, a loss of {-value:.3f} ({spread})"
+    elif passed:
+        words = f"{SUBJECT} gains {value:.3f} in {metric} ({spread})"
     elif gate.minimum_gain == 0 or low <= 0:
-        words = f"{subject} gains {value:.3f} in {metric} ({spread}), which may be chance"
+        words = f"{SUBJECT} gains {value:.3f} in {metric} ({spread}), which may be chance"
     else:
-        words = f"{subject} gains {value:.3f} in {metric} ({spread}), and more than {gate.minimum_gain:.3f} is not sure"
-    return Check("gain", passed=low > gate.minimum_gain, value=low, limit=gate.minimum_gain, words=words)
+        words = f"{SUBJECT} gains {value:.3f} in {metric} ({spread}), and more than {gate.minimum_gain:.3f} is not sure"
+    return Check(rule=GAIN, passed=passed, value=low, limit=gate.minimum_gain, found=words)
 
 
-def sensitivity(gate: Gate, subject: str, name: str, found: Spread, gained: float | None) -> list[Check]:
+def sensitivity(gate: Gate, name: str, found: Spread, gained: float | None) -> list[Check]:
     """The guardrail of one class: no visible fall, and no large one that the images leave possible.
 
     Args:
         gate: the rules.
-        subject: the challenger's name.
         name: of the class.
         found: paired difference in its sensitivity.
         gained: in the primary metric.
     """
     value, low = found["value"], found["low"]
     fall, margin = -gate.sensitivity_fall, -gate.sensitivity_margin
-    rule, doubt = f"sensitivity of {name}", f"possible fall of sensitivity of {name}"
     if value is None or low is None:
-        return [Check(rule, passed=False, value=None, limit=fall, words=f"the sensitivity of {name} is undefined here")]
-    better = f"{subject} is better on average (+{gained:.3f}) but" if gained and gained > 0 else subject
-    seen = value >= fall - 1e-9
-    sure = low > margin
+        undefined = f"the sensitivity of {name} is undefined here"
+        return [Check(rule=SENSITIVITY, about=name, passed=False, limit=fall, found=undefined)]
+    better = f"{SUBJECT} is better on average (+{gained:.3f}) but" if gained and gained > 0 else SUBJECT
+    seen = SENSITIVITY.allows(value, fall - 1e-9)
+    sure = POSSIBLE_FALL.allows(low, margin)
     return [
         Check(
-            rule,
+            rule=SENSITIVITY,
+            about=name,
             passed=seen,
             value=value,
             limit=fall,
-            words=f"{subject} finds as much {name} (sensitivity {_of(found)})"
+            found=f"{SUBJECT} finds as much {name} (sensitivity {_of(found)})"
             if seen
             else f"{better} finds less {name} (sensitivity {_of(found)})",
         ),
         Check(
-            doubt,
+            rule=POSSIBLE_FALL,
+            about=name,
             passed=sure,
             value=low,
             limit=margin,
-            words=f"{subject} does not find {name} less often by {-margin:.2f} or more (sensitivity {_of(found)}, "
+            found=f"{SUBJECT} does not find {name} less often by {-margin:.2f} or more (sensitivity {_of(found)}, "
             f"at worst {low:+.3f}{': the models agree on all its images' if low == found['high'] else ''})"
             if sure
             else f"{better} might find less {name} (sensitivity {_of(found)}, at worst {low:+.3f}): a fall of "
@@ -121,119 +205,108 @@ def sensitivity(gate: Gate, subject: str, name: str, found: Spread, gained: floa
     ]
 
 
-def floors(gate: Gate, subject: str, figures: Mapping[str, Any]) -> list[Check]:
+def floors(gate: Gate, figures: Mapping[str, Any]) -> list[Check]:
     """Absolute values that every model must reach with the lower end of its intervals."""
-    strays = sorted(set(gate.sensitivity_floors) - set(figures["per_class"]))
     checks = [
         Check(
-            f"floor of the sensitivity of {name}",
+            rule=SENSITIVITY_FLOOR,
+            about=name,
             passed=False,
-            value=None,
             limit=gate.sensitivity_floors[name],
-            words=f"the gate has a floor for {name}, which is no class of the test set",
+            found=f"the gate has a floor for {name}, which is no class of the test set",
         )
-        for name in strays
+        for name in sorted(set(gate.sensitivity_floors) - set(figures["per_class"]))
     ]
-    asked = [(HEADLINES[name], figures["metrics"][name], floor) for name, floor in gate.floors.items()]
-    asked += [
-        (f"sensitivity of {name}", row["sensitivity"], gate.sensitivity_floors.get(name, gate.sensitivity_floor))
-        for name, row in figures["per_class"].items()
+    checks += [
+        _floor(FLOOR, HEADLINES[name], HEADLINES[name], figures["metrics"][name], floor, figures["level"])
+        for name, floor in gate.floors.items()
     ]
-    for what, found, floor in asked:
-        value, low = found["value"], found["low"]
-        passed = low is not None and low >= floor
-        at = "undefined" if value is None else f"{value:.3f} ({spread_words(found, figures['level'])})"
-        words = f"{subject} has a {what} of {at}" + ("" if passed else f", and must surely reach {floor:.2f}")
-        checks.append(Check(f"floor of the {what}", passed=passed, value=low, limit=floor, words=words))
+    for name, row in figures["per_class"].items():
+        floor = gate.sensitivity_floors.get(name, gate.sensitivity_floor)
+        what = f"sensitivity of {name}"
+        checks.append(_floor(SENSITIVITY_FLOOR, name, what, row["sensitivity"], floor, figures["level"]))
     return checks
 
 
-def audit(gate: Gate, subject: str, baseline: str, found: Spread, level: float) -> list[Check]:
+def _floor(rule: Rule, about: str, what: str, found: Spread, floor: float, level: float) -> Check:
+    value, low = found["value"], found["low"]
+    passed = low is not None and rule.allows(low, floor)
+    at = "undefined" if value is None else f"{value:.3f} ({spread_words(found, level)})"
+    words = f"{SUBJECT} has a {what} of {at}" + ("" if passed else f", and must surely reach {floor:.2f}")
+    return Check(rule=rule, about=about, passed=passed, value=low, limit=floor, found=words)
+
+
+def audit(gate: Gate, baseline: str, found: Spread, level: float) -> list[Check]:
     """The shortcut audit: the model must clearly beat a baseline that cannot see the disease.
 
     Args:
         gate: the rules.
-        subject: the challenger's name.
         baseline: what the baseline sees.
         found: paired difference in the primary metric, model minus baseline.
         level: of its interval.
     """
-    rule, margin = f"shortcut audit: {baseline}", gate.audit_margin
     metric, value, low = HEADLINES[gate.primary], found["value"], found["low"]
     if low is None or value is None:
-        return [Check(rule, passed=False, value=None, limit=margin, words=f"{metric} is undefined here")]
-    words = (
-        f"{subject} {{}} a baseline that sees only {baseline} ({metric} {found['challenger']:.3f} against "
+        undefined = f"{metric} is undefined here"
+        return [Check(rule=AUDIT, about=baseline, passed=False, limit=gate.audit_margin, found=undefined)]
+    beside = (
+        f"a baseline that sees only {baseline} ({metric} {found['challenger']:.3f} against "
         f"{found['champion']:.3f}, {spread_words(found, level)} of the difference)"
     )
-    clearly, surely = value > margin, low > 0
+    clearly, surely = AUDIT.allows(value, gate.audit_margin), AUDIT_SURELY.allows(low, 0.0)
+    how = "is clearly better than" if clearly else f"is not clearly better (by {gate.audit_margin:.2f}) than"
+    sure = "is surely better than" if surely else "is not surely better than"
     return [
         Check(
-            rule,
-            passed=clearly,
-            value=value,
-            limit=margin,
-            words=words.format(
-                "is clearly better than" if clearly else f"is not clearly better (by {margin:.2f}) than"
-            ),
+            rule=AUDIT, about=baseline, passed=clearly, value=value, limit=gate.audit_margin,
+            found=f"{SUBJECT} {how} {beside}",
         ),
         Check(
-            f"{rule}, surely",
-            passed=surely,
-            value=low,
-            limit=0.0,
-            words=words.format("is surely better than" if surely else "is not surely better than"),
+            rule=AUDIT_SURELY, about=baseline, passed=surely, value=low, limit=0.0, found=f"{SUBJECT} {sure} {beside}"
         ),
-    ]
+    ]  # fmt: skip
 
 
-def calibration(gate: Gate, subject: str, error: float | None, champion: float | None) -> list[Check]:
+def calibration(gate: Gate, error: float | None, champion: float | None) -> list[Check]:
     """Expected calibration error: bounded, and not much above the champion's (None: there is no champion)."""
     limit = gate.maximum_calibration_error
-    said = f"the probabilities of {subject} are off by {error or 0:.3f} on average"
-    checks = [_most("calibration", error, limit, f"{said}, {limit:.3f} is allowed")]
+    said = f"the probabilities of {SUBJECT} are off by {error or 0:.3f} on average"
+    checks = [_bounded(CALIBRATION, error, limit, f"{said}, {limit:.3f} is allowed")]
     if champion is not None:
         limit = champion + gate.calibration_fall
-        checks.append(
-            _most("calibration beside the champion", error, limit, f"{said}, those of the champion by {champion:.3f}")
-        )
+        checks.append(_bounded(CALIBRATION_BESIDE, error, limit, f"{said}, those of the champion by {champion:.3f}"))
     return checks
 
 
-def cost(gate: Gate, subject: str, milliseconds: float, size: int, champion_ms: float | None) -> list[Check]:
+def cost(gate: Gate, milliseconds: float, size: int, champion_ms: float | None) -> list[Check]:
     """Time for an image and size of the artifact (champion_ms None: there is no champion)."""
-    said = f"{subject} needs {milliseconds:.1f} ms for an image"
+    said = f"{SUBJECT} needs {milliseconds:.1f} ms for an image"
     checks = [
-        _most("latency", milliseconds, gate.maximum_latency_ms, f"{said}, {gate.maximum_latency_ms:.0f} ms are allowed")
+        _bounded(
+            LATENCY, milliseconds, gate.maximum_latency_ms, f"{said}, {gate.maximum_latency_ms:.0f} ms are allowed"
+        )
     ]
     if champion_ms is not None:
         limit = max(gate.latency_factor * champion_ms, gate.always_fast_ms)
         checks.append(
-            _most(
-                "latency beside the champion",
+            _bounded(
+                LATENCY_BESIDE,
                 milliseconds,
                 limit,
                 f"{said}, the champion {champion_ms:.1f} ms; {limit:.1f} ms are allowed",
             )
         )
-    words = f"{subject} is {size / 1e6:.1f} MB large, {gate.maximum_bytes / 1e6:.0f} MB are allowed"
-    return [*checks, _most("size", size, gate.maximum_bytes, words)]
+    words = f"{SUBJECT} is {size / 1e6:.1f} MB large, {gate.maximum_bytes / 1e6:.0f} MB are allowed"
+    return [*checks, _bounded(SIZE, size, gate.maximum_bytes, words)]
 
 
-def too_good(gate: Gate, subject: str, accuracy: float | None, gained: float | None) -> list[Check]:
+def too_good(gate: Gate, accuracy: float | None, gained: float | None) -> list[Check]:
     """The alarm: figures that a leak explains better than a good model does."""
-    checks = [
-        _most(
-            "too good to be true",
-            accuracy,
-            gate.too_good_accuracy,
-            f"{subject} has an accuracy of {accuracy or 0:.3f}",
-            below=True,
-        )
-    ]
+    words = f"{SUBJECT} has an accuracy of {accuracy or 0:.3f}"
+    checks = [_bounded(TOO_GOOD, accuracy, gate.too_good_accuracy, words)]
     if gained is not None:
-        words = f"{subject} gains {gained:.3f} in {HEADLINES[gate.primary]}"
-        checks.append(_most("too good a gain to be true", gained, gate.too_good_gain, words))
+        words = f"{SUBJECT} gains {gained:.3f} in {HEADLINES[gate.primary]}"
+        checks.append(_bounded(TOO_GOOD_GAIN, gained, gate.too_good_gain, words))
     return checks
 
 
@@ -258,14 +331,14 @@ def _many(count: int, one: str, more: str | None = None) -> str:
     return f"{count} {one if count == 1 else more or one + 's'}"
 
 
-def _enough(rule: str, value: int, limit: int, words: str) -> Check:
-    passed = value >= limit
-    words += "" if passed else f" {'is' if words.startswith('1 ') else 'are'} too few to decide ({limit} are needed)"
-    return Check(rule, passed=passed, value=value, limit=limit, words=words)
+def _enough(rule: Rule, about: str | None, value: int, limit: int, words: str, *, single: bool = False) -> Check:
+    """Say that there are enough of what `words` counts; a single one is too few, several are."""
+    passed = rule.allows(value, limit)
+    words += "" if passed else f" {'is' if single else 'are'} too few to decide ({limit} are needed)"
+    return Check(rule=rule, about=about, passed=passed, value=value, limit=limit, found=words)
 
 
-def _most(rule: str, value: float | None, limit: float, words: str, *, below: bool = False) -> Check:
+def _bounded(rule: Rule, value: float | None, limit: float, words: str) -> Check:
     if value is None or not math.isfinite(value):
-        return Check(rule, passed=False, value=None, limit=limit, words=words)
-    passed = value < limit if below else value <= limit
-    return Check(rule, passed=passed, value=value, limit=limit, words=words)
+        return Check(rule=rule, passed=False, limit=limit, found=words)
+    return Check(rule=rule, passed=rule.allows(value, limit), value=value, limit=limit, found=words)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT", "Check", "Contender", "Decision", "Gate", "GateError", "decide", "read"]
 
+GateOutcome = Literal["promote", "keep", "ask"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contender:
@@ -40,11 +42,13 @@ class Contender:
 class Decision:
     """What the gate decided, and everything that it looked at."""
 
-    outcome: Literal["promote", "keep", "ask"]
+    outcome: GateOutcome
     """ask: it would be promoted, but is too good to be true, so a person has to look."""
     winner: str | None
     """Model version; None where the champion stays."""
     sentence: str
+    because: str
+    """The sentence's reason: its clause without what follows from it for whom, and without a full stop."""
     checks: dict[str, list[Check]]
     """By model version of the challenger, the decisive ones first."""
     figures: dict[str, dict[str, Any]]
@@ -60,7 +64,8 @@ class Decision:
             "outcome": self.outcome,
             "winner": self.winner,
             "sentence": self.sentence,
-            "checks": {name: [check.to_dict() for check in found] for name, found in self.checks.items()},
+            "because": self.because,
+            "checks": {name: [check.to_dict(name) for check in found] for name, found in self.checks.items()},
             "figures": self.figures,
             "comparisons": self.comparisons,
             "baselines": self.baselines,
@@ -128,7 +133,7 @@ def decide(
     for contender in challengers:
         fault = faulty(test, contender.probabilities)
         if fault is not None:
-            held.append(_Held(contender, [_fault(contender, fault)], [], (float("-inf"),) * 2))
+            held.append(_Held(contender, [_fault(fault)], [], (float("-inf"),) * 2))
             continue
         replies = answered(contender.probabilities)
         mine = describe(replies, level=gate.level)
@@ -138,11 +143,12 @@ def decide(
         figures.setdefault(contender.model_version, mine)
         if versus is not None:
             comparisons[contender.model_version] = versus
-    outcome, winner, sentence = _conclude(gate, test, champion, held, figures, comparisons)
+    outcome, winner, because = _conclude(gate, test, champion, held, figures, comparisons)
     return Decision(
         outcome=outcome,
         winner=winner,
-        sentence=sentence,
+        sentence=_sentence(outcome, winner, champion, because),
+        because=because,
         checks={one.contender.model_version: [*one.checks, *one.alarms] for one in held},
         figures=figures,
         comparisons=comparisons,
@@ -161,7 +167,7 @@ def _hold(
     challengers: int,
 ) -> _Held:
     """Every rule, in the order in which they explain a decision."""
-    subject, level = contender.model_version, gate.level_for(challengers)
+    level = gate.level_for(challengers)
     found = checks.evidence(gate, test)
     gained = None
     if champion is not None and versus is not None:
@@ -170,27 +176,23 @@ def _hold(
         found = [
             _other_than(champion, contender),
             *found,
-            checks.gain(gate, subject, difference, level, challengers),
+            checks.gain(gate, difference, level, challengers),
             *(
                 check
                 for name, row in versus["per_class"].items()
-                for check in checks.sensitivity(gate, subject, name, row["sensitivity"], gained)
+                for check in checks.sensitivity(gate, name, row["sensitivity"], gained)
             ),
         ]
     ece = versus["metrics"]["ece"]["champion"] if versus else None
     found += [
-        *(
-            check
-            for what, difference in audited.items()
-            for check in checks.audit(gate, subject, what, difference, level)
-        ),
-        *checks.floors(gate, subject, mine),
-        *checks.calibration(gate, subject, mine["metrics"]["ece"]["value"], ece),
+        *(check for what, difference in audited.items() for check in checks.audit(gate, what, difference, level)),
+        *checks.floors(gate, mine),
+        *checks.calibration(gate, mine["metrics"]["ece"]["value"], ece),
         *checks.cost(
-            gate, subject, contender.milliseconds, contender.artifact_bytes, champion.milliseconds if champion else None
+            gate, contender.milliseconds, contender.artifact_bytes, champion.milliseconds if champion else None
         ),
     ]
-    alarms = checks.too_good(gate, subject, mine["metrics"]["accuracy"]["value"], gained)
+    alarms = checks.too_good(gate, mine["metrics"]["accuracy"]["value"], gained)
     ranked = versus["metrics"][gate.primary] if versus else mine["metrics"][gate.primary]
     rank = tuple(float("-inf") if ranked[name] is None else ranked[name] for name in ("low", "value"))
     return _Held(contender, found, alarms, (rank[0], rank[1]))
@@ -203,16 +205,16 @@ def _conclude(
     held: list[_Held],
     figures: dict[str, dict[str, Any]],
     comparisons: dict[str, dict[str, Any]],
-) -> tuple[Literal["promote", "keep", "ask"], str | None, str]:
-    """Outcome, winner, and the sentence that says why."""
-    stays = f"{champion.model_version} stays" if champion else "No model is promoted"
+) -> tuple[GateOutcome, str | None, str]:
+    """GateOutcome, winner, and the clause that says why."""
     if not held:
-        return "keep", None, f"{stays}: there was no challenger to compare."
+        return "keep", None, "there was no challenger to compare"
     passed = [one for one in held if not one.failed]
     if not passed:
         # The one that came furthest explains the decision best.
         best = max(held, key=lambda one: (one.checks.index(one.failed[0]), one.rank))
-        return "keep", None, f"{stays}: {best.failed[0].words}{_others(best, len(held))}."
+        words = best.failed[0].words(best.contender.model_version)
+        return "keep", None, f"{words}{_others(best, len(held))}"
     best = max(passed, key=lambda one: one.rank)
     version, metric = best.contender.model_version, HEADLINES[gate.primary]
     where = f"on {len(test)} test images of {len(set(test.patients))} patients"
@@ -227,18 +229,19 @@ def _conclude(
             f"{metric} {found['challenger']:.3f} against {found['champion']:.3f} of {champion.model_version}, "
             f"a gain of {found['value']:.3f} ({spread}) {where}"
         )
-    if best.alarmed:
-        return (
-            "ask",
-            version,
-            f"A person must look before {version} is promoted, for it is too good to be true: {because}.",
-        )
-    return "promote", version, f"Promoted {version}: {because}."
+    return "ask" if best.alarmed else "promote", version, because
+
+
+def _sentence(outcome: GateOutcome, winner: str | None, champion: Contender | None, because: str) -> str:
+    if outcome == "promote":
+        return f"Promoted {winner}: {because}."
+    if outcome == "ask":
+        return f"A person must look before {winner} is promoted, for it is too good to be true: {because}."
+    return f"{f'{champion.model_version} stays' if champion else 'No model is promoted'}: {because}."
 
 
 def _others(best: _Held, challengers: int) -> str:
-    about_the_test_set = best.failed[0].name.startswith("test ")
-    if challengers == 1 or about_the_test_set:
+    if challengers == 1 or best.failed[0].rule.about_test_set:
         return ""
     rest = "the other challenger" if challengers == 2 else f"the other {challengers - 1} challengers"  # noqa: PLR2004 - one
     return f"; {rest} did not pass either"
@@ -246,13 +249,13 @@ def _others(best: _Held, challengers: int) -> str:
 
 def _other_than(champion: Contender, contender: Contender) -> Check:
     same = contender.model_sha256 == champion.model_sha256
-    words = f"{contender.model_version} is {'the champion itself' if same else 'another model than the champion'}"
-    return Check("another model", passed=not same, value=None, limit=None, words=words)
+    found = f"{checks.SUBJECT} is {'the champion itself' if same else 'another model than the champion'}"
+    return Check(rule=checks.ANOTHER_MODEL, passed=not same, found=found)
 
 
-def _fault(contender: Contender, fault: str) -> Check:
-    words = f"{contender.model_version} gave no answers that can be judged: {fault}"
-    return Check("answers", passed=False, value=None, limit=None, words=words)
+def _fault(fault: str) -> Check:
+    found = f"{checks.SUBJECT} gave no answers that can be judged: {fault}"
+    return Check(rule=checks.ANSWERS, passed=False, found=found)
 
 
 def _refuse_faulty(test: TestSet, what: str, probabilities: NDArray[np.floating[Any]]) -> None:

@@ -1,6 +1,7 @@
 create or replace view analysis.quarantine as
-select i.image_id, i.bucket, i.object_key, i.etag, i.state, i.failed_expectations, i.reason, i.format, i.width,
-       i.height, i.bit_depth, i.channels, i.mean, i.std, i.contrast, i.size_bytes, i.last_modified, i.attempts,
+select i.image_id, i.bucket, i.object_key, i.etag, i.state, i.failed_expectations,
+       cxr.reason_text(i.failed_expectations, i.reasons) as reason, i.format, i.width, i.height, i.bit_depth,
+       i.channels, i.mean, i.std, i.contrast, i.size_bytes, i.last_modified, i.attempts,
        r.night, i.run_id, i.decided_at, i.made
 from cxr.images i
 left join cxr.runs r on r.run_id = i.run_id

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from infra import database
-from models.data.drift import Finding, compare
+from models.data.drift import Finding, Typical, compare
 from sql.library import query
 from tasks.pages.wording import counted
 from tasks.scoring.runs import SCORING
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 
     from infra.settings import Settings
 
+SHARES_NAMED: Final = 3
+"""Categories named, those whose share has changed most."""
+WHOLE: Final = 100
+"""From here on medians are shown without decimals: pixels, not grey values."""
 TOP: Final = (
     "| measure | champion's first images | newest images | distance | p | |\n| --- | --- | --- | ---: | ---: | --- |"
 )
@@ -128,8 +134,7 @@ def sentence(found: DriftComparison | None) -> str:
             f"({farthest.value:.2f}; drift from {farthest.threshold:g} on)"
         )
     named = "; ".join(
-        f"{one.measure.words} ({one.value:.2f}; {one.before}, now {one.now.removeprefix('median ')})"
-        for one in found.drifted
+        f"{one.measure.words} ({one.value:.2f}; {_typical(one.before)}, now {_bare(one.now)})" for one in found.drifted
     )
     return f"drift in {len(found.drifted)} of {counted(len(found.findings), 'measure')}, {beside}: {named}"
 
@@ -137,11 +142,22 @@ def sentence(found: DriftComparison | None) -> str:
 def table(found: DriftComparison) -> str:
     """Return all measures as a Markdown table."""
     lines = [
-        f"| {one.measure.words} | {one.before} | {one.now} | {one.value:.3f} | {_p(one.p_value)} "
+        f"| {one.measure.words} | {_typical(one.before)} | {_typical(one.now)} | {one.value:.3f} | {_p(one.p_value)} "
         f"| {'**drift**' if one.drifted else ''} |"
         for one in found.findings
     ]
     return "\n".join([TOP, *lines])
+
+
+def _typical(value: Typical) -> str:
+    return _bare(value) if isinstance(value, Mapping) else f"median {_bare(value)}"
+
+
+def _bare(value: Typical) -> str:
+    """A median or shares without saying which of the two it is."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{share:.0%} {name}" for name, share in islice(value.items(), SHARES_NAMED))
+    return f"{value:,.0f}" if value >= WHOLE else f"{value:.3g}"
 
 
 def _p(value: float) -> str:

@@ -6,7 +6,6 @@ key except the references of the contact sheets, which are for the download alon
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -263,26 +262,15 @@ def contact_sheets(pool: sa.Engine, run_ids: Sequence[UUID], images: int = 24) -
     return ContactSheets(highest, unscored)
 
 
-def split_reason(reason: str, failed: Sequence[str]) -> dict[str, str]:
-    """Return what was found for each failed expectation, from the images table's text "name: found; name: found"."""
-    names = "|".join(map(re.escape, failed))
-    pieces = re.split(rf"(?:^|; )({names}): ", reason) if names else [reason]
-    return dict(zip(pieces[1::2], pieces[2::2], strict=True))
-
-
 def _unscored(row: Any) -> Exhibit:
-    reference = Reference.from_row(row)
-    if row.state == "failed":
-        return Exhibit(reference, "failed", detail=row.reason)
-    found = split_reason(row.reason, row.failed_expectations)
-    return Exhibit(reference, ", ".join(row.failed_expectations), detail=next(iter(found.values()), row.reason))
+    kind = "failed" if row.state == "failed" else ", ".join(row.failed_expectations)
+    return Exhibit(Reference.from_row(row), kind, detail=row.found)
 
 
 def _reason(row: Any, words: Mapping[str, str]) -> ReasonFigures:
     if row.state == "failed":
         return ReasonFigures(row.state, row.name, row.images, row.first)
-    found = split_reason(row.example, row.example_failed.split()).get(row.name, row.example)
-    return ReasonFigures(row.state, row.name, row.images, row.first, words.get(row.name), found)
+    return ReasonFigures(row.state, row.name, row.images, row.first, words.get(row.name), row.example)
 
 
 def _classes(scores: list[Any], classes: list[str]) -> tuple[ClassFigures, ...]:

@@ -108,7 +108,7 @@ def _view(
         "metadata": metadata,
         "figures": figures,
         "comparison": comparison,
-        "checks": check_rows(evidence.decision.checks.get(version, ()), version),
+        "checks": check_rows(evidence.decision.checks.get(version, ())),
         "forest": _forest(comparison, evidence, name, place) if comparison else None,
         "reliability": plots.reliability(
             figures["reliability"], place, f"Reliability diagram of {_said(name)}", f"{mark}-reliability"

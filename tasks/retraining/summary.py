@@ -49,12 +49,20 @@ def side_by_side(evidence: ComparisonEvidence) -> list[dict[str, Any]]:
 def checks_table(evidence: ComparisonEvidence) -> list[dict[str, Any]]:
     """Return the gate's checks of all challengers, for a Prefect table artifact; what speaks against them first."""
     said = {"yes": "✓ yes", "no": "✗ no", "ask": "? a person looks"}
-    versions = {name: model.metadata.model_version for name, model in names(evidence) if model is not evidence.champion}
     return [
         {"challenger": name, "passed": said[row["verdict"]]}
         | {column: row[column] for column in ("rule", "words", "measured", "limit")}
-        for name, version in versions.items()
-        for row in check_rows(evidence.decision.checks.get(version, ()), version)
+        for name, rows in _check_rows(evidence)
+        for row in rows
+    ]
+
+
+def _check_rows(evidence: ComparisonEvidence) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Return each challenger's name with its checks."""
+    return [
+        (name, check_rows(evidence.decision.checks.get(model.metadata.model_version, ())))
+        for name, model in names(evidence)
+        if model is not evidence.champion
     ]
 
 
@@ -83,11 +91,15 @@ def summary_markdown(
             for name, model in names(evidence)
         )
     ]
-    against = [row for row in checks_table(evidence) if not row["passed"].startswith("✓")]
+    several = len(evidence.challengers) > 1
+    against = [
+        (f"{name}, " if several else "") + f"{row['rule']}: {row['words']}"
+        for name, rows in _check_rows(evidence)
+        for row in rows
+        if row["verdict"] != "yes"
+    ]
     if against:
-        several = len(evidence.challengers) > 1
-        said = [(f"{row['challenger']}, " if several else "") + f"{row['rule']}: {row['words']}" for row in against]
-        lines += ["Not passed:\n\n" + "\n".join(f"- {line}" for line in said)]
+        lines += ["Not passed:\n\n" + "\n".join(f"- {line}" for line in against)]
     if evidence.failures:
         failed = "\n".join(f"- {recipe}: {why}" for recipe, why in evidence.failures.items())
         lines += [f"Not judged:\n\n{failed}"]

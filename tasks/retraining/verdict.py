@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from tasks.pages.model_figures import DASH, ORDER, value_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from models.gate.checks import Check
+    from models.gate.checks import Check, Side
     from tasks.retraining.evidence import ComparisonEvidence, ModelEvidence
 
 OUTCOMES: Final = {
@@ -20,10 +20,10 @@ OUTCOMES: Final = {
     "declined": "not approved",
     "waiting": "waits for a person's word",
 }
-ALARMS: Final = ("too good",)
-AT_MOST: Final = ("calibration", "latency", "size", "too good")
-ABOVE: Final = ("gain", "possible fall", "shortcut audit")
-"""How the names of the gate's checks begin whose limit is one from above, or must be passed and not only reached."""
+SIDES: Final[Mapping[Side, str]] = {
+    "at least": "at least", "above": "above", "at most": "at most", "below": "at most",
+}  # fmt: skip
+"""How a check's limit is said; the page says "at most" of what must stay below it too."""
 
 
 def order(primary: str) -> list[str]:
@@ -36,18 +36,19 @@ def headline(evidence: ComparisonEvidence) -> str:
 
     The gate says what it would do; a dry run does not do it, and a person may refuse it or not have answered yet.
     """
-    sentence = evidence.decision.sentence
-    if evidence.decision.outcome == "keep":
+    decision = evidence.decision
+    sentence, sure = decision.sentence, decision.outcome == "promote"
+    if decision.outcome == "keep":
         return f"Dry run: {sentence}" if evidence.dry_run else sentence
-    what = sentence.removeprefix("Promoted ")
+    what = f"{decision.winner}: {decision.because}." if sure else sentence
     if evidence.outcome == "promoted":
         return f"{sentence}{_word(evidence, 'Approved')}" if evidence.approved_by else sentence
     if evidence.outcome == "would promote":
-        return f"Dry run: it would promote {what}" if what != sentence else f"Dry run: {sentence}"
+        return f"Dry run: it would promote {what}" if sure else f"Dry run: {sentence}"
     if evidence.outcome == "declined":
         said = _word(evidence, "Declined" if evidence.approved_by else "Not approved")
         return f"Not promoted, though it passed the gate: {what}{said}"
-    return f"Waiting for a person's word on {what}" if what != sentence else sentence
+    return f"Waiting for a person's word on {what}" if sure else sentence
 
 
 def _word(evidence: ComparisonEvidence, said: str) -> str:
@@ -57,13 +58,13 @@ def _word(evidence: ComparisonEvidence, said: str) -> str:
     return f" {said}{who}{why}."
 
 
-def check_rows(checks: Sequence[Check], version: str) -> list[dict[str, Any]]:
+def check_rows(checks: Sequence[Check]) -> list[dict[str, Any]]:
     """Return the gate's checks of a challenger as people read them, those that speak against it first."""
     rows = [
         {
             "rule": check.name,
-            "verdict": "yes" if check.passed else "ask" if check.name.startswith(ALARMS) else "no",
-            "words": check.words.replace(version, "the challenger"),
+            "verdict": "yes" if check.passed else "ask" if check.rule.alarm else "no",
+            "words": check.words("the challenger"),
             "limit": _limit(check),
             "measured": _amount(check, check.value),
         }
@@ -73,18 +74,17 @@ def check_rows(checks: Sequence[Check], version: str) -> list[dict[str, Any]]:
 
 
 def _limit(check: Check) -> str:
-    if check.limit is None:
+    if check.limit is None or check.rule.side is None:
         return DASH
-    side = "at most" if check.name.startswith(AT_MOST) else "above" if check.name.startswith(ABOVE) else "at least"
-    return f"{side} {_amount(check, check.limit)}"
+    return f"{SIDES[check.rule.side]} {_amount(check, check.limit)}"
 
 
 def _amount(check: Check, amount: float | None) -> str:
     if amount is None:
         return DASH
-    if check.name == "size":
+    if check.rule.unit == "bytes":
         return f"{amount / 1e6:,.1f} MB"
-    if check.name.startswith("latency"):
+    if check.rule.unit == "ms":
         return f"{amount:.1f} ms"
     return f"{amount:,}" if isinstance(amount, int) else value_text(amount)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from tasks.scoring.predictions import ImageResult
+from tasks.validation.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,17 +16,19 @@ if TYPE_CHECKING:
     from tasks.radiographs.fetching import Intake
     from tasks.validation.verdicts import Verdict
 
+NOT_FINITE: Final = Reason("the model's answer was not finite")
+
 
 def unfetched(intakes: Sequence[Intake]) -> list[ImageResult]:
     """Results of the images that could not be fetched."""
-    return [ImageResult(one.image_id, "failed", reason=one.failure) for one in intakes if one.failure is not None]
+    return [ImageResult(one.image_id, "failed", (Reason(one.failure),)) for one in intakes if one.failure is not None]
 
 
 def quarantined(intakes: Sequence[Intake], verdicts: Sequence[Verdict]) -> list[ImageResult]:
     """Results of the images that failed an expectation."""
     measured = {one.image_id: one.measurement for one in intakes}
     return [
-        ImageResult(one.image_id, "quarantined", one.failed, one.reason, measured[one.image_id])
+        ImageResult(one.image_id, "quarantined", one.reasons, measured[one.image_id])
         for one in verdicts
         if not one.accepted
     ]
@@ -76,11 +79,10 @@ def score(intakes: Sequence[Intake], runtime: Runtime, known_content: set[str]) 
             repeated.append(one)
             refused.add(_content(one))
     for one in repeated:
-        bad = _content(one) in refused
-        reason = "the model's answer was not finite" if bad else None
-        results.append(
-            ImageResult(one.image_id, "failed" if bad else "scored", reason=reason, measurement=one.measurement)
-        )
+        if _content(one) in refused:
+            results.append(ImageResult(one.image_id, "failed", (NOT_FINITE,), one.measurement))
+        else:
+            results.append(ImageResult(one.image_id, "scored", measurement=one.measurement))
     return results
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from models.radiographs.radiograph import Measurement
+    from tasks.validation.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +36,13 @@ class ImageResult:
     """What a run found out about one image.
 
     `state` is scored, quarantined or failed; that a scored image is a duplicate is found out at the commit.
-    `probabilities` are in the order of the model's classes.
+    `reasons` say why it was not scored, one for each expectation that it failed. `probabilities` are in the order of
+    the model's classes.
     """
 
     image_id: int
     state: str
-    failed_expectations: tuple[str, ...] = ()
-    reason: str | None = None
+    reasons: tuple[Reason, ...] = ()
     measurement: Measurement | None = None
     predicted_class: str | None = None
     probabilities: Sequence[float] | None = None
@@ -98,14 +99,28 @@ def _row(result: ImageResult) -> tuple[Any, ...]:
     return (
         result.image_id,
         result.state,
-        "{" + ",".join(result.failed_expectations) + "}",
-        result.reason,
+        *_reasons(result.reasons),
         None,
         *measured,
         result.predicted_class,
         None if scores is None else _real(max(scores)),
         None if scores is None else "{" + ",".join(f"{score:.9g}" for score in scores) + "}",
     )
+
+
+def _reasons(reasons: Sequence[Reason]) -> tuple[str, str | None]:
+    """Return the expectations failed and what was found for each, as Postgres's arrays; NULL where nothing was."""
+    if not reasons:
+        return "{}", None
+    ordered = sorted(reasons, key=lambda one: one.expectation is None)
+    names = (one.expectation for one in ordered if one.expectation is not None)
+    return _array(names), _array(one.words for one in ordered)
+
+
+def _array(texts: Iterable[str]) -> str:
+    """An array of texts as Postgres writes it."""
+    quoted = (one.replace("\\", r"\\").replace('"', r"\"") for one in texts)
+    return "{" + ",".join(f'"{one}"' for one in quoted) + "}"
 
 
 def _real(value: float | None) -> str | None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from models.radiographs.radiograph import Measurement
 from tasks.validation.checklist import SUITE, Check, Rule, checklist, frame, row
 from tasks.validation.context import new_context, quiet_great_expectations
+from tasks.validation.reasons import Reason, reason_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,16 +38,25 @@ class ValidationError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the checklist says of one image: `failed` and `reason` are empty and None where it is accepted."""
+    """What the checklist says of one image: a reason for each expectation that it failed, none where it is accepted."""
 
     image_id: int
-    failed: tuple[str, ...] = ()
-    reason: str | None = None
+    reasons: tuple[Reason, ...] = ()
 
     @property
     def accepted(self) -> bool:
         """Whether no expectation failed."""
-        return not self.failed
+        return not self.reasons
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Names of the expectations that failed, in the order of the checklist."""
+        return tuple(one.expectation for one in self.reasons if one.expectation is not None)
+
+    @property
+    def reason(self) -> str:
+        """The reasons as one text for people."""
+        return reason_text(self.reasons)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,14 +171,11 @@ def _verdict(
 ) -> Verdict:
     names = {name for name, _ in broken}
     failed = [check for check in checks if check.name in names and not names.intersection(check.unless)]
-    if not failed:
-        return Verdict(image_id)
     first = (
         (check, next(rule for number, rule in enumerate(check.rules) if (check.name, number) in broken))
         for check in failed
     )
-    reason = "; ".join(f"{check.name}: {_found(rule, known)}" for check, rule in first)
-    return Verdict(image_id, tuple(check.name for check in failed), reason)
+    return Verdict(image_id, tuple(Reason(_found(rule, known), check.name) for check, rule in first))
 
 
 def _found(rule: Rule, known: dict[str, Any]) -> str:

@@ -55,7 +55,10 @@ def mixed(module_db: Database, new_site: Callable[..., Site], tmp_path_factory: 
 
 
 def states(night: MixedNight) -> dict[str, tuple[str, list[str], str | None]]:
-    rows = night.site.db.rows("select object_key, state, failed_expectations, reason from cxr.images")
+    rows = night.site.db.rows(
+        """select object_key, state, failed_expectations, cxr.reason_text(failed_expectations, reasons)
+           from cxr.images"""
+    )
     assert len({key for key, *_ in rows}) == len(rows)
     return {key: (state, failed, reason) for key, state, failed, reason in rows}
 
@@ -210,7 +213,7 @@ def test_real_radiographs_are_all_scored_and_none_is_quarantined(site: Site, xra
     state = site.night()
     assert state.is_completed(), state.message
     assert uploaded == 36
-    assert site.db.rows("select object_key, state, reason from cxr.images where state <> 'scored'") == []
+    assert site.db.rows("select object_key, state, reasons from cxr.images where state <> 'scored'") == []
     assert site.db.value("select count(*) from analysis.latest_prediction") == 36
     assert "scored 36 of 36" in str(state.message)
 

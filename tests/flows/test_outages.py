@@ -143,7 +143,10 @@ def test_objects_deleted_or_replaced_after_the_listing_fail_with_a_reason_and_co
     assert state.is_completed(), state.message
     assert f"scored {IMAGES - 1} of {IMAGES + 1}" in str(state.message)
     assert "0 quarantined, 2 failed" in str(state.message)
-    ends = site.db.rows("select object_key, state, reason from cxr.images where state <> 'scored'")
+    ends = site.db.rows(
+        "select object_key, state, cxr.reason_text(failed_expectations, reasons) from cxr.images "
+        "where state <> 'scored'"
+    )
     assert sorted(ends) == [
         (deleted, "failed", "the object was deleted after it had been listed"),
         (

@@ -89,7 +89,7 @@ def test_a_newer_model_versions_prediction_replaces_the_older_ones(
 def test_a_model_that_does_not_know_a_class_gives_null_for_it(db: Database, nights: Nights, latest: Latest) -> None:
     nights.register("binary", ("NORMAL", "NOT NORMAL"))
     (one,) = nights.listed("a")
-    answer = ImageResult(one, "scored", (), None, scored(one, "x").measurement, "NORMAL", (0.75, 0.25))
+    answer = ImageResult(one, "scored", (), scored(one, "x").measurement, "NORMAL", (0.75, 0.25))
     nights.night(answer, model="binary")
     ((covid, normal, pneumonia),) = latest("probability_covid_19, probability_normal, probability_pneumonia")
     assert (covid, pneumonia) == (None, None)
@@ -183,7 +183,7 @@ def test_the_quarantine_says_in_words_and_names_why_an_image_has_no_prediction(d
         user=ANALYST,
     )
     assert found == [
-        (one, "quarantined", ["contrast", "grey"], "contrast: it spans 0.01", NIGHT, str(run_id)),
+        (one, "quarantined", ["contrast", "grey"], "contrast: it spans 0.01; grey: it spans 0.01", NIGHT, str(run_id)),
         (two, "failed", [], "the object was deleted after it had been listed", NIGHT, str(run_id)),
     ]
     by_name = "select image_id from analysis.quarantine where 'grey' = any(failed_expectations)"

@@ -13,6 +13,7 @@ from models.radiographs.preprocessing import PreprocessingSpec
 from models.radiographs.radiograph import Measurement
 from tasks.scoring import discovery, predictions, runs
 from tasks.scoring.predictions import ImageResult, Lineage
+from tasks.validation.reasons import Reason
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -37,11 +38,13 @@ def scored(image_id: int, content: str, predicted: str = "NORMAL", top: float = 
 
 
 def quarantined(image_id: int, *failed: str) -> ImageResult:
-    return ImageResult(image_id, "quarantined", failed or ("contrast",), "contrast: it spans 0.01")
+    return ImageResult(
+        image_id, "quarantined", tuple(Reason("it spans 0.01", name) for name in failed or ("contrast",))
+    )
 
 
 def failed(image_id: int, reason: str = "the object was deleted after it had been listed") -> ImageResult:
-    return ImageResult(image_id, "failed", reason=reason)
+    return ImageResult(image_id, "failed", (Reason(reason),))
 
 
 class Nights:

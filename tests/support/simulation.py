@@ -178,11 +178,11 @@ def _ask(present: NDArray[np.bool_], counts: NDArray[np.float64], resampled: NDA
         return difference(value, other, *(one[name][:, *column] for one in spread), level=DEFAULT.level)
 
     found = paired("balanced_accuracy")
-    gained = checks.gain(DEFAULT, "challenger", found, DEFAULT.level, challengers=1).passed
+    gained = checks.gain(DEFAULT, found, DEFAULT.level, challengers=1).passed
     kept = all(
         check.passed
         for index, name in enumerate(CLASSES)
-        for check in checks.sensitivity(DEFAULT, "challenger", name, paired("sensitivity", index), found["value"])
+        for check in checks.sensitivity(DEFAULT, name, paired("sensitivity", index), found["value"])
     )
     return gained, kept
 

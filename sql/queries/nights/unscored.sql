@@ -2,7 +2,7 @@ select state, what, count(*) as images
 from (
     select i.state, case
         when i.state = 'quarantined' then array_to_string(failed_expectations, ', ')
-        when i.state = 'failed' then i.reason
+        when i.state = 'failed' then array_to_string(i.reasons, '; ')
         when r.state = 'running' then 'claimed by run ' || run_id
         else 'scored by the next run'
     end as what

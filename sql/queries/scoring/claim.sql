@@ -6,7 +6,7 @@
 -- cause: a decoder that crashes on it takes the process down with it.
 update cxr.images
 set state = 'failed', decided_at = now(), run_id = %(run_id)s, shard = null, attempts = %(max_attempts)s,
-    reason = 'given up: ' || crashes || ' runs died while they were at work on it; cxr replay takes it again'
+    reasons = array['given up: ' || crashes || ' runs died while they were at work on it; cxr replay takes it again']
 where run_id in (select run_id from cxr.runs where bucket = %(bucket)s and published_at is null)
   and state = 'pending' and crashes >= %(given_up_after)s;
 
@@ -37,7 +37,7 @@ with waiting as (
     from counted
 )
 update cxr.images i
-set state = 'pending', reason = null, run_id = %(run_id)s, shard = w.shard, begun = false, decided_at = null
+set state = 'pending', reasons = null, run_id = %(run_id)s, shard = w.shard, begun = false, decided_at = null
 from laid_out w
 -- Check the state again: a dead run's last commit may land while this statement waits for its rows.
 where w.image_id = i.image_id and i.state in ('pending', 'failed')

@@ -29,7 +29,7 @@ where f.candidate = r.image_id and f.image_id <> r.image_id;
 -- do.
 with decided as (
     update cxr.images i
-    set state = r.state, failed_expectations = r.failed_expectations, reason = r.reason, duplicate_of = r.duplicate_of,
+    set state = r.state, failed_expectations = r.failed_expectations, reasons = r.reasons, duplicate_of = r.duplicate_of,
         content_sha256 = r.content_sha256, made = i.made or r.made, format = r.format, width = r.width,
         height = r.height, bit_depth = r.bit_depth, channels = r.channels, mean = r.mean, std = r.std,
         contrast = r.contrast, decided_at = now(), attempts = i.attempts + (r.state = 'failed')::integer, begun = false

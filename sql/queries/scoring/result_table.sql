@@ -2,7 +2,7 @@ create temporary table result (
     image_id bigint not null,
     state text not null,
     failed_expectations text[] not null,
-    reason text,
+    reasons text[],
     duplicate_of bigint,
     content_sha256 text,
     made boolean not null,

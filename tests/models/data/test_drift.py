@@ -113,9 +113,9 @@ def test_a_new_format_or_class_is_as_far_as_it_is_frequent() -> None:
     (one,) = look(before, now)
     assert one.drifted
     assert 0.5 < one.value < 0.6
-    assert (one.before, one.now) == ("0% BMP, 100% PNG", "50% BMP, 50% PNG")
+    assert (one.before, one.now) == ({"BMP": 0.0, "PNG": 1.0}, {"BMP": 0.5, "PNG": 0.5})
     (one,) = look(before, {"format": [None] * 300})
-    assert (one.value, one.now) == (1.0, "0% PNG, 100% unknown")
+    assert (one.value, one.now) == (1.0, {"PNG": 0.0, "unknown": 1.0})
 
 
 def test_unknown_numbers_are_left_out_and_a_measure_with_too_few_is_not_compared() -> None:

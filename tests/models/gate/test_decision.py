@@ -230,10 +230,63 @@ def test_every_check_says_what_it_saw() -> None:
     checks: list[Check] = ask(model("X", 5, 10, 10)).checks["X"]
     names = [check.name for check in checks]
     assert len(set(names)) == len(names)
-    assert all(check.words and not check.words.endswith(".") for check in checks)
+    assert all(check.words("X") and not check.words("X").endswith(".") for check in checks)
     gain = checks[names.index("gain")]
     assert gain.value is not None
     assert gain.limit == 0.0 < gain.value
+
+
+def test_a_check_passes_where_its_value_lies_on_the_side_of_the_limit_that_its_rule_names() -> None:
+    decisions = ask(model("X", 5, 10, 10)), ask(model("X", 30, 60, 60)), ask(model("X", sure=0.98))
+    checks = [check for decision in decisions for check in decision.checks["X"]]
+    judged = [(one, one.rule.side, one.value, one.limit) for one in checks if one.limit is not None]
+    sides = {side for _, side, _, _ in judged}
+    assert sides == {"at least", "above", "at most", "below"}
+    for check, side, value, limit in judged:
+        assert side is not None
+        assert value is not None
+        assert limit is not None
+        right = {"at least": value >= limit, "above": value > limit, "at most": value <= limit, "below": value < limit}
+        assert check.passed is right[side], check.name
+    assert {check.rule.kind for check in checks if check.rule.side is None} == {"another model"}
+
+
+def test_a_rule_says_of_itself_what_it_is_about_in_which_unit_and_whether_it_asks_for_a_person() -> None:
+    checks = ask(model("X", 5, 10, 10)).checks["X"]
+    assert {check.name for check in checks if check.rule.alarm} == {
+        "too good to be true", "too good a gain to be true",
+    }  # fmt: skip
+    assert {(check.name, check.rule.unit) for check in checks if check.rule.unit in ("ms", "bytes")} == {
+        ("latency", "ms"), ("latency beside the champion", "ms"), ("size", "bytes"),
+    }  # fmt: skip
+    assert [check.about for check in checks if check.rule.kind == "sensitivity"] == list(CLASSES)
+    assert {check.rule.kind for check in checks if check.rule.about_test_set} == {
+        "test images", "test patients", "test images of a class", "test patients of a class",
+    }  # fmt: skip
+    stored = ask(model("X", 5, 10, 10)).to_dict()["checks"]["X"][-1]
+    assert stored == {
+        "name": "too good a gain to be true", "passed": True, "value": stored["value"], "limit": 0.25,
+        "words": "X gains 0.117 in balanced accuracy", "rule": "too good a gain to be true", "about": None,
+        "side": "at most", "unit": None, "alarm": True,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("challengers", "champion", "begins"),
+    [
+        ([model("X", 5, 10, 10)], CHAMPION, "Promoted X: "),
+        ([model("X", 30, 60, 60)], CHAMPION, "Y stays: "),
+        ([model("X", 40, 80, 80)], None, "No model is promoted: "),
+        ([], CHAMPION, "Y stays: "),
+        ([model("X", sure=0.98)], CHAMPION, "A person must look before X is promoted, for it is too good to be true: "),
+    ],
+)
+def test_the_reason_stands_alone_beside_the_sentence(
+    challengers: list[Contender], champion: Contender | None, begins: str
+) -> None:
+    decision = ask(*challengers, champion=champion, baselines={})
+    assert decision.sentence == f"{begins}{decision.because}."
+    assert decision.to_dict()["because"] == decision.because
 
 
 def test_the_same_answers_give_the_same_decision() -> None:

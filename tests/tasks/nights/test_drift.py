@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from models.data.drift import compare
 from tasks.nights import drift
 from tasks.scoring import runs
 from tests.support.databases import ANALYST
@@ -64,6 +65,20 @@ def test_predictions_that_shifted_are_found(hospital: Hospital) -> None:
     found = hospital.watch(hospital.night(40, shares=(0.8, 0.1, 0.1)))
     assert found is not None
     assert [one.measure.name for one in found.drifted] == ["predicted_class"]
+
+
+def test_medians_and_the_shares_that_changed_most_are_said_in_words() -> None:
+    before = {"width": [2048] * 40, "mean": [0.5484] * 40, "format": ["PNG"] * 36 + ["JPEG"] * 4}
+    now = {"width": [1024] * 40, "mean": [0.5484] * 40, "format": ["BMP"] * 20 + ["TIFF", "GIF", "JPEG", "PNG"] * 5}
+    found = drift.Watch(MODEL, False, 40, 40, 20, compare(before, now, threshold=0.25, least=20))
+    assert drift.sentence(found) == (
+        "drift in 2 of 3 measures, the newest 40 images beside the champion's first 40: "
+        "width (1.00; median 2,048, now 1,024); "
+        "file format (0.78; 90% PNG, 0% BMP, 0% GIF, now 12% PNG, 50% BMP, 12% GIF)"
+    )
+    told = drift.table(found).splitlines()
+    assert told[2] == "| brightness | median 0.548 | median 0.548 | 0.000 | 1.000 |  |"
+    assert told[3] == "| width | median 2,048 | median 1,024 | 1.000 | < 0.001 | **drift** |"
 
 
 def test_a_step_that_is_repeated_changes_no_row(hospital: Hospital, db: Database) -> None:

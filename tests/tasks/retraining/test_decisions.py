@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tasks.registry import promotion
+from tasks.registry import history, promotion
 from tasks.retraining import decisions
+from tests.support.compared import evidence
 from tests.support.nights import MODEL
 from tests.support.rulings import RULING, retraining
 
@@ -62,3 +63,34 @@ def test_what_a_person_declined_is_not_promoted_by_itself_and_what_nobody_answer
     assert decisions.undone(models.pool, "model-2") is None
     promotion.record(models.pool, retraining(models.pool), RULING, outcome="declined", approved_by="Dr. A")
     assert str(decisions.undone(models.pool, "model-2")).startswith("model-2 was declined on 20")
+
+
+OLD_EVIDENCE = {
+    "outcome": "promote", "winner": "model-2", "sentence": RULING.sentence, "figures": {}, "comparisons": {},
+    "baselines": {},
+    "checks": {"model-2": [
+        {"name": "latency", "passed": True, "value": 5.0, "limit": 200.0, "words": "model-2 needs 5.0 ms for an image"},
+    ]},
+}  # fmt: skip
+"""As it was stored before a check had fields for its rule, its side and its unit, and a decision its reason."""
+
+
+def test_a_decision_that_an_older_version_stored_is_shown_as_ever_and_queries_read_both(models: Nights) -> None:
+    old = replace(RULING, evidence=OLD_EVIDENCE)
+    promotion.record(models.pool, retraining(models.pool), old, outcome="declined", approved_by="Dr. A")
+    known = decisions.already_decided(models.pool, "data", MODEL, ["key-2", "key-3"])
+    assert f": {RULING.sentence} `cxr champion promote" in str(known)
+    assert str(decisions.undone(models.pool, "model-2")).endswith(f": {RULING.sentence}")
+    assert any(one.endswith(f": {RULING.sentence}") for one in history.doubts(models.pool, "model-2"))
+    won = evidence().decision
+    new = replace(RULING, evidence=won.to_dict(), sentence=won.sentence)
+    promotion.record(models.pool, retraining(models.pool), new, outcome="declined")
+    read = models.db.rows(
+        """select d.sentence, c ->> 'words', c ->> 'value', c ->> 'limit', c ->> 'passed'
+           from analysis.decisions d, jsonb_each(d.evidence -> 'checks') m, jsonb_array_elements(m.value) c
+           where c ->> 'name' = 'latency' order by d.decision_id"""
+    )
+    assert read == [
+        (RULING.sentence, "model-2 needs 5.0 ms for an image", "5.0", "200.0", "true"),
+        (won.sentence, f"{won.winner} needs 6.0 ms for an image, 200 ms are allowed", "6.0", "200.0", "true"),
+    ]

@@ -63,11 +63,46 @@ def test_every_check_of_the_gate_is_shown_with_limit_and_measure_the_failed_ones
     (checks,) = lost.decision.checks.values()
     assert all(check.name in shown for check in checks)
     failed = [check.name for check in checks if not check.passed]
-    rows = verdict.check_rows(checks, next(iter(lost.decision.checks)))
+    rows = verdict.check_rows(checks)
     assert [row["rule"] for row in rows[: len(failed)]] == failed
     assert {row["verdict"] for row in rows[len(failed) :]} == {"yes"}
     assert "✗ no" in shown
     assert "✗ no" not in words(page)
+
+
+def test_a_checks_limit_is_shown_with_its_side_and_its_unit(won: ComparisonEvidence) -> None:
+    shown = {row["rule"]: (row["limit"], row["measured"], row["passed"]) for row in summary.checks_table(won)}
+    for name, limit, measured in (
+        ("another model", "–", "–"),  # noqa: RUF001 - a real dash
+        ("test patients", "at least 50", "75"),
+        ("gain", "above 0.000", "0.134"),
+        ("sensitivity of NORMAL", "at least −0.020", "0.200"),  # noqa: RUF001 - a real minus
+        ("possible fall of sensitivity of NORMAL", "above −0.100", "0.101"),  # noqa: RUF001 - a real minus
+        ("shortcut audit: the image's border", "above 0.050", "0.500"),
+        ("shortcut audit: the image's border, surely", "above 0.000", "0.410"),
+        ("floor of the balanced accuracy", "at least 0.600", "0.849"),
+        ("floor of the sensitivity of NORMAL", "at least 0.400", "0.798"),
+        ("calibration beside the champion", "at most 0.198", "0.112"),
+        ("latency", "at most 200.0 ms", "6.0 ms"),
+        ("size", "at most 500.0 MB", "5.0 MB"),
+        ("too good to be true", "at most 0.995", "0.900"),
+    ):
+        assert shown[name] == (limit, measured, "✓ yes"), name
+
+
+def test_a_challenger_too_good_to_be_true_asks_a_person_and_does_not_fail() -> None:
+    asked = evidence(0.7, [1.0])
+    assert asked.decision.outcome == "ask"
+    verdicts = {row["rule"]: row["passed"] for row in summary.checks_table(asked) if row["passed"] != "✓ yes"}
+    assert set(verdicts) <= {"too good to be true", "too good a gain to be true"}
+    assert set(verdicts.values()) == {"? a person looks"}
+    for outcome, begins in (
+        ("promoted", "A person must look before compact-cnn"),
+        ("would promote", "Dry run: A person must look before compact-cnn"),
+        ("declined", "Not promoted, though it passed the gate: A person must look before compact-cnn"),
+        ("waiting", "A person must look before compact-cnn"),
+    ):
+        assert verdict.headline(replace(asked, outcome=outcome)).startswith(begins)
 
 
 def test_figures_of_both_models_stand_side_by_side_with_their_intervals(won: ComparisonEvidence, page: str) -> None:
@@ -174,16 +209,17 @@ def test_of_several_challengers_the_best_is_open_and_the_others_are_one_click_aw
 @pytest.mark.parametrize(
     ("outcome", "begins"),
     [
-        ("promoted", "Promoted compact-cnn"),
-        ("would promote", "Dry run: it would promote compact-cnn"),
-        ("declined", "Not promoted, though it passed the gate: compact-cnn"),
-        ("waiting", "Waiting for a person's word on compact-cnn"),
+        ("promoted", "Promoted"),
+        ("would promote", "Dry run: it would promote"),
+        ("declined", "Not promoted, though it passed the gate:"),
+        ("waiting", "Waiting for a person's word on"),
     ],
 )
 def test_the_sentence_is_true_of_what_became_of_the_decision(
     won: ComparisonEvidence, outcome: str, begins: str
 ) -> None:
-    assert verdict.headline(replace(won, outcome=outcome)).startswith(begins)
+    said = verdict.headline(replace(won, outcome=outcome))
+    assert said.removesuffix(" Not approved.") == f"{begins} {won.decision.winner}: {won.decision.because}."
 
 
 def test_a_persons_word_is_on_the_page_and_cannot_become_markup(won: ComparisonEvidence) -> None:

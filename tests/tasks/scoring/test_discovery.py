@@ -280,9 +280,9 @@ def test_an_image_that_kills_its_runs_is_set_apart_behind_the_others_and_given_u
             done += len(images)
         decided.append(done)
     assert decided == [0, 0, 2, 2, 0]
-    state, reason = db.rows("select state, reason from cxr.images where image_id = %s", poison)[0]
+    state, reasons = db.rows("select state, reasons from cxr.images where image_id = %s", poison)[0]
     assert state == "failed"
-    assert "given up: 4 runs died" in reason
+    assert "given up: 4 runs died" in reasons[0]
     assert {row[0] for row in db.rows("select state from cxr.images where image_id = any(%s)", good)} == {"scored"}
 
 

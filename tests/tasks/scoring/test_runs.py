@@ -234,8 +234,8 @@ def test_replay_puts_exactly_what_was_asked_for_back_in_line(
         assert replay.requeue(nights.pool, "b", **choice) == len(expected), choice
         assert sorted(name for name, one in unscored.items() if nights.state(one) == "pending") == expected
         db.rows(
-            """update cxr.images i set state = b.state, reason = b.reason, failed_expectations = b.failed_expectations,
-               run_id = b.run_id from cxr.before b where b.image_id = i.image_id"""
+            """update cxr.images i set state = b.state, failed_expectations = b.failed_expectations,
+               reasons = b.reasons, run_id = b.run_id from cxr.before b where b.image_id = i.image_id"""
         )
 
 
@@ -248,5 +248,5 @@ def test_what_was_replayed_is_scored_by_the_next_run_with_all_its_attempts(
     assert nights.shards == [(0, 2)]
     nights.commit(run_id, scored(unscored["low"], "l"), scored(unscored["colour"], "c"))
     nights.finish(run_id)
-    row = "select state, reason, failed_expectations, attempts from cxr.images where image_id = %s"
+    row = "select state, reasons, failed_expectations, attempts from cxr.images where image_id = %s"
     assert db.rows(row, unscored["low"]) == [("scored", None, [], 0)]

@@ -19,6 +19,7 @@ from models.radiographs import radiograph
 from models.radiographs.radiograph import Limits, Measurement
 from tasks.scoring.runs import bad_share_exceeded
 from tasks.validation.data_docs import DOCS_SHARDS, build_data_docs, keep_for_docs
+from tasks.validation.reasons import Reason
 from tasks.validation.verdicts import ShardVerdicts, Verdict, validate
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -80,7 +81,7 @@ def test_white_text_burnt_into_a_12_bit_film_does_not_quarantine_it(label: str) 
     text = cv2.putText(np.zeros(film.shape, np.uint8), "R AP", (520, 60), cv2.FONT_HERSHEY_SIMPLEX, 0.9, 255, 2)
     film[text > 127] = 65535
     assert 0.0005 < (film == 65535).mean() < 0.005
-    assert verdict(measured(png(film))) == Verdict(7, (), None)
+    assert verdict(measured(png(film))) == Verdict(7)
 
 
 def test_each_spoiled_file_fails_first_of_all_the_check_it_was_made_to_fail(tmp_path: Path) -> None:
@@ -97,7 +98,7 @@ def _as_meant(one: spoiled.Spoiled, found: dict[str, tuple[str, ...]]) -> bool:
 
 
 def test_an_accepted_image_has_no_reason() -> None:
-    assert verdict(GOOD) == Verdict(7, (), None)
+    assert verdict(GOOD) == Verdict(7)
 
 
 @pytest.mark.parametrize(
@@ -131,28 +132,27 @@ def test_a_truncated_file_fails_decodable_and_nothing_else() -> None:
     data = png(np.random.default_rng(0).integers(0, 255, (128, 128), np.uint8))
     found = verdict(measured(data[: len(data) // 2]))
     assert found.failed == ("decodable",)
-    assert found.reason is not None
     assert found.reason.startswith("decodable: the PNG is cut off or damaged")
 
 
 def test_a_file_that_is_not_an_image_fails_format_and_nothing_else() -> None:
-    assert verdict(measured(b"hello")) == Verdict(7, ("format",), "format: it is not an image")
+    assert verdict(measured(b"hello")) == Verdict(7, (Reason("it is not an image", "format"),))
 
 
 def test_an_empty_file_fails_decodable_and_nothing_else() -> None:
-    assert verdict(measured(b"")) == Verdict(7, ("decodable",), "decodable: the file is empty")
+    assert verdict(measured(b"")) == Verdict(7, (Reason("the file is empty", "decodable"),))
 
 
 def test_a_file_above_the_byte_limit_fails_size_and_nothing_else() -> None:
     limits = Limits(max_bytes=1000)
     found = validate([7], [measured(b"x" * 1001, limits)], limits).verdicts[0]
-    assert found == Verdict(7, ("size",), "size: the file has 1,001 bytes; at most 1,000 are read")
+    assert found == Verdict(7, (Reason("the file has 1,001 bytes; at most 1,000 are read", "size"),))
 
 
 def test_an_image_above_the_pixel_limit_fails_size_and_nothing_else() -> None:
     limits = Limits(max_pixels=10_000)
     found = validate([7], [measured(png(np.zeros((128, 100), np.uint8)), limits)], limits).verdicts[0]
-    assert found == Verdict(7, ("size",), "size: 100 x 128 are 12,800 pixels; at most 10,000 are decoded")
+    assert found == Verdict(7, (Reason("100 x 128 are 12,800 pixels; at most 10,000 are decoded", "size"),))
 
 
 def test_an_image_of_one_shade_fails_not_blank_and_nothing_else() -> None:
@@ -240,7 +240,7 @@ def test_data_docs_of_a_run_without_images_say_so(tmp_path: Path) -> None:
 def test_of_many_shards_data_docs_keep_those_with_most_bad_images() -> None:
     kept: list[ShardVerdicts] = []
     for number in range(50):
-        failed = ("grey",) if number % 2 else ()
-        kept = keep_for_docs(kept, ShardVerdicts(number, (Verdict(number, failed),)))
+        reasons = (Reason("colourful", "grey"),) if number % 2 else ()
+        kept = keep_for_docs(kept, ShardVerdicts(number, (Verdict(number, reasons),)))
     assert len(kept) == DOCS_SHARDS
     assert all(shard.bad for shard in kept)
