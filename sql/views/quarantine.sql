@@ -8,5 +8,5 @@ left join cxr.runs r on r.run_id = i.run_id
 where i.state in ('quarantined', 'failed');
 comment on view analysis.quarantine is
     'Images without a prediction and why: quarantined ones with the expectations that they failed, failed ones with what went wrong.';
-comment on column analysis.quarantine.failed_expectations is 'Names of the expectations failed, in the order of the checklist; ''contrast'' = any(failed_expectations) finds one.';
+comment on column analysis.quarantine.failed_expectations is 'Names of the expectations that it failed, in the order of the checklist; ''contrast'' = any(failed_expectations) finds one.';
 comment on column analysis.quarantine.reason is 'The same in words, with the measured values.';

@@ -1,4 +1,5 @@
--- Why images are not scored: the expectations that they failed, or words; and whether that is the reason asked for.
+-- Why images are not scored: the expectations that they failed, else the reasons in words, each with its number of
+-- images and whether it is the reason asked for.
 select name, count(*) as images,
        bool_or(%(reason)s::text = name
                or position(lower(%(reason)s) in lower(cxr.reason_text(failed_expectations, reasons))) > 0) as asked_for

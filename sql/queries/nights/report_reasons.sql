@@ -1,6 +1,6 @@
--- Why images got no prediction. An image may fail several expectations: `images` counts it at each of them, `first`
--- at the first one only. A failed image has no expectation; its reason stands for itself. Of an image whose reasons are
--- kept as one text, that text is the example.
+-- Why images got no prediction. An image may fail several expectations: `images` counts it for each of them, `first`
+-- for the first one only. A failed image has no expectations and is counted by its reason. If the reasons of an image are
+-- kept as one text, the example is that text.
 select i.state, coalesce(e.name, e.words) as name, count(*) as images,
        count(*) filter (where e.place = 1) as first,
        (array_agg(coalesce(e.words, cxr.reason_text(i.failed_expectations, i.reasons))

@@ -1,4 +1,4 @@
--- Images without a prediction, every kind of reason in turn, so that a rare one is not lost behind a frequent one.
+-- Images without a prediction. The kinds of reasons take turns, so that a rare one is not lost behind a frequent one.
 select image_id, object_key, etag, size_bytes, made, state, failed_expectations,
        (array_remove(reasons, null))[1] as found
 from (
