@@ -107,9 +107,7 @@ class Radiograph(Generic[Prepared]):
         return self.failure if self.measurement is None else self.measurement.problem
 
 
-def read_radiograph(
-    location: Location, limits: Limits, prepare: Callable[[Pixels], Prepared]
-) -> Radiograph[Prepared]:  # fmt: skip
+def read_radiograph(location: Location, limits: Limits, prepare: Callable[[Pixels], Prepared]) -> Radiograph[Prepared]:
     """Fetch, decode and measure one radiograph, and prepare its pixels.
 
     Args:
