@@ -10,7 +10,7 @@ LOCKED := --quiet --disable-pip-version-check --no-deps --require-hashes --no-co
 
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo down test check format lock bench clean
+.PHONY: demo down test soak check format lock bench clean
 
 demo: .venv/runtime
 	$(BIN)/cxr demo $(if $(IMAGES),--images "$(IMAGES)")
@@ -20,6 +20,9 @@ down: .venv/runtime
 
 test: .venv/dev
 	$(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+soak: .venv/dev
+	$(RUN) -m tests.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 check: .venv/dev
 	$(BIN)/ruff format --check .

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import tempfile
 import urllib.request
 import uuid
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,10 @@ from infra import database, servers
 from infra.postgres import EmbeddedPostgres
 from infra.settings import Settings
 from infra.storage import Store
+from tests.support.aws import read_descriptions_once
 from tests.support.databases import PASSWORD, TEMPLATE, Database, clone, make_template
+from tests.support.orchestrator import prefect_server
+from tests.support.warm import Server, use
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,6 +37,7 @@ XRAYS = ROOT.parent / "shared" / "xrays"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
     os.environ.setdefault(name, "1")  # each core has a process of tests already, and threads would wait spinning
+read_descriptions_once()
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for what it starts in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -41,6 +46,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take long: at the end all processes should have something to do."""
     long = ("test_student_reports.py", "flows/")
     items.sort(key=lambda item: next((place for place, name in enumerate(long) if name in item.nodeid), len(long)))
+
+
+def pytest_collection_finish() -> None:
+    """Spare what was imported from the garbage collector, which would look through a million objects each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
@@ -147,44 +158,62 @@ def store(settings: Settings) -> Store:
     return Store(settings)
 
 
-@contextmanager
-def prefect_server(folder: Path) -> Iterator[servers.PrefectServer]:
-    """A Prefect server, which may not be ready, on a database cluster of its own: the tests may stop the other one."""
-    with EmbeddedPostgres(folder / "postgres", durable=False) as server:
-        prefect = servers.PrefectServer(folder / "home", server.ensure_database("prefect", PASSWORD))
-        try:
-            yield prefect.start()
-        finally:
-            prefect.stop()
-
-
-SHARED = pytest.StashKey[tuple[ExitStack, servers.PrefectServer]]()
+SHARED = pytest.StashKey[dict[str, str]]()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Give all processes of tests one Prefect server, the part that costs most to start and to keep.
+    """Give all processes of tests the servers that cost most to start and to keep, and a folder to share.
 
     A hook of pytest-xdist, called in the process that hands out the tests.
     """
     stash = node.config.stash
     if SHARED not in stash:
         stack = ExitStack()
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cxr-prefect-")))
-        stash[SHARED] = stack, stack.enter_context(prefect_server(folder))
         node.config.add_cleanup(stack.close)
-    node.workerinput["prefect_api"] = stash[SHARED][1].api_url
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cxr-tests-")))
+        warm = stack.enter_context(Server(folder))
+        prefect = stack.enter_context(prefect_server(folder / "prefect"))
+        stash[SHARED] = {"warm": warm.address, "prefect": prefect.api_url, "shared": str(folder)}
+    node.workerinput["given"] = stash[SHARED]
 
 
 @pytest.fixture(scope="session")
-def prefect_api(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def given(request: pytest.FixtureRequest) -> dict[str, str]:
+    """What all processes of tests share; nothing where there is but one."""
+    return getattr(request.config, "workerinput", {}).get("given", {})
+
+
+@pytest.fixture(scope="session")
+def warm(given: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the server that forks processes with everything imported."""
+    if given:
+        yield given["warm"]
+        return
+    with Server(tmp_path_factory.mktemp("warm")) as server:
+        yield server.address
+
+
+@pytest.fixture
+def warm_workers(warm: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers and conversions that this process starts come from there."""
+    use(warm, monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def shared(given: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of tests share."""
+    return Path(given["shared"]) if given else tmp_path_factory.mktemp("shared")
+
+
+@pytest.fixture(scope="session")
+def prefect_api(given: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Prefect server."""
-    given = getattr(request.config, "workerinput", {}).get("prefect_api")
     if given:
         for attempt in Retrying(stop=stop_after_delay(180), wait=wait_fixed(0.2), reraise=True):
             with attempt:
-                urllib.request.urlopen(f"{given}/health", timeout=5).close()  # noqa: S310 - our own http address
-        yield given
+                urllib.request.urlopen(f"{given['prefect']}/health", timeout=5).close()  # noqa: S310 - our own address
+        yield given["prefect"]
         return
     with prefect_server(tmp_path_factory.mktemp("prefect")) as server:
         yield server.wait_ready().api_url

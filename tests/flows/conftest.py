@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
 
-from tests.support.artifacts import untrained
-from tests.support.site import Site
+from tests.support import orchestrator
+from tests.support.artifacts import untrained_once
+from tests.support.once import once
+from tests.support.site import Site, site_on
 from tests.support.warm import seen_by_prefect
 
 if TYPE_CHECKING:
@@ -24,31 +25,23 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def champion(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+def champion(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     """A champion that never learned anything: its answers are arbitrary, but always the same."""
-    folder, home = tmp_path_factory.mktemp("champion"), tmp_path_factory.mktemp("home")
-    return untrained(folder, home, seed=7)
+    return untrained_once(shared, "champion", tmp_path_factory.mktemp("home"), seed=7)
 
 
 @pytest.fixture(scope="session")
-def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def phantoms(shared: Path) -> Path:
     """A folder of 24 small phantoms."""
     from models.phantoms.phantom import write_phantoms
 
-    folder = tmp_path_factory.mktemp("phantoms")
-    write_phantoms(folder, 24, seed=3, size=320)
-    return folder
+    return once(shared, "phantoms", lambda folder: write_phantoms(folder, 24, seed=3, size=320))
 
 
 @pytest.fixture(scope="session")
 def prefect(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The variables that point Prefect at its server, set for this process too."""
-    from flows.commands.session import PREFECT_DEFAULTS
-
-    variables = PREFECT_DEFAULTS | {
-        "PREFECT_API_URL": prefect_api,
-        "PREFECT_HOME": str(tmp_path_factory.mktemp("prefect-home")),
-    }
+    variables = orchestrator.variables(prefect_api, tmp_path_factory.mktemp("prefect-home"))
     with pytest.MonkeyPatch.context() as patch:
         for name, value in variables.items():
             patch.setenv(name, value)
@@ -66,25 +59,14 @@ def prefect(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture(scope="session")
 def new_site(
-    prefect: dict[str, str], object_store: ObjectStore, champion: Artifact, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[..., Site]]:
+    prefect: dict[str, str], object_store: ObjectStore, champion: Artifact, warm: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[..., Site]]:  # fmt: skip
     """Makes a site on a database, with a champion and a bucket of its own."""
     sites: list[Site] = []
 
     def make(db: Database, store: ObjectStore = object_store) -> Site:
-        bucket = f"bucket-{uuid.uuid4().hex[:12]}"
-        store.create_bucket(bucket)
-        environment = {
-            **prefect,
-            **store.environment(bucket),
-            "CXR_DATABASE_URL": db.url(),
-            "CXR_HOME": str(champion.home),
-            "CXR_REPORTS_URL": "http://reports.invalid",
-            "CXR_RUNTIME": "openvino-f32",
-            "CXR_EXPLAIN_HIGHEST": "0",  # it takes as long as most nights here
-        }
-        sites.append(Site(db, environment, tmp_path_factory.mktemp(bucket)))
-        sites[-1].put_back(champion)
+        sites.append(site_on(db, store, champion, prefect, warm, tmp_path_factory.mktemp("site")))
         return sites[-1]
 
     yield make
@@ -98,6 +80,12 @@ def site(new_site: Callable[..., Site], db: Database) -> Iterator[Site]:
     made = new_site(db)
     yield made
     made.end_all()
+
+
+@pytest.fixture(scope="module")
+def idle(new_site: Callable[..., Site], module_db: Database) -> Site:
+    """A site for the tests of a module that change nothing there."""
+    return new_site(module_db)
 
 
 @pytest.fixture
@@ -116,21 +104,19 @@ def flow_run_state(prefect: dict[str, str]) -> Callable[[str | UUID], State[Any]
 
 
 @pytest.fixture(scope="session")
-def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def labelled(shared: Path) -> Path:
     """A folder of labelled images that are quick to learn."""
     from tests.support.studies import write_labelled
 
-    folder = tmp_path_factory.mktemp("labelled")
-    write_labelled(folder)
-    return folder
+    return once(shared, "labelled", write_labelled)
 
 
 @pytest.fixture
-def workers_inside() -> Iterator[None]:
+def workers_inside(shared: Path) -> Iterator[None]:
     """See `studies.working_inside`."""
     from tests.support.studies import working_inside
 
-    with working_inside():
+    with working_inside(shared):
         yield
 
 

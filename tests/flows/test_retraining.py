@@ -38,11 +38,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def promoted(
-    new_site: Callable[..., Site], module_db: Database, labelled: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Site, State[Any]]]:
+    new_site: Callable[..., Site], module_db: Database, labelled: Path, shared: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[Site, State[Any]]]:  # fmt: skip
     """A retraining in which one challenger failed and the other beat the champion, for tests that only look at it."""
     site = prepared(new_site(module_db), labelled, tmp_path_factory.mktemp("rules"))
-    with working_inside(), pytest.MonkeyPatch.context() as patch:
+    with working_inside(shared), pytest.MonkeyPatch.context() as patch:
         patch.setitem(catalogue.RECIPES, "steep", replace(catalogue.RECIPES[RECIPE], name="steep", learning_rate=1e30))
         yield site, retrain(site, recipes=["steep", RECIPE])
     site.end_all()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from models.serving.artifact import read_metadata
 from models.vocabulary import CLASSES
+from tests.support.once import once
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +29,7 @@ class Artifact:
 
 
 def untrained(folder: Path, home: Path, seed: int, size: int = 64) -> Artifact:
-    """A model that never learned anything, converted in the cache of a state folder."""
+    """Save a model that never learned anything, and its conversion in the cache of a state folder."""
     from models.networks import architectures
     from models.radiographs.preprocessing import PreprocessingSpec
     from models.serving import artifact, conversion
@@ -43,3 +46,10 @@ def untrained(folder: Path, home: Path, seed: int, size: int = 64) -> Artifact:
         patch.setattr(conversion, "_convert", lambda *given: conversion.main(*map(str, given)))
         conversion.converted(artifact.load(folder, about.model_sha256), home / "cache")
     return Artifact(folder, about, home)
+
+
+def untrained_once(shared: Path, name: str, home: Path, seed: int, size: int = 64) -> Artifact:
+    """The same, made by the first process that wants it; each has a state folder of its own."""
+    made = once(shared, name, lambda folder: untrained(folder / "artifact", folder / "home", seed, size))
+    shutil.copytree(made / "home", home, dirs_exist_ok=True)
+    return Artifact(made / "artifact", read_metadata(made / "artifact"), home)

@@ -1,4 +1,4 @@
-"""A proxy that cuts connections and a server that falls silent, to see what a client does when the network breaks."""
+"""A proxy that cuts connections or dies and a server that falls silent: what does a client do when they break?"""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ class CuttingProxy:
         target = urlsplit(target_url)
         self._target = (str(target.hostname), int(target.port or 80))
         self.cuts_left, self._after, self.connections = cuts, after, 0
+        self._open: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
@@ -24,6 +25,13 @@ class CuttingProxy:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.die()
+
+    def die(self) -> None:
+        """End all connections and refuse new ones, as a server that is killed."""
+        for one in (self._listener, *self._open):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
     def _accept(self) -> None:
@@ -34,6 +42,7 @@ class CuttingProxy:
                 return
             self.connections += 1
             server = socket.create_connection(self._target)
+            self._open += [client, server]
             threading.Thread(target=self._pump, args=(client, server), daemon=True).start()
             threading.Thread(target=self._answer, args=(server, client), daemon=True).start()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import uuid
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from click.testing import Result
     from prefect.client.schemas.objects import State
 
+    from infra.servers import ObjectStore
     from tests.support.artifacts import Artifact
     from tests.support.databases import Database
 
@@ -32,8 +34,8 @@ PATIENCE_S = 240
 class Site:
     """One test's database, bucket and environment, and the nights that run there."""
 
-    def __init__(self, db: Database, environment: dict[str, str], folder: Path) -> None:
-        self.db, self.environment, self.folder = db, environment, folder
+    def __init__(self, db: Database, environment: dict[str, str], folder: Path, warm: str) -> None:
+        self.db, self.environment, self.folder, self._warm = db, environment, folder, warm
         self._processes: list[Process] = []
 
     @contextmanager
@@ -79,7 +81,10 @@ class Site:
     def start(self, *arguments: str) -> Process:
         """Run a command as a process of its own; it is killed at the end of the test at the latest."""
         log = self.folder / f"process-{len(self._processes)}.log"
-        process = Process(arguments, os.environ | self.environment, ROOT, log)
+        with log.open("ab") as output:
+            process = Process(
+                self._warm, "flows.cli", arguments, env=os.environ | self.environment, cwd=ROOT, stdout=output
+            )
         self._processes.append(process)
         return process
 
@@ -164,3 +169,23 @@ class Site:
         version = model_versions.register(pool, self.store, model.folder, model.metadata)
         pool.dispose()
         return version
+
+
+def site_on(
+    db: Database, store: ObjectStore, champion: Artifact, prefect: dict[str, str], warm: str, folder: Path
+) -> Site:
+    """A site on a database, with a champion and a bucket of its own."""
+    bucket = f"bucket-{uuid.uuid4().hex[:12]}"
+    store.create_bucket(bucket)
+    environment = {
+        **prefect,
+        **store.environment(bucket),
+        "CXR_DATABASE_URL": db.url(),
+        "CXR_HOME": str(champion.home),
+        "CXR_REPORTS_URL": "http://reports.invalid",
+        "CXR_RUNTIME": "openvino-f32",
+        "CXR_EXPLAIN_HIGHEST": "0",  # it takes as long as most nights here
+    }
+    made = Site(db, environment, folder, warm)
+    made.put_back(champion)
+    return made

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from models.training import worker
 from models.training.job import IMAGES as IMAGES_FILE
 from models.training.job import JOB, ROWS, WorkerOutcome
 from tasks.training import jobs
+from tests.support.once import once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,8 +38,6 @@ LENIENT = {
 }  # fmt: skip
 """Rules for a few dozen phantoms on a busy machine; tests/models/gate/test_decision.py shows what each rule does."""
 EPOCHS = 5
-TRAINED = tempfile.TemporaryDirectory(prefix="cxr-trained-")
-"""Finished trainings, by their jobs."""
 TYPED = ("--recipe", RECIPE, "--epochs", str(EPOCHS))
 
 
@@ -94,7 +92,7 @@ def retrain(site: Site, **parameters: Any) -> State[Any]:
 
 
 @contextmanager
-def working_inside() -> Iterator[None]:
+def working_inside(shared: Path) -> Iterator[None]:
     """Work on jobs in this process, where TensorFlow is imported only once: importing takes longer than training here.
 
     A job that another test has trained is not trained again. For tests of what comes of a job; other tests show that a
@@ -103,7 +101,7 @@ def working_inside() -> Iterator[None]:
 
     def run(work: str, folder: Path, tell: Callable[[], None], timeout_s: float | None) -> WorkerOutcome:
         assert timeout_s is None or timeout_s > 0
-        outcome = trained(folder) if work == "train" else worker.answer(folder)
+        outcome = trained(folder, shared) if work == "train" else worker.answer(folder)
         tell()
         return outcome
 
@@ -112,15 +110,17 @@ def working_inside() -> Iterator[None]:
         yield
 
 
-def trained(folder: Path) -> WorkerOutcome:
-    """Train, or take what came of the same job before."""
+def trained(folder: Path, shared: Path) -> WorkerOutcome:
+    """Train, or take what came of the same job before, in whichever process of tests."""
+
+    def train(finished: Path) -> None:
+        worker.train(folder)
+        shutil.copytree(folder, finished, dirs_exist_ok=True, ignore=shutil.ignore_patterns(IMAGES_FILE))
+
     job = hashlib.sha256((folder / JOB).read_bytes() + (folder / ROWS).read_bytes())
-    finished = Path(TRAINED.name) / job.hexdigest()
-    if finished.exists():
-        shutil.copytree(finished, folder, dirs_exist_ok=True)
-    outcome = worker.train(folder)
-    if outcome.state == "trained" and not finished.exists():
-        shutil.copytree(folder, finished, ignore=shutil.ignore_patterns(IMAGES_FILE))
+    shutil.copytree(once(shared, f"job-{job.hexdigest()}", train), folder, dirs_exist_ok=True)
+    outcome = WorkerOutcome.read(folder)
+    assert outcome is not None
     return outcome
 
 

@@ -1,71 +1,137 @@
-"""Processes of `cxr` that begin with everything imported, which else takes most of their time; all else is real."""
+"""Processes that begin with everything imported, which else takes most of their time; all else about them is real.
+
+One server for all tests, `tests.support.forking`, imports what they need and forks a child for each request. A child is
+a process of its own: it can be killed, it has its own session, environment and output. It is killed when the process
+that asked for it ends.
+"""
 
 from __future__ import annotations
 
-import atexit
+import json
 import os
+import selectors
 import signal
+import socket
 import subprocess
 import sys
-import threading
-from functools import cache
-from multiprocessing import get_context
-from typing import TYPE_CHECKING
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from multiprocessing.context import ForkServerContext
-    from pathlib import Path
+    from collections.abc import Callable, Mapping, Sequence
 
+    import pytest
     from prefect.context import SettingsContext
 
-IMPORTED = (
-    "flows.cli",
-    "flows.scoring",
-    "flows.retraining",
-    "tasks.validation.data_docs",
-    "pandas",
-    "great_expectations",
-)
-"""Nothing that starts a thread, which would be missing after a fork: not OpenVINO, not TensorFlow."""
+ROOT = Path(__file__).resolve().parents[2]
+PYTHON = sys.executable
+HEAD = 8
+"""Bytes that say how long a request is."""
+
+
+class Server:
+    """The process that forks; up as long as the context. Who asks it while it still imports, waits."""
+
+    def __init__(self, folder: Path) -> None:
+        self.address = str(folder / "warm")
+
+    def __enter__(self) -> Self:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(self.address)
+            listener.listen()
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.support.forking", str(listener.fileno())],
+                cwd=ROOT, pass_fds=[listener.fileno()], stdin=subprocess.PIPE, start_new_session=True,
+            )  # fmt: skip
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()  # its input ends, and so does it
 
 
 class Process:
-    """`cxr` with arguments, the leader of its own session, with a part of the interface of `subprocess.Popen`.
+    """`python -m` with a module and arguments, forked from the server; with the part of `Popen`'s interface in use.
 
     Args:
-        arguments: of `cxr`.
-        environment: all of it.
-        folder: its working directory.
-        log: file for stdout and stderr.
+        address: the server's.
+        module: flows.cli, models.training.worker or models.serving.conversion.
+        arguments: of its `main`.
+        env: all of its environment.
+        cwd: its working directory.
+        stdout: file for what it writes, to stderr too.
     """
 
-    def __init__(self, arguments: tuple[str, ...], environment: Mapping[str, str], folder: Path, log: Path) -> None:
-        log.touch()
-        self._process = _context().Process(target=_run, args=(arguments, dict(environment), str(folder), str(log)))
-        self._process.start()
-        assert self._process.pid
-        self.pid = self._process.pid
-
-    @property
-    def returncode(self) -> int | None:
-        return self._process.exitcode
+    def __init__(
+        self, address: str, module: str, arguments: Sequence[str], *, env: Mapping[str, str], cwd: Path | str,
+        stdout: IO[Any],
+    ) -> None:  # fmt: skip
+        self.args, self.returncode = [module, *arguments], None
+        self._server = socket.socket(socket.AF_UNIX)
+        self._server.connect(address)
+        request = {"module": module, "arguments": list(arguments), "env": dict(env), "cwd": str(cwd)}
+        data = json.dumps(request).encode()
+        socket.send_fds(self._server, [len(data).to_bytes(HEAD, "big")], [stdout.fileno()])
+        self._server.sendall(data)
+        self._answers = self._server.makefile("r")
+        self.pid = int(self._answers.readline())
 
     def poll(self) -> int | None:
-        return self._process.exitcode
+        """The exit code, negative where a signal ended it; None while it runs."""
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
 
-    def wait(self, timeout: float) -> int:
-        self._process.join(timeout)
-        if self._process.exitcode is None:
-            raise subprocess.TimeoutExpired("cxr", timeout)
-        return self._process.exitcode
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end.
+
+        Raises:
+            subprocess.TimeoutExpired: it did not end in time.
+        """
+        if self.returncode is None:
+            with selectors.DefaultSelector() as selector:
+                selector.register(self._server, selectors.EVENT_READ)
+                if not selector.select(timeout):
+                    raise subprocess.TimeoutExpired(self.args, timeout or 0)
+            self.returncode = int(self._answers.readline() or -signal.SIGKILL)  # nothing: the server is gone
+            self._server.close()
+        return self.returncode
 
     def send_signal(self, number: int) -> None:
-        os.kill(self.pid, number)
+        """Send it a signal, if it still runs."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """End it with all that belongs to its session."""
-        os.killpg(self.pid, signal.SIGKILL)
+        if self.poll() is None:
+            kill(self.pid)
+
+
+def kill(pid: int) -> None:
+    """End a process with all that belongs to its session, if it has come so far to have one."""
+    for end in (os.killpg, os.kill):
+        with suppress(ProcessLookupError):
+            end(pid, signal.SIGKILL)
+
+
+def use(address: str, patch: pytest.MonkeyPatch, started: Callable[[Process], None] = lambda _: None) -> None:
+    """Let this process start its workers and conversions from the server.
+
+    Args:
+        address: the server's.
+        patch: undoes it.
+        started: called with each process.
+    """
+    from models.serving import conversion
+    from tasks.training import worker_process
+
+    for module in (conversion, worker_process):
+        patch.setattr(module, "subprocess", _Subprocess(address, started))
 
 
 def seen_by_prefect() -> SettingsContext:
@@ -76,30 +142,34 @@ def seen_by_prefect() -> SettingsContext:
     return SettingsContext(profile=get_settings_context().profile, settings=Settings())
 
 
-@cache
-def _context() -> ForkServerContext:
-    context = get_context("forkserver")
-    context.set_forkserver_preload(list(IMPORTED))
-    return context
+class _Subprocess:
+    """The part of the module `subprocess` that our modules use, for processes from the server."""
 
+    CompletedProcess, TimeoutExpired, DEVNULL = (
+        subprocess.CompletedProcess,
+        subprocess.TimeoutExpired,
+        subprocess.DEVNULL,
+    )
 
-def _run(arguments: tuple[str, ...], environment: dict[str, str], folder: str, log: str) -> None:
-    os.setsid()
-    os.chdir(folder)
-    file = os.open(log, os.O_WRONLY | os.O_APPEND)
-    for number in (1, 2):
-        os.dup2(file, number)
-    os.environ.clear()
-    os.environ.update(environment)
-    sys.argv = ["cxr", *arguments]
+    def __init__(self, address: str, started: Callable[[Process], None]) -> None:
+        self._address, self._started = address, started
 
-    from prefect import context
+    def Popen(  # noqa: N802 - its name there
+        self, command: list[str], *, env: Mapping[str, str], cwd: Path | str, stdout: IO[Any], **_: Any
+    ) -> Process:
+        assert command[:2] == [PYTHON, "-m"], command
+        process = Process(self._address, command[2], command[3:], env=env, cwd=cwd, stdout=stdout)
+        self._started(process)
+        return process
 
-    from flows.cli import main
-
-    context.GLOBAL_SETTINGS_CONTEXT = seen_by_prefect()
-    try:
-        main()
-    finally:  # as when Python ends; multiprocessing leaves it out
-        threading._shutdown()  # type: ignore[attr-defined] # noqa: SLF001
-        atexit._run_exitfuncs()  # noqa: SLF001
+    def run(
+        self, command: list[str], *, env: Mapping[str, str], timeout: float, **_: Any
+    ) -> subprocess.CompletedProcess[str]:
+        with tempfile.TemporaryFile("w+") as output:
+            process = self.Popen(command, env=env, cwd=Path.cwd(), stdout=output)
+            try:
+                code = process.wait(timeout)
+            finally:
+                process.kill()
+            output.seek(0)
+            return subprocess.CompletedProcess(command, code, "", output.read())

@@ -66,7 +66,7 @@ def test_replay_scores_quarantined_images_after_a_relaxed_limit(site: Site, phan
     assert site.night().is_completed()
     assert site.db.rows("select distinct state, failed_expectations from cxr.images") == [("quarantined", ["size"])]
 
-    site.environment["CXR_MAX_PIXELS"] = str(1000 * 1000)
+    del site.environment["CXR_MAX_PIXELS"]
     nothing = site.cxr("replay", "--reason", "contrast")
     assert nothing.exit_code == 1
     assert str(nothing.exception) == f"no quarantined or failed image has this reason; there are: size ({GOOD})"
@@ -82,7 +82,7 @@ def test_replay_scores_one_object_and_leaves_the_others(site: Site, phantoms: Pa
     site.upload(phantoms / "NORMAL")
     site.environment |= {"CXR_MAX_PIXELS": str(100 * 100), "CXR_MAX_BAD_SHARE_RUN": "1", "CXR_MAX_BAD_SHARE_SHARD": "1"}
     assert site.night().is_completed()
-    site.environment["CXR_MAX_PIXELS"] = str(1000 * 1000)
+    del site.environment["CXR_MAX_PIXELS"]
     key = site.keys("incoming/")[0]
     answer = site.cxr("replay", "--key", key, "--only", "quarantined")
     assert "1 image put back in line" in answer.output
@@ -90,30 +90,30 @@ def test_replay_scores_one_object_and_leaves_the_others(site: Site, phantoms: Pa
     assert site.states()["quarantined"] == len(site.keys("incoming/")) - 1
 
 
-def test_replay_asks_what_is_meant_before_it_replays_everything(site: Site) -> None:
-    answer = site.cxr("replay")
+def test_replay_asks_what_is_meant_before_it_replays_everything(idle: Site) -> None:
+    answer = idle.cxr("replay")
     assert answer.exit_code == 2
     assert "--yes" in answer.output
 
 
 @pytest.mark.parametrize("command", [("replay", "--run"), ("report",), ("release", "--reason", "seen")])
-def test_a_run_that_is_not_there_is_said_to_be_so(site: Site, command: tuple[str, ...]) -> None:
+def test_a_run_that_is_not_there_is_said_to_be_so(idle: Site, command: tuple[str, ...]) -> None:
     run_id = "00000000-0000-0000-0000-000000000001"
-    answer = site.cxr(*command, run_id)
+    answer = idle.cxr(*command, run_id)
     assert answer.exit_code == 1
     assert str(answer.exception) == f"there is no run {run_id}; `cxr status` lists them"
 
 
-def test_a_night_to_come_is_not_scored(site: Site) -> None:
-    answer = site.cxr("score", "--date", "2999-01-01")
+def test_a_night_to_come_is_not_scored(idle: Site) -> None:
+    answer = idle.cxr("score", "--date", "2999-01-01")
     assert answer.exit_code == 2
     assert "2999-01-01 is to come" in answer.output
-    assert site.runs() == []
+    assert idle.runs() == []
 
 
 @pytest.mark.parametrize("nights", ["0", "-4"])
-def test_status_shows_one_night_or_more(site: Site, nights: str) -> None:
-    answer = site.cxr("status", "--nights", nights)
+def test_status_shows_one_night_or_more(idle: Site, nights: str) -> None:
+    answer = idle.cxr("status", "--nights", nights)
     assert answer.exit_code == 2
     assert "--nights" in answer.output
 
@@ -166,8 +166,8 @@ def test_a_foreseen_error_is_told_in_words_without_a_traceback(site: Site) -> No
 
 
 @pytest.mark.parametrize("command", ["score", "status", "replay", "release", "report"])
-def test_help_teaches_each_command(site: Site, command: str) -> None:
-    answer = site.cxr(command, "--help")
+def test_help_teaches_each_command(idle: Site, command: str) -> None:
+    answer = idle.cxr(command, "--help")
     assert answer.exit_code == 0
     words = re.sub(r"\W+", " ", answer.output)
     assert f"Usage cxr {command}" in words or f"{command} OPTIONS" in words

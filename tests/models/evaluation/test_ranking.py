@@ -29,13 +29,12 @@ def test_many_images_of_few_patients_are_little_evidence() -> None:
 
 
 def test_equal_models_are_rarely_called_different_however_many_there_are() -> None:
+    """How rarely over many seeds: `make soak`."""
     random = np.random.default_rng(7)
-    called = 0
-    for seed in range(10):
+    for seed in range(3):
         right = random.random((4, 120)) < 0.8
         found = differences(right, [f"p{row // 2}" for row in range(120)], seed)
-        called += bool((found < SIGNIFICANT).any())
-    assert called <= 2, "one in twenty is expected at most"
+        assert (found >= SIGNIFICANT).all()
 
 
 def test_a_clear_winner_is_significant_however_many_models_there_are() -> None:

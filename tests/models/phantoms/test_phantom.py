@@ -27,7 +27,7 @@ CHECKS = {
 
 @pytest.fixture(scope="module")
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> list[Phantom]:
-    return write_phantoms(tmp_path_factory.mktemp("phantoms"), 36, seed=5)
+    return write_phantoms(tmp_path_factory.mktemp("phantoms"), 36, seed=5, size=256)
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ from models.serving.runtime import RuntimeUnfit, _keras, _keras_on_gpu, load_run
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+pytestmark = pytest.mark.usefixtures("warm_workers")
 ROOT = Path(__file__).resolve().parents[3]
 NO_GPU = pytest.mark.skipif(devices.gpu_may_be_there(), reason="this machine may have a GPU, which auto prefers")
 

@@ -18,14 +18,13 @@ from models.training import fitting
 from models.training.train import train
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from models.training.train import TrainedModel
 
-pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`")
+pytestmark = pytest.mark.usefixtures("eagerly")
 CLASSES = ("A", "B")
 LABELS = np.arange(12) % 2
 SPLITS = np.array(["train"] * 8 + ["validation"] * 4)
@@ -43,16 +42,6 @@ def tiny(shape: tuple[int, int, int], classes: int, seed: int = 0) -> keras.Mode
     x = keras.layers.GlobalAveragePooling2D(name="features")(x)
     x = keras.layers.Dense(classes, kernel_initializer=keras.initializers.GlorotUniform(seed), name="logits")(x)
     return keras.Model(inputs, keras.layers.Activation("softmax")(x))
-
-
-@pytest.fixture(autouse=True)
-def eagerly() -> Iterator[None]:
-    """A few steps of a small network take less time than to compile it."""
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture

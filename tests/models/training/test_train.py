@@ -55,7 +55,7 @@ def tiny(shape: tuple[int, int, int], classes: int, seed: int = 0, *, temperatur
 
 
 @pytest.fixture
-def recipe(trained: TrainedModel, monkeypatch: pytest.MonkeyPatch) -> Recipe:
+def recipe(trained: TrainedModel, monkeypatch: pytest.MonkeyPatch, eagerly: None) -> Recipe:  # noqa: ARG001 - runs so
     """Of that network."""
     monkeypatch.setitem(architectures.ARCHITECTURES, "tiny", tiny)
     return replace(trained.recipe, architecture="tiny", epochs=1)

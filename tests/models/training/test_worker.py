@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +30,7 @@ from models.training.job import (
     WorkerOutcome,
 )
 from models.training.train import probabilities
+from tests.support.warm import Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +38,7 @@ if TYPE_CHECKING:
     from models.training.train import TrainedModel
     from tests.support.spots import Saved
 
+pytestmark = pytest.mark.usefixtures("eagerly")
 ROOT = Path(__file__).resolve().parents[3]
 PATIENCE_S = 120
 EPOCHS = 3
@@ -62,11 +61,9 @@ def job(trained: TrainedModel, data: Any, tmp_path_factory: pytest.TempPathFacto
     return make
 
 
-def start(folder: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "models.training.worker", "train", str(folder)]
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+def start(folder: Path, warm: str) -> Process:
     with (folder / "log").open("wb") as log:
-        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+        return Process(warm, "models.training.worker", ["train", str(folder)], env=os.environ, cwd=ROOT, stdout=log)
 
 
 def outcome(folder: Path) -> WorkerOutcome:
@@ -81,7 +78,7 @@ def history(folder: Path) -> list[dict[str, float]]:
 
 @pytest.fixture(scope="module")
 def uninterrupted(job: Callable[..., Path]) -> Path:
-    """A training that nothing disturbed."""
+    """A training that nothing disturbed, with compiled steps."""
     folder = job("uninterrupted")
     assert worker.train(folder).state == "trained", outcome(folder)
     return folder
@@ -100,16 +97,16 @@ def test_a_training_leaves_a_whole_artifact_and_its_answers(uninterrupted: Path,
 
 
 def test_a_training_killed_after_an_epoch_goes_on_behind_it_and_ends_as_if_nothing_had_been(
-    job: Callable[..., Path], uninterrupted: Path
+    job: Callable[..., Path], uninterrupted: Path, warm: str
 ) -> None:
     folder = job("killed")
-    process = start(folder)
+    process = start(folder, warm)
     deadline = time.monotonic() + PATIENCE_S
     while not list((folder / CHECKPOINTS).glob("epoch-*")):
         assert process.poll() is None, (folder / "log").read_text()
         assert time.monotonic() < deadline
         time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.wait()
     assert not (folder / OUTCOME).exists()
 

@@ -1,0 +1,1 @@
+"""Campaigns: see `python -m tests.soak --help`."""
