@@ -1,7 +1,7 @@
-"""PNG: whether a file is whole, and its pixels in a form that OpenCV decodes faster.
+"""PNG: check that a file is complete, and rewrite it so that OpenCV decodes it faster.
 
-What takes longest in decoding a PNG is inflating its pixels, which OpenCV leaves to zlib. ISA-L does it faster; OpenCV
-then gets the same file with the pixels stored, not compressed. Both work without Python's lock.
+Most of the time to decode a PNG goes into inflating its pixels, for which OpenCV uses zlib. ISA-L is faster; OpenCV
+then gets the same file with uncompressed pixels. Both release the GIL.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 HEADER_BYTES: Final = 17
 """Type and content of the first chunk, IHDR (ISO/IEC 15948, 11.2.2)."""
 CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-"""Values of a pixel by colour type (as above)."""
+"""Channels by colour type (as above)."""
 LARGEST_INFLATED: Final = 32 * 1024**2
-"""Bytes of pixels above which OpenCV inflates them itself, line by line: a thread holds them several times."""
+"""Bytes of pixels. OpenCV inflates larger images, line by line: here a thread holds several copies of them."""
 STORED_BLOCK: Final = 65535
-"""Bytes of a stored block at most (RFC 1951, 3.2.4)."""
+"""Maximum bytes of a stored block (RFC 1951, 3.2.4)."""
 ZLIB_HEADER: Final = b"\x78\x01"
 EXIF: Final = (b"eXIf", b"tEXtRaw profile type exif", b"zTXtRaw profile type exif", b"iTXtXML:com.adobe.xmp")
-"""How a chunk that may hold an orientation begins: the standard's own, and those in use before it."""
+"""Beginnings of chunks that may hold an orientation: the standard one, and older conventions."""
 
 
 def may_be_turned(data: bytes) -> bool:
-    """Tell whether some chunk may hold an EXIF orientation; not whether the file is whole."""
+    """Return whether any chunk may hold an EXIF orientation. The file may be incomplete."""
     place = len(SIGNATURE)
     while place < len(data):
         if data.startswith(EXIF, place + 4):
@@ -43,10 +43,10 @@ class DamagedPngError(ValueError):
 
 
 def chunks(data: bytes) -> Iterator[memoryview]:
-    """Yield a file's chunks, type and content each, up to the one that ends it.
+    """Yield a file's chunks, each with type and content, up to IEND.
 
     Raises:
-        DamagedPngError: on the way; what was yielded before is whole.
+        DamagedPngError: the next chunk is missing or damaged; all chunks yielded before it are intact.
     """
     view, place = memoryview(data), len(SIGNATURE)
     while True:  # a chunk: length, type, content, checksum (ISO/IEC 15948, 5.3)
@@ -61,10 +61,10 @@ def chunks(data: bytes) -> Iterator[memoryview]:
 
 
 def stored(whole: list[memoryview]) -> bytes | None:
-    """Return the file of these chunks with its pixels stored instead of compressed, or None where OpenCV must inflate.
+    """Return a file of these chunks with uncompressed pixels, or None if OpenCV must inflate them.
 
-    Nothing else changes, filters included. OpenCV must where pixels are interlaced or very many, where there are
-    several pictures, and where anything is odd: it judges that as it does without this.
+    Nothing else changes, filters included. Interlaced, very large, animated and irregular files are left to OpenCV,
+    which accepts or rejects them as usual.
     """
     if len(whole[0]) != HEADER_BYTES:
         return None
@@ -76,7 +76,7 @@ def stored(whole: list[memoryview]) -> bytes | None:
     compressed = b"".join(chunk[4:] for chunk, kind in zip(whole, kinds, strict=True) if kind == b"IDAT")
     try:
         pixels = isal_zlib.decompressobj().decompress(compressed, size + 1)
-    except isal_zlib.error:  # type: ignore[misc]  # its stub does not say what it is
+    except isal_zlib.error:  # type: ignore[misc]  # its stub does not declare it as an exception
         return None
     if len(pixels) != size:
         return None
@@ -86,7 +86,7 @@ def stored(whole: list[memoryview]) -> bytes | None:
 
 
 def _pixel_chunk(pixels: bytes) -> memoryview:
-    """One chunk with the pixels in stored blocks, each behind a byte that says if it is the last, and its length."""
+    """An IDAT chunk with the pixels in stored blocks, each preceded by its final-block flag and its length."""
     parts: list[bytes | memoryview] = [b"IDAT", ZLIB_HEADER]
     for start in range(0, len(pixels), STORED_BLOCK):
         block = memoryview(pixels)[start : start + STORED_BLOCK]

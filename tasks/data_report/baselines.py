@@ -1,4 +1,4 @@
-"""Data baselines: what can be told of the classes of labelled images without looking at the lungs."""
+"""Shortcut baselines: how well the classes of labelled images can be predicted without looking at the lungs."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 FOLDS: Final = 5
 LEAST_PATIENTS: Final = 10
-"""Of a class, for baselines: two in each fold."""
+"""Per class, for the baselines: two in each fold."""
 RESAMPLES: Final = 2000
 LEVEL: Final = 0.95
 TELLING: Final = 0.2
-"""Share of the way from chance to perfect from which, at the lower end of the interval, it is called a shortcut."""
+"""A shortcut is strong if the interval's lower end covers at least this share of the way from chance to perfect."""
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """How well the classes can be told without looking at the lungs; cross-validated by patient."""
+    """How well one kind of shortcut predicts the classes, cross-validated by patient."""
 
     sees: str
     value: float
@@ -36,11 +36,11 @@ class Baseline:
     """Balanced accuracy with its 95 % interval, from resampled patients."""
     chance: float
     found: Mapping[str, float]
-    """Share of each class that it finds."""
+    """Sensitivity of each class."""
 
     @property
     def telling(self) -> str:
-        """strong, weak or none: whether it tells the classes apart."""
+        """How well the shortcut separates the classes: strong, weak or none."""
         if self.low <= self.chance:
             return "none"
         return "strong" if (self.low - self.chance) / (1 - self.chance) >= TELLING else "weak"
@@ -48,17 +48,17 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What the baselines answered; none where fewer than two classes have enough patients."""
+    """The results of the baselines; empty if fewer than two classes have enough patients."""
 
     baselines: tuple[Baseline, ...]
     classes: tuple[str, ...]
-    """Those with enough patients."""
+    """Classes with enough patients."""
     images: int
-    """That were asked about."""
+    """Number of images used."""
 
 
 def ask(survey: Survey) -> Answered:
-    """Let the shortcut audit's baselines answer five folds by patient, for the classes that have enough patients."""
+    """Cross-validate the shortcut audit's baselines, in five folds by patient, on classes with enough patients."""
     from models.data import shortcuts
     from models.evaluation.crossvalidation import pooled
 
@@ -92,7 +92,7 @@ def ask(survey: Survey) -> Answered:
 def _judged(
     sees: str, answers: NDArray[np.float32], truth: NDArray[np.intp], patients: Sequence[str], classes: Sequence[str]
 ) -> Baseline:
-    """Balanced accuracy with the interval of the patient bootstrap, as for models."""
+    """Score answers by balanced accuracy, with the interval of the patient bootstrap, as for models."""
     from models.evaluation.bootstrap import interval, rates, tallies, weights
 
     size = len(classes)

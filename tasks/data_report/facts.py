@@ -1,4 +1,4 @@
-"""Data facts: the figures of a survey of labelled images."""
+"""Data facts: the figures that a survey of labelled images gives."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GREY, COLOURS = {1: "grey", 2: "grey, alpha", 3: "RGB", 4: "RGBA"}, "colours"
 
 @dataclass(frozen=True, slots=True)
 class ClassFacts:
-    """One class; sizes are (5th percentile, median, 95th percentile)."""
+    """The figures of one class; sizes are (5th percentile, median, 95th percentile)."""
 
     name: str
     images: int
@@ -38,7 +38,7 @@ class ClassFacts:
     mean: NDArray[np.float64]
     """(224, 224), 0 to 255: the mean of its preprocessed images."""
     original: NDArray[np.float64]
-    """(64,) mean shares of the pixels by grey value, as stored."""
+    """(64,) mean share of the pixels in each grey bin, as stored."""
     prepared: NDArray[np.float64]
     """The same after preprocessing."""
     width: tuple[float, float, float]
@@ -46,27 +46,27 @@ class ClassFacts:
     aspect: tuple[float, float, float]
     kilobytes: tuple[float, float, float]
     kinds: Mapping[str, int]
-    """Images by format, bits and channels."""
+    """Number of images by format, bits and channels."""
     unreadable: int
 
 
 @dataclass(frozen=True, slots=True)
 class Twins:
-    """Images that show the same picture."""
+    """Exact copies and near-duplicates."""
 
     compared: int
-    """Different files among which they were looked for."""
+    """Distinct files among which near-duplicates were searched."""
     copies: int
-    """Files whose bytes another file has, too."""
+    """Files with the same bytes as another file."""
     copies_classes: int
-    """Of these, those whose copy has another class."""
+    """Those of `copies` that have a copy with another class."""
     pairs: int
+    """Near-duplicate pairs; below, those with different patients, classes and splits."""
     patients: int
-    """Of the pairs, those of different patients; and so on."""
     classes: int
     splits: int
     shown: tuple[tuple[int, int, float], ...]
-    """Places in the survey's images, and how much the two agree: different classes first."""
+    """Pairs to show: two indices into the survey's images, and their similarity. Different classes come first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,48 +78,48 @@ class Facts:
     patients: int
     made: int
     several: Mapping[tuple[str, ...], int]
-    """Patients with images of several classes, by these classes."""
+    """Number of patients with images of several classes, by those classes."""
     per_patient: Mapping[str, int]
-    """Patients by how many images they have."""
+    """Number of patients by their number of images."""
     splits: Mapping[str, SplitFacts]
     answered: Answered
     overlaps: tuple[tuple[str, str, float, float], ...]
-    """Two classes, and what their grey distributions have in common as stored and after preprocessing; least first."""
+    """Two classes, and the overlap of their grey distributions as stored and after preprocessing; smallest first."""
     twins: Twins
     unreadable: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def baselines(self) -> tuple[Baseline, ...]:
-        """What can be told without looking at the lungs; none where there are too few patients."""
+        """The shortcut baselines; empty if there are too few patients."""
         return self.answered.baselines
 
     @property
     def imbalance(self) -> float:
-        """How many times as many images the largest class has as the smallest one."""
+        """Ratio of the largest class's number of images to the smallest one's."""
         sizes = [one.images for one in self.classes]
         return max(sizes) / min(sizes)
 
     @property
     def mean(self) -> NDArray[np.float64]:
-        """(224, 224): the mean of the classes' means, so that the largest class does not decide."""
+        """(224, 224): the mean of the class means, so that the largest class does not dominate."""
         return np.asarray(np.mean([one.mean for one in self.classes], axis=0), np.float64)
 
 
 def gather(survey: Survey, say: Callable[[str], None] | None = None) -> Facts:
-    """Work out all figures of a survey.
+    """Compute all figures of a survey.
 
     Args:
-        survey: what was found in the images.
-        say: told what is being done.
+        survey: the survey of the images.
+        say: called with a progress message before each slow step.
     """
     tell = say or (lambda _: None)
     patients = [image.patient for image in survey.images]
     owned: defaultdict[str, set[str]] = defaultdict(set)
     for image in survey.images:
         owned[image.patient].add(image.label)
-    tell("asking what the files and the borders tell of the classes")
+    tell("testing whether files and borders predict the classes")
     answered = ask(survey)
-    tell("looking for near-duplicates")
+    tell("searching for near-duplicates")
     classes = tuple(_of_class(survey, name, patients) for name in survey.classes)
     return Facts(
         classes=classes,
@@ -191,7 +191,7 @@ def _overlaps(classes: Sequence[ClassFacts]) -> tuple[tuple[str, str, float, flo
 
 
 def _twins(survey: Survey) -> Twins:
-    """Exact copies among all files; near-duplicates among those of which a small copy was kept, one of each content."""
+    """Find exact copies among all files, and near-duplicates among the images with a small copy, one per content."""
     labels: defaultdict[str, list[int]] = defaultdict(list)
     for place, one in enumerate(survey.measurements):
         labels[str(one.sha256)].append(int(survey.labels[place]))

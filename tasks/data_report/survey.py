@@ -1,6 +1,6 @@
 """The survey of labelled images: each is read once, and only sums, sizes and a bounded number of small copies are kept.
 
-So hundreds of thousands of images can be looked at: what grows with their number is a few hundred bytes of each.
+Memory grows by a few hundred bytes per image, so that hundreds of thousands of images can be surveyed.
 """
 
 from __future__ import annotations
@@ -29,33 +29,33 @@ if TYPE_CHECKING:
 AT_A_TIME: Final = 256
 """Images in memory at once: 20 MB."""
 MOST_COMPARED: Final = 10_000
-"""Images of which a small copy and the border are kept, for near-duplicates and baselines: 70 MB, and some minutes."""
+"""Most images whose small copy and border are kept, for near-duplicates and baselines: 70 MB, and a few minutes."""
 TOLD_EACH: Final = 5_000
 NUMBER: Final = re.compile(r"\d[\d,]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What was found; all arrays are in the order of `images`."""
+    """The findings of a survey."""
 
     images: tuple[LabelledImage, ...]
-    """Those that could be read."""
+    """The n images that could be read."""
     classes: tuple[str, ...]
     labels: NDArray[np.int64]
-    """(n,), place in `classes`."""
+    """(n,) indices into `classes`."""
     measurements: tuple[Measurement, ...]
     sums: Mapping[str, Sums]
     """By class."""
     compared: NDArray[np.intp]
-    """(m,) places of the images of which the next two are kept: all, or `MOST_COMPARED` drawn at random."""
+    """(m,) indices of the images with `small` and `frames`: all, or `MOST_COMPARED` drawn at random."""
     small: NDArray[np.uint8]
-    """(m, 64, 64, 1)"""
+    """(m, 64, 64, 1) small copies."""
     frames: NDArray[np.float32]
-    """(m, 768)"""
+    """(m, 768) features of the border."""
     unreadable: Mapping[str, int] = field(default_factory=dict)
-    """Images that could not be read: how many, by reason."""
+    """Number of images that could not be read, by reason."""
     unreadable_classes: Mapping[str, int] = field(default_factory=dict)
-    """The same by class."""
+    """The same, by class."""
 
 
 def take(
@@ -67,13 +67,13 @@ def take(
     Args:
         collection: the images.
         limits: what is refused before decoding.
-        workers: threads; 0: two more than there are processors.
-        most: images of which small copies are kept.
-        say: told now and then how far it is.
+        workers: number of threads; 0: two more than there are processors.
+        most: the largest number of images whose small copies are kept.
+        say: called with a progress message from time to time.
 
     Raises:
-        DatasetError: fewer than two classes have an image that can be read.
-        StorageError: the store as a whole is out of reach.
+        DatasetError: fewer than two classes have a readable image.
+        StorageError: the store as a whole is unreachable.
     """
     images = collection.images
     drawn = _drawn(len(images), most)
@@ -104,8 +104,8 @@ def take(
     names = tuple(sorted(sums))
     if len(names) < MIN_CLASSES:
         raise DatasetError(
-            f"{len(kept):,} of {counted(len(images), 'image')} can be read, and they are of {len(names)} classes; at "
-            f"least {MIN_CLASSES} are needed{_why(reasons)}"
+            f"{len(kept):,} of {counted(len(images), 'image')} can be read, of {len(names)} classes; at least "
+            f"{MIN_CLASSES} classes are needed{_why(reasons)}"
         )
     numbers = {name: place for place, name in enumerate(names)}
     return Survey(
@@ -123,7 +123,7 @@ def take(
 
 
 def _look(image: LabelledImage, limits: Limits) -> tuple[Glance, Measurement] | str:
-    """An image's share of the survey, or why it has none; without figures, so that equal reasons are counted as one."""
+    """An image's part of the survey, or the reason why there is none, without numbers, so that equal reasons add up."""
     found = read_radiograph(image.location, limits, glance)
     if found.measurement is None:
         return found.failure or "not fetched"

@@ -1,4 +1,4 @@
-"""Warnings about labelled images: what to know before a model is trained on them or a figure is believed."""
+"""Warnings about labelled images: what to know before training a model on them or trusting its figures."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
     from tasks.datasets.labelled_images import Collection
 
 IMBALANCE: Final = 3.0
-"""Times as many images from which it is worth a warning: a model that always says the large class looks good then."""
+"""Ratio of class sizes that is worth a warning: a model that always predicts the larger class then looks good."""
 FEW_PATIENTS: Final = 10
 MISSING: Final = 0.25
-"""Share of the rows without a finding."""
+"""Share of rows without a finding that is worth a warning."""
 
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """One warning; `grave` where figures of a model would deceive."""
+    """One warning; `grave` if a model's figures would be misleading."""
 
     title: str
     words: str
     section: str
-    """The id of the section that says more."""
+    """The id of the section with the details."""
     grave: bool = False
 
 
 def warnings(facts: Facts | None, collection: Collection | None, people: Mapping[str, People]) -> list[Warned]:
-    """Return what to warn of, the gravest first."""
+    """Return the warnings, the most serious first."""
     found = [*_of_images(facts, collection), *_of_people(people)] if facts and collection else [*_of_people(people)]
     return sorted(found, key=lambda one: not one.grave)
 
@@ -46,19 +46,21 @@ def _of_images(facts: Facts, collection: Collection) -> Iterator[Warned]:
             yield _shortcut(baseline)
     if 0 < facts.made < facts.images:
         made = counted(facts.made, "image")
-        yield Warned("Made data beside real data", f"{made} of {facts.images:,} are phantoms.", "balance", grave=True)
+        yield Warned(
+            "Made data mixed with real data", f"{made} of {facts.images:,} are phantoms.", "balance", grave=True
+        )
     yield from _of_twins(facts, collection)
     if facts.several:
         each = "; ".join(f"{counted(n, 'patient')} in {' and '.join(names)}" for names, n in facts.several.items())
         yield Warned(
             "Patients in several classes",
-            f"{each}. That may be the course of a disease, or labels that contradict each other.", "patients",
+            f"{each}. This may be the course of a disease, or contradictory labels.", "patients",
         )  # fmt: skip
     if facts.imbalance >= IMBALANCE:
         large = max(facts.classes, key=lambda one: one.images)
         small = min(facts.classes, key=lambda one: one.images)
         yield Warned(
-            "Imbalance",
+            "Class imbalance",
             f"{large.name} has {facts.imbalance:.1f} times as many images as {small.name} ({large.images:,} and "
             f"{small.images:,}): accuracy alone would flatter a model; look at balanced accuracy.", "balance",
         )  # fmt: skip
@@ -74,8 +76,8 @@ def _of_images(facts: Facts, collection: Collection) -> Iterator[Warned]:
         )  # fmt: skip
     if not collection.patients_known:
         yield Warned(
-            "Patients are not known",
-            "No labels.csv names them, so each image counts as a patient of its own. If some have several images, "
+            "Patients are unknown",
+            "No labels.csv names them, so each image counts as a separate patient. If some have several images, "
             "intervals are too narrow and splits may leak.", "patients",
         )  # fmt: skip
 
@@ -87,7 +89,7 @@ def _shortcut(baseline: Baseline) -> Warned:
     alone = "The outer 6 % of each side" if border else "Size and format of the file"
     return Warned(
         f"Shortcut: {what.lower()} {'give the classes away' if strong else 'hint at the classes'}",
-        f"{alone} alone, without a look at the lungs, tell{'s' if border else ''} the classes apart with a balanced "
+        f"{alone} alone, without a look at the lungs, predict{'s' if border else ''} the class with a balanced "
         f"accuracy of {baseline.value:.3f} ({baseline.low:.3f} to {baseline.high:.3f}); guessing reaches "
         f"{baseline.chance:.3f}. A model may learn where an image comes from instead of what it shows.", "files",
         grave=strong,
@@ -99,7 +101,7 @@ def _of_twins(facts: Facts, collection: Collection) -> Iterator[Warned]:
     if twins.copies:
         other = f", {counted(twins.copies_classes, 'file')} of them with two labels" if twins.copies_classes else ""
         yield Warned(
-            "Exact copies", f"{counted(twins.copies, 'file')} hold the same bytes as another one{other}.", "twins",
+            "Exact copies", f"{counted(twins.copies, 'file')} with the same bytes as another file{other}.", "twins",
             grave=bool(twins.copies_classes),
         )  # fmt: skip
     if twins.pairs:

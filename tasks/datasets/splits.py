@@ -1,8 +1,8 @@
-"""Splits: which labelled images train, which validate and which test, for ever.
+"""Splits: assign labelled images permanently to training, validation or test.
 
-A patient's hash decides once; after that the row in cxr.splits does, whatever becomes of labels, patient ids, shares.
-Whoever may be the same patient counts as one: patients are joined where any label ever gave one image to both, and
-where an image of the one shows the same picture as an image of the other.
+A hash of the patient decides once. From then on the row in cxr.splits decides, even if labels, patient ids or shares
+change. Patient ids that may mean the same person are merged: those that any label, current or not, gave to the same
+image, and those with near-duplicate images.
 """
 
 from __future__ import annotations
@@ -32,21 +32,22 @@ NEAR_DUPLICATE: Final = "near-duplicate of a {} image"
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """How many images got their split now, and how many have one in all."""
+    """The number of images per split: newly assigned, and in total."""
 
     new: Mapping[str, int]
     total: Mapping[str, int]
 
 
 def split_of(patient: str, validation_share: float, test_share: float) -> Split:
-    """Say which split a new patient belongs to: the first 32 bits of the identifier's sha256 decide.
+    """Return the split of a new patient, from the first 32 bits of the sha256 of the identifier.
 
-    The test set lies at the upper end and validation below it: a larger test share takes patients in and lets none out.
+    Test takes the upper end of the range and validation the part below it. So a larger test share adds patients to the
+    test set and removes none.
 
     Args:
         patient: the identifier.
-        validation_share: share of patients that validate, 0 to 1.
-        test_share: share that tests.
+        validation_share: share of patients for validation, 0 to 1.
+        test_share: share of patients for test, 0 to 1.
     """
     place = int(hashlib.sha256(patient.encode()).hexdigest()[:8], 16) / 2**32
     if place >= 1 - test_share:
@@ -55,20 +56,20 @@ def split_of(patient: str, validation_share: float, test_share: float) -> Split:
 
 
 def assign(pool: sa.Engine, validation_share: float, test_share: float) -> Assigned:
-    """Give each labelled image that has none its split, for ever; safe to repeat.
+    """Assign a permanent split to each labelled image that has none. Idempotent.
 
-    An image of a patient who is in a split goes there too; of a patient in several, to the strictest one.
+    An image joins the split that its patient is in already, or the strictest one of several.
 
     Args:
         pool: connections to the database.
-        validation_share: share of new patients that validate.
-        test_share: share that tests.
+        validation_share: share of new patients for validation.
+        test_share: share of new patients for test.
 
     Raises:
         DatabaseError: Postgres failed; nothing was assigned.
     """
     with database.transaction(pool) as cursor:
-        # One at a time: two would put a new patient's images into two splits where the shares differ.
+        # Concurrent assignments with different shares could put one new patient's images into two splits.
         cursor.execute(query("transaction_lock"), {"lock": "cxr.assign_splits"})
         known, patients = read_splits(cursor), read_patients(cursor)
         fresh = [content for content in patients if content not in known]
@@ -89,19 +90,19 @@ def read_splits(cursor: Cursor) -> dict[str, str]:
 
 
 def read_patients(cursor: Cursor) -> dict[str, str]:
-    """Read whose each labelled content is, by its current label."""
+    """Read the patient of each labelled content, from its current label."""
     cursor.execute(query("labelled_patients"))
     return {row.content_sha256: row.patient_id for row in cursor.fetchall()}
 
 
 def read_words(cursor: Cursor) -> list[tuple[str, str]]:
-    """Read which content was ever said to be which patient's, as (content, patient)."""
+    """Read the (content, patient) pairs of all labels ever written, superseded ones included."""
     cursor.execute(query("label_words"))
     return [(row.content_sha256, row.patient_id) for row in cursor.fetchall()]
 
 
 def read_pairs(cursor: Cursor) -> list[tuple[str, str]]:
-    """Read the pairs of contents that show the same picture."""
+    """Read the pairs of contents that are near-duplicates."""
     cursor.execute(query("near_duplicates"))
     return [(row.content_sha256, row.other_sha256) for row in cursor.fetchall()]
 
@@ -110,20 +111,20 @@ def proposed(
     patients: Mapping[str, str], known: Mapping[str, str], words: Iterable[tuple[str, str]],
     near: Iterable[tuple[str, str]], validation_share: float, test_share: float,
 ) -> dict[str, str]:  # fmt: skip
-    """Say which split each image that has none gets.
+    """Return the split that each content without one would get.
 
     Args:
-        patients: whose each labelled content is.
+        patients: the patient of each labelled content.
         known: the split of each content that has one.
-        words: as for `left_out`; each content of `patients` is among them.
+        words: as for `left_out`; covers every content in `patients`.
         near: as for `left_out`.
-        validation_share: share of new patients that validate.
-        test_share: share that tests.
+        validation_share: share of new patients for validation.
+        test_share: share of new patients for test.
     """
     groups = people(words, near)
     strictest = _strictest(known, groups)
     fresh = [content for content in patients if content not in known]
-    # All patients of a group share the hash of one of them.
+    # One patient id decides for the whole group, so that merged patients share a split.
     first: dict[int, str] = {}
     for content in fresh:
         group = groups[content]
@@ -137,15 +138,15 @@ def proposed(
 def left_out(
     splits: Mapping[str, str], words: Iterable[tuple[str, str]], near: Iterable[tuple[str, str]] = ()
 ) -> dict[str, str]:
-    """Say which images must not be used in their split, and why: a stricter split shows the same patient or picture.
+    """Return the images that must not be used in their split, since a stricter split has the same patient or picture.
 
     Args:
         splits: the split of each content that has one.
         words: (content, patient) of each label ever written, superseded ones included.
-        near: pairs of contents that show the same picture.
+        near: pairs of contents that are near-duplicates.
 
     Returns:
-        For each such content of train or validation the reason.
+        The reason for each such content in train or validation.
     """
     pairs = list(near)
     found = {}
@@ -163,14 +164,14 @@ def left_out(
 
 
 def people(words: Iterable[tuple[str, str]], near: Iterable[tuple[str, str]] = ()) -> dict[str, int]:
-    """Number the people: contents are of one group where a chain of patients, contents and same pictures joins them.
+    """Group contents by person: the connected components of the graph of contents, patient ids and near-duplicates.
 
     Args:
         words: as for `left_out`.
         near: as for `left_out`.
 
     Returns:
-        The number of whoever each content shows.
+        The group number of each content. Numbers depend on the order of the rows; see `named`.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -192,12 +193,12 @@ def people(words: Iterable[tuple[str, str]], near: Iterable[tuple[str, str]] = (
 
 
 def named(groups: Mapping[str, int]) -> dict[str, str]:
-    """Name the people of `people` by what they are of, the same in each run: by the smallest content of the group.
+    """Name the groups of `people` by their smallest content, which is the same in each run.
 
-    Their numbers follow the order of the rows, which a database gives as it likes.
+    The group numbers are not: they follow the order of the rows, which the database does not guarantee.
 
     Returns:
-        The name of whoever each content shows.
+        The group name of each content.
     """
     names: dict[int, str] = {}
     for content, number in groups.items():
@@ -214,15 +215,15 @@ def _strictest(splits: Mapping[str, str], groups: Mapping[str, int]) -> dict[int
 
 
 def remember(pool: sa.Engine, contents: Sequence[str], pairs: Iterable[Pair]) -> int:
-    """Keep pairs for ever: an image of the test set may be gone when the other one comes to be trained on again.
+    """Store near-duplicate pairs permanently: the pair still counts after one of its images is deleted.
 
     Args:
         pool: connections to the database.
-        contents: sha256 of each image, in the order of the array that `find` was given.
-        pairs: what `find` found.
+        contents: sha256 of each image, in the order of the array given to `near_duplicates.find`.
+        pairs: the result of `near_duplicates.find`.
 
     Returns:
-        How many were not known before.
+        The number of new pairs.
     """
     rows = [(*sorted((contents[pair.i], contents[pair.j])), pair.similarity) for pair in pairs]
     with database.transaction(pool) as cursor:

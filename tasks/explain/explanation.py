@@ -1,6 +1,6 @@
-"""Explanation: what a model answers to one image and where it looked, for people: lines, a page, a picture.
+"""Explanation: a model's answer for one image and where it looked, as lines, a page or a picture.
 
-Nothing here holds an object key or a patient's identity; the page and the picture show a radiograph all the same.
+Nothing here holds an object key or a patient's identity, but the page and the picture show a radiograph.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ if TYPE_CHECKING:
     from tasks.registry.model_versions import ModelVersion
 
 AGREES_WITHIN: Final = 0.02
-"""Probabilities of the same model that differ by less agree: Keras answers here, perhaps another runtime did there."""
+"""Largest difference between equal probabilities of one model: a night may use another runtime than Keras."""
 LOWEST: Final = 0.001
 HIGHEST: Final = 0.999
 PICTURE_SIDE: Final = 448
 BAR: Final = 24
 HONEST: Final = (
     "A heat map (Grad-CAM, Selvaraju et al., ICCV 2017) shows where in the image the score for a class came from: the "
-    "warmer, the more. It is coarse, each map is scaled to its own maximum, and it is no proof: heat does not outline "
-    "a finding, and a map that looks right does not show that the model is (Adebayo et al., NeurIPS 2018, Sanity "
-    "Checks for Saliency Maps). Heat outside the lungs is a warning."
+    "warmer, the more. It is coarse, each map is scaled to its own maximum, and it proves nothing: heat does not "
+    "outline a finding, and a plausible map does not mean that the model is right (Adebayo et al., NeurIPS 2018, "
+    "Sanity Checks for Saliency Maps). Heat outside the lungs is a warning."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A model's answer to one image."""
+    """A model's answer for one image."""
 
     subject: Subject
     model: ModelVersion
     champion: bool
-    """The model is the champion now."""
+    """Whether the model is the current champion."""
     probabilities: Mapping[str, float]
     """By class, highest first."""
     runtime: str
     heat: Mapping[str, NDArray[Any]]
-    """(height, width), 0 to 1, by class, the predicted one first; empty where the network cannot be explained."""
+    """(height, width), 0 to 1, by class, the predicted one first; empty if the network cannot be explained."""
     unexplained: str | None
-    """Why it cannot."""
+    """Why there are no heat maps, if there are none."""
     said: Said | None
-    """What was published of this content."""
+    """The newest published prediction for this content, if any."""
 
     @property
     def predicted(self) -> str:
@@ -59,16 +59,16 @@ class Explanation:
 
 
 def probability(value: float) -> str:
-    """Return a probability as people read it: no 1.000 for what is almost sure, no 0.000 for what is unlikely."""
+    """Return a probability as text; never 1.000 or 0.000, but > 0.999 and < 0.001."""
     if value > HIGHEST:
         return f"> {HIGHEST}"
     return f"{value:.3f}" if value >= LOWEST else f"< {LOWEST}"
 
 
 def warning(found: Explanation) -> str | None:
-    """Return the warning that belongs at the top where made data is involved."""
+    """Return the warning for the top of the page if made data is involved."""
     if found.model.made_data and not found.subject.made:
-        return "This model was trained on made data (phantoms): its word on a real radiograph means nothing."
+        return "This model was trained on made data (phantoms): its answer for a real radiograph means nothing."
     if found.model.made_data or found.subject.made:
         both = ", and the model learned from phantoms" if found.model.made_data else ""
         return f"Made data: the image is a phantom{both}. Nothing here is about a patient."
@@ -76,28 +76,28 @@ def warning(found: Explanation) -> str | None:
 
 
 def agreement(found: Explanation) -> tuple[bool | None, str]:
-    """Hold the answer against what the nights have published of the same content.
+    """Compare the answer with the published prediction for the same content.
 
     Returns:
-        Whether both name the same class (None where nothing was published), and a sentence.
+        Whether both predict the same class (None if nothing was published), and a sentence.
     """
     said = found.said
     if said is None:
-        return None, "No night has published a prediction of this content."
+        return None, "No night has published a prediction for this content."
     words = f"The night of {said.night:%-d %B %Y} published {said.predicted} {probability(said.probability)}"
     same = said.model_version == found.model.model_version
     words += f", by {'the same model' if same else said.model_version} ({said.runtime})"
     if said.predicted != found.predicted:
-        why = " The models differ." if not same else " The same model should not change its mind: see `cxr doctor`."
+        why = " The models differ." if not same else " The same model should give the same answer: see `cxr doctor`."
         return False, f"{words}: this answer DISAGREES.{why}"
     apart = abs(found.probabilities[said.predicted] - said.probability)
     if same and apart > AGREES_WITHIN:
-        return True, f"{words}: the class agrees, the probability is {apart:.3f} away."
+        return True, f"{words}: the class agrees, the probability differs by {apart:.3f}."
     return True, f"{words}: this answer agrees."
 
 
 def lines(found: Explanation) -> list[str]:
-    """Return what the terminal shows."""
+    """Return the lines for the terminal."""
     longest = max(map(len, found.probabilities))
     rows = [
         f"  {name:{longest}}  {probability(value):>7}  {'█' * round(BAR * value)}".rstrip()
@@ -105,7 +105,7 @@ def lines(found: Explanation) -> list[str]:
     ]
     role = "champion" if found.champion else "not the champion"
     name, what = found.subject.name, found.subject.what
-    top = [name if name == what else f"{name}, read from {what} that was named"]
+    top = [name if name == what else f"{name}, read from {what}"]
     top += [f"WARNING: {words}"] if (words := warning(found)) else []
     below = [f"model {found.model.model_version} ({role}), answered with {found.runtime}", agreement(found)[1]]
     below += [f"no heat map: {found.unexplained}"] if found.unexplained else []
@@ -113,7 +113,7 @@ def lines(found: Explanation) -> list[str]:
 
 
 def page(found: Explanation) -> str:
-    """Return the page: one file that needs nothing else."""
+    """Return the self-contained HTML page."""
     names = list(found.probabilities)
     findings = [name for name in found.model.classes if name != NORMAL]
     agrees, sentence = agreement(found)
@@ -138,14 +138,14 @@ def page(found: Explanation) -> str:
 
 
 def picture(found: Explanation) -> bytes:
-    """Return the same as one PNG, for a slide or a case file."""
+    """Return the explanation as one PNG, for a slide or a case file."""
     from models.plots import explanation_picture
     from models.plots.pictures import warmed
 
     grey = pictures.shrunk(found.subject.pixels, PICTURE_SIDE)
     panels = [("as the model sees it", grey)]
     for name, heat in found.heat.items():
-        words = f"heat map for {name}" if heat.any() else f"{name}: nothing speaks for it"
+        words = f"heat map for {name}" if heat.any() else f"{name}: no evidence for it"
         panels.append((words, warmed(grey, heat)))
     notes = [
         f"{model_figures.RESEARCH} This picture shows a radiograph: handle it as patient data.",

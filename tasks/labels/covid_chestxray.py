@@ -1,8 +1,8 @@
 """The metadata sheet of ieee8023/covid-chestxray-dataset (Cohen et al., arXiv 2003.11597), read as rows of labels.
 
-Its findings were flat words at first ("COVID-19", "SARS", "No Finding") and are paths now ("Pneumonia/Viral/COVID-19");
-both are read. What is no pneumonia and no healthy chest ("Tuberculosis", "Unknown", "todo") keeps its name, which is no
-known class.
+Older versions have flat findings ("COVID-19", "SARS", "No Finding"), newer ones paths ("Pneumonia/Viral/COVID-19"). Both
+are read. A finding that is neither a pneumonia nor a healthy chest ("Tuberculosis", "Unknown", "todo") keeps its name,
+which is not a known class.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SOURCE: Final = "ieee8023/covid-chestxray-dataset"
 SIGNS: Final = frozenset({"patientid", "finding", "view", "offset"})
-"""Columns that all of its versions have, and the sheets of its cousins, with which names of files may be missing."""
+"""Columns that every version of the sheet has. Sheets derived from it have them too, sometimes without file names."""
 HEALTHY: Final = frozenset({"no finding", "normal"})
 PNEUMONIAS: Final = frozenset(
     {
@@ -26,41 +26,38 @@ PNEUMONIAS: Final = frozenset(
         "legionella", "mycoplasma", "chlamydophila", "nocardia", "aspergillosis", "e.coli",
     }
 )  # fmt: skip
-"""Its flat words for pneumonias of a known kind or cause; not ARDS, a syndrome that has other causes too."""
+"""The flat words for pneumonias of a known kind or cause. ARDS is not among them: it has other causes too."""
 SECTIONS: Final = ("ct", "axial", "coronal", "sagittal")
-"""Words of `view` or `modality` by which it names computed tomography."""
+"""Words in `view` or `modality` that mean computed tomography."""
 
 
 def recognised(sheet: Path) -> bool:
-    """Tell whether a CSV file is such a metadata sheet, by its columns.
+    """Return whether a CSV file has the columns of this metadata sheet.
 
     Raises:
-        LabelError: it is no CSV file.
+        LabelError: the file is not CSV.
     """
     return sheets.columns(sheet) >= SIGNS
 
 
 def read(sheet: Path, source: str | None, images: Path | None, prefix: str | None) -> Sheet:
-    """Read the sheet; each patient id gets the data set's name in front, so that it meets nobody else's.
+    """Read the sheet. Patient ids are prefixed with the data set's name, so that they cannot clash with others.
 
     Args:
         sheet: metadata.csv.
-        source: who says so; the data set itself if not given.
-        images: the folder in which its files lie.
-        prefix: instead of that, what comes before the files' names in the bucket.
+        source: the source of the labels; the data set itself by default.
+        images: the folder that holds the image files.
+        prefix: alternatively, the key prefix of the images in the bucket.
 
     Raises:
-        LabelError: it names no files, or nobody says where they lie.
+        LabelError: the sheet names no files, or neither `images` nor `prefix` is given.
     """
     rows = sheets.table(sheet, ("label", "patient"))
     if not any("filename" in given for _, given in rows):
-        raise LabelError(
-            f"{sheet} says of no row which file it is about: its column filename is missing. Labels are kept by image; "
-            "add the column"
-        )
+        raise LabelError(f"{sheet} has no column filename, so its rows cannot be matched to images. Add the column")
     if images is None and prefix is None:
         raise LabelError(
-            f"{sheet} names files; say where they lie: --images FOLDER on this machine, or --prefix KEY_PREFIX in the "
+            f"{sheet} names files. Say where they are: --images FOLDER on this machine, or --prefix KEY_PREFIX in the "
             "bucket"
         )
     kept, left_out = [], []
@@ -90,14 +87,14 @@ def read(sheet: Path, source: str | None, images: Path | None, prefix: str | Non
 def _no_frontal_radiograph(given: dict[str, str]) -> str | None:
     modality, view = given.get("modality", "").casefold(), given.get("view", "").casefold()
     if any(word in SECTIONS for word in (*modality.split(), *view.split())):
-        return "computed tomography, no radiograph"
+        return "computed tomography, not a radiograph"
     if view in sheets.LATERAL:
         return "lateral view"
     return None
 
 
 def _class(finding: str) -> str:
-    """Map a finding, flat or a path, to a class; what is none of them keeps its name."""
+    """Map a finding, flat or a path, to a class; any other finding keeps its name."""
     steps = [step.strip().casefold() for part in finding.split(",") for step in part.split("/")]
     if "covid-19" in steps:
         return "COVID-19"

@@ -1,7 +1,7 @@
-"""What is expected of a sheet of labels, as one Great Expectations suite, and what it says of each row.
+"""The expectations for a sheet of labels, as one Great Expectations suite, and the verdict on each row.
 
-A row that breaks a rule about what a label needs (image, class, patient) is refused. A bad view, sex or age is no
-reason to lose a label: the value is left out and a note says so.
+A row without a valid image, class or patient is rejected. A bad sex or age does not cost the label: the value is
+dropped and a note says so.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SUITE: Final = "labels"
 OLDEST: Final = 130
-"""Years; nobody on record was older than 122."""
+"""Years. The oldest person on record reached 122."""
 SEXES: Final = {"f": "F", "female": "F", "woman": "F", "m": "M", "male": "M", "man": "M"}
 DICOM_YEARS: Final = re.compile(r"(\d{3})Y")
 """An age in years as DICOM writes it (value representation AS): 045Y."""
@@ -35,28 +35,28 @@ _RESULT_FORMAT: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What came of the rows. `taken` and `unknown` are places in the rows given, cleaned in `rows`."""
+    """The verdict on each row. `taken` and `unknown` are indices into the input rows and into `rows`."""
 
     rows: tuple[Row, ...]
-    """All rows in their order, with tidy sexes, ages (digits only) and views; bad ones are None."""
+    """All rows in input order, with normalised sex, age (digits only) and view; None where a value is bad."""
     taken: tuple[int, ...]
     unknown: tuple[int, ...]
-    """Rows in order but for their class, which nobody knows."""
+    """Valid rows whose class is unknown."""
     refused: tuple[LeftOut, ...]
     notes: tuple[LeftOut, ...]
-    """Values that were left out of rows which were not refused."""
+    """Values dropped from rows that were not rejected."""
 
 
 def judge(rows: Sequence[Row], images: Sequence[str | None], classes: Sequence[str]) -> Judgement:
-    """Hold the rows of a sheet against the expectations, in one batch.
+    """Check the rows of a sheet against the expectations, in one batch.
 
     Args:
-        rows: as read.
-        images: for each row what identifies its image: the content's sha256 where known, else the key; None: nothing.
-        classes: the classes that are known.
+        rows: the rows as read.
+        images: what identifies each row's image: the content's sha256 if known, else the key; None if neither.
+        classes: the known classes.
 
     Raises:
-        ValidationError: Great Expectations could not evaluate one of the expectations.
+        ValidationError: Great Expectations could not evaluate an expectation.
     """
     tidy = [replace(row, view=tidy_view(row.view), sex=tidy_sex(row.sex)) for row in rows]
     if not tidy:
@@ -73,7 +73,7 @@ def judge(rows: Sequence[Row], images: Sequence[str | None], classes: Sequence[s
             taken.append(place)
         spoiled = {words for kind, words in found if kind == "optional"}
         if not needed:
-            notes += [LeftOut(row.line, row.name, f"{name} {getattr(row, name)!r} left out: {words}")
+            notes += [LeftOut(row.line, row.name, f"{name} {getattr(row, name)!r} dropped: {words}")
                       for name, words in (("sex", NO_SEX), ("age", NO_AGE)) if words in spoiled]  # fmt: skip
         age = None if row.age is None or NO_AGE in spoiled else f"{years(row.age):g}"
         cleaned.append(replace(row, sex=None if NO_SEX in spoiled else row.sex, age=age))
@@ -81,11 +81,11 @@ def judge(rows: Sequence[Row], images: Sequence[str | None], classes: Sequence[s
 
 
 NO_SEX: Final = "it is neither F nor M"
-NO_AGE: Final = f"it is no number of years from 0 to {OLDEST}"
+NO_AGE: Final = f"it is not a number of years from 0 to {OLDEST}"
 
 
 def _expectations(classes: Sequence[str]) -> list[Any]:
-    """Return the suite's expectations; `meta` says what a row that breaks one has come to."""
+    """Return the suite's expectations; `meta` says what happens to a row that fails one."""
     gxe = import_module("great_expectations.expectations")
 
     def needed(words: str) -> dict[str, str]:
@@ -100,7 +100,7 @@ def _expectations(classes: Sequence[str]) -> list[Any]:
         ),
         gxe.ExpectColumnValuesToBeBetween(
             column="words_on_image", max_value=1,
-            meta=needed("another row says otherwise about the same image: label or patient_id differ"),
+            meta=needed("another row contradicts it about the same image: label or patient_id differ"),
         ),
         gxe.ExpectColumnValuesToBeInSet(column="label", value_set=list(classes), meta={"kind": "class", "words": ""}),
         gxe.ExpectColumnValuesToBeInSet(
@@ -128,7 +128,7 @@ def _frame(rows: Sequence[Row], images: Sequence[str | None]) -> Any:
         },
         dtype="object",
     )
-    # Infinity stands for what is no number: no expectation lets it pass, and the column stays one of numbers.
+    # Infinity stands for an age that is not a number: it fails the expectation, and the column stays numeric.
     return table.assign(
         age=pd.Series([None if row.age is None else years(row.age) for row in rows], dtype="float64"),
         words_on_image=[float(len(words[image, row.source])) for row, image in zip(rows, images, strict=True)],
@@ -156,12 +156,12 @@ def _evaluate(frame: Any, classes: Sequence[str]) -> defaultdict[int, list[tuple
 
 
 def tidy_sex(written: str | None) -> str | None:
-    """Return F or M for the words that mean them, anything else as written."""
+    """Return F or M for the words that mean them, and anything else unchanged."""
     return None if written is None else SEXES.get(written.casefold(), written)
 
 
 def years(written: str) -> float:
-    """Return an age in years, written plainly or as DICOM does; infinity where it is no number."""
+    """Return an age in years, from a plain number or a DICOM age string; infinity if it is not a number."""
     known = DICOM_YEARS.fullmatch(written.upper())
     try:
         years = float(known.group(1) if known else written)
@@ -171,7 +171,7 @@ def years(written: str) -> float:
 
 
 def tidy_view(written: str | None) -> str | None:
-    """Return PA, AP, AP supine ... in one spelling, and one word for all views from the side."""
+    """Return PA, AP, AP supine ... in one spelling, and "lateral" for every lateral view."""
     if written is None:
         return None
     words = written.casefold().replace("_", " ").split()

@@ -1,4 +1,4 @@
-"""Labels: ground truth that people bring in, kept by image content with its source and its history."""
+"""Importing labels: ground truth stored by image content, with its source and its history."""
 
 from __future__ import annotations
 
@@ -32,43 +32,43 @@ NO_IMAGE: Final = "no such image"
 
 @dataclass(frozen=True, slots=True)
 class Disputes:
-    """Images whose sources disagree now."""
+    """The number of images whose sources currently disagree."""
 
     images: int
-    """About the class."""
+    """Images with different classes."""
     adjudicated: int
-    """Of these: settled by an adjudication; for the others the latest word counts."""
+    """Those of `images` that an adjudication settles; for the rest the latest label counts."""
     patients: int
-    """Images that sources give to different patients."""
+    """Images assigned to different patients."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What came of the labels that waited."""
+    """The result of retrying waiting labels."""
 
     labels: int = 0
-    """Those that wait no more."""
+    """Labels that became valid."""
     waiting: Mapping[str, int] = field(default_factory=dict)
-    """Those that still do, by why."""
+    """Labels that still wait, by reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What came of a sheet: each row is in exactly one of the numbers and lists, but `notes` and `resolved`."""
+    """The result of an import. Each row is counted in exactly one field, `notes` and `resolved` apart."""
 
     rows: int
     new: int
     changed: int
-    """Labels that superseded an older word of their source."""
+    """Labels that superseded an older label of their source."""
     same: int
-    """Rows that said what their source had said before, or what another row of the sheet says."""
+    """Rows that repeat an earlier label of their source or another row of the sheet."""
     unknown: tuple[Row, ...]
-    """They wait: nobody knows their class."""
+    """Waiting: their class is unknown."""
     unmatched: tuple[Row, ...]
-    """They wait: nobody has seen their image."""
+    """Waiting: their image has not been seen yet."""
     refused: tuple[LeftOut, ...]
     left_out: tuple[LeftOut, ...]
-    """Not meant to become labels: lateral views, computed tomography."""
+    """Skipped on purpose: lateral views, computed tomography."""
     notes: tuple[LeftOut, ...]
     resolved: Resolved
     classes: tuple[str, ...]
@@ -86,20 +86,20 @@ def bring_in(
     prefix: str | None = None,
     new_classes: Sequence[str] = (),
 ) -> Imported:
-    """Take in a sheet or a folder of labels. Safe to repeat: the same again changes nothing.
+    """Import a sheet or a folder of labels. Idempotent: importing the same again changes nothing.
 
-    Rows that break what is expected of a label are refused, each by itself; rows of an unknown class or an image that
-    nobody has seen are kept and tried again by `resolve_waiting`.
+    Rows that fail an expectation are rejected one by one. Rows with an unknown class or an unseen image are kept, and
+    `resolve_waiting` tries them again.
 
     Args:
         pool: connections to the database.
-        store: the bucket that the images lie in, or will.
-        settings: limits and prefixes of made data.
-        path: a CSV file or a folder, see `sheets.read` and `covid_chestxray.read`.
-        source: who says so, where the rows do not.
-        images: the folder in which the files of a covid-chestxray sheet lie.
-        prefix: what comes before their names in the bucket instead.
-        new_classes: classes to take beside the known ones.
+        store: the bucket that holds the images, now or later.
+        settings: the limits, and the prefixes of made data.
+        path: a CSV file or a folder; see `sheets.read` and `covid_chestxray.read`.
+        source: the source of rows that name none.
+        images: the folder that holds the files of a covid-chestxray sheet.
+        prefix: alternatively, their key prefix in the bucket.
+        new_classes: classes to accept in addition to the known ones.
 
     Raises:
         LabelError: the sheet cannot be read; nothing was written.
@@ -157,15 +157,15 @@ def bring_in(
 def resolve_waiting(
     pool: sa.Engine, store: Store, settings: Settings, classes: Sequence[str] | None = None
 ) -> Resolved:
-    """Try the labels again that wait: an image may have come meanwhile, a class may be known now.
+    """Retry waiting labels: their image may have arrived, or their class may be known now.
 
-    They count from when they were received, so a word that came later stands before them.
+    A resolved label keeps the time at which it was received, so a label received later takes precedence.
 
     Args:
         pool: connections to the database.
-        store: the bucket whose labels are tried; looked into for images that no night has seen.
-        settings: limits and prefixes of made data.
-        classes: classes that are known; the project's, the champion's and those of labels if not given.
+        store: the bucket whose labels are retried; searched for images that no night has seen.
+        settings: the limits, and the prefixes of made data.
+        classes: the known classes; by default those of `known_classes`.
 
     Raises:
         StorageError: the bucket cannot be read.
@@ -183,7 +183,7 @@ def resolve_waiting(
         for place, one in enumerate(found)
     ]  # fmt: skip
     known = classes or known_classes(pool)
-    # The content that an older import found is what the label is about, whatever lies under the key now.
+    # The label is about the content that the import found, even if the key holds another object now.
     located = locate(pool, store, settings, [replace(row, key=None) if row.sha256 else row for row in rows])
     why = [
         NO_IMAGE if content is None else UNKNOWN_CLASS if row.label not in known else None
@@ -191,7 +191,7 @@ def resolve_waiting(
     ]
     ready = [place for place, reason in enumerate(why) if reason is None and place not in located.left_out]
     with database.transaction(pool) as cursor:
-        # Another one may be at the same: who closes a waiting label writes it.
+        # Another process may resolve the same labels: only the one that closes a waiting label writes it.
         cursor.execute(query("close_waiting"), {"waiting": [found[place].waiting_id for place in ready]})
         closed = {row.waiting_id for row in cursor.fetchall()}
         mine = [place for place in ready if found[place].waiting_id in closed]
@@ -203,11 +203,11 @@ def resolve_waiting(
 
 
 def known_classes(pool: sa.Engine, new: Sequence[str] = ()) -> tuple[str, ...]:
-    """Return the project's classes, or the champion's where it has others; and those that labels were taken of before.
+    """Return the project's classes (or the champion's, if they differ) and the classes of existing labels.
 
     Args:
         pool: connections to the database.
-        new: classes to take beside them.
+        new: further classes to accept.
     """
     try:
         champions = model_versions.champion(pool).classes
@@ -220,14 +220,14 @@ def known_classes(pool: sa.Engine, new: Sequence[str] = ()) -> tuple[str, ...]:
 
 
 def images(pool: sa.Engine) -> int:
-    """Count the images with a current label, wherever they lie."""
+    """Count the images with a current label, in all buckets."""
     with database.transaction(pool) as cursor:
         cursor.execute(query("count_labelled_images"))
         return int(cursor.fetchall()[0].images)
 
 
 def sources(pool: sa.Engine) -> dict[str, int]:
-    """Count the images that each source has labelled, the busiest source first."""
+    """Count the images that each source has labelled, the largest first."""
     with database.transaction(pool) as cursor:
         cursor.execute(query("label_counts"))
         return {row.name: row.images for row in cursor.fetchall() if row.what == "source"}
@@ -241,11 +241,11 @@ def disputes(pool: sa.Engine) -> Disputes:
 
 
 Said = tuple[Row, str | None, datetime]
-"""A row, the content that it is about, and when it was said."""
+"""A row, the sha256 of its image if known, and when the label was received."""
 
 
 def _write(cursor: Cursor, bucket: str, taken: Sequence[Said], waiting: Mapping[str, Sequence[Said]]) -> Counter[str]:
-    """Write labels and what waits; returns the numbers of labels by what became of them."""
+    """Write labels and waiting labels; return the number of written labels by kind: new, changed."""
     cursor.execute(query("label_tables"))
     database.copy(cursor, "word", (_values(place, *one) for place, one in enumerate(taken)))
     later = [(*_values(place, *one), why) for why, them in waiting.items() for place, one in enumerate(them)]

@@ -1,4 +1,4 @@
-"""Labelled objects: which content each row of a sheet is about, and where images lie that no night has scored."""
+"""Labelled objects: match the rows of a sheet to image content, and store images that no night has scored."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ if TYPE_CHECKING:
     from tasks.labels.sheets import Row
 
 FOLDER: Final = "labelled/"
-"""Where images lie that came in together with their labels. No night scores them."""
+"""Key prefix of images that were imported with their labels. No night scores them."""
 ONE_BY_ONE: Final = 8
-"""Keys of one folder that are asked for singly; for more, the folder is listed once."""
+"""Up to this many keys of a folder are looked up one at a time; for more, the folder is listed once."""
 GONE: Final = "the file is not there"
-ANOTHER: Final = "the image is another one than its sha256 says"
-CHANGED: Final = "the file changed while it was brought in"
+ANOTHER: Final = "the image does not match its sha256"
+CHANGED: Final = "the file changed during the import"
 
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """What the rows are about; all three are in the rows' order, but `left_out`."""
+    """The image content that each row is about."""
 
     contents: tuple[str | None, ...]
-    """Sha256 of each row's image; None: nobody has seen such an image."""
+    """Sha256 of each row's image, in the order of the rows; None: the image has not been seen yet."""
     left_out: Mapping[int, LeftOut]
-    """Rows, by their place, whose image is there and cannot be read, or is another one than the row says."""
+    """By index: rows whose image cannot be read or does not match the row's sha256."""
 
 
 def locate(pool: sa.Engine, store: Store, settings: Settings, rows: Sequence[Row]) -> Located:
     """Find the content that each row is about.
 
-    A file is hashed. A key stands for the newest version that a night has seen; what no night has seen is fetched from
-    the bucket, measured, and noted, so that labels do not have to wait for a night.
+    A file is hashed. A key means the newest version that a night has seen. An object that no night has seen is fetched
+    from the bucket, measured and recorded, so that its label need not wait for a night.
 
     Raises:
         StorageError: the bucket cannot be read.
@@ -81,16 +81,16 @@ def locate(pool: sa.Engine, store: Store, settings: Settings, rows: Sequence[Row
 
 
 def store_files(pool: sa.Engine, store: Store, settings: Settings, files: Mapping[str, Path]) -> dict[str, str]:
-    """Put images into the bucket that it does not hold yet, under a key made of their content; safe to repeat.
+    """Store images that the bucket does not hold yet, under keys derived from their content. Idempotent.
 
     Args:
         pool: connections to the database.
         store: the bucket.
-        settings: the limits on what is decoded.
-        files: where the image of each content lies.
+        settings: the decoding limits.
+        files: the file of each content, by sha256.
 
     Returns:
-        Contents that were not stored because their files cannot be decoded, with the reason in words.
+        The reason for each content that was not stored: its file cannot be decoded, or changed.
 
     Raises:
         StorageError: the store refuses or cannot be reached.
@@ -101,7 +101,7 @@ def store_files(pool: sa.Engine, store: Store, settings: Settings, files: Mappin
     limits = Limits(settings.max_bytes, settings.max_pixels)
 
     def put(content: str) -> tuple[str, Measurement] | str:
-        """Store one image; return its key and measurement, or in words why it was not stored."""
+        """Store one image; return its key and measurement, or the reason why it was not stored."""
         found = measure(LocalFile(files[content]), limits)
         if found.measurement is None or not found.measurement.decodable:
             return found.problem or "not decodable"
@@ -134,7 +134,7 @@ def _hashed(files: Iterable[Path]) -> dict[Path, str | None]:
 
 
 def _fetched(pool: sa.Engine, store: Store, settings: Settings, keys: Sequence[str]) -> dict[str, Radiograph[None]]:
-    """Fetch, measure and note objects; those that are not there are missing in the result."""
+    """Fetch, measure and record objects; objects that are not in the bucket are absent from the result."""
     listed = _listed(store, keys)
     with database.transaction(pool) as cursor:
         cursor.execute(query("noted_versions"), {"bucket": store.bucket, "keys": list(listed)})
@@ -156,7 +156,7 @@ def _fetched(pool: sa.Engine, store: Store, settings: Settings, keys: Sequence[s
 
 
 def _listed(store: Store, keys: Iterable[str]) -> dict[str, Listed]:
-    """Return those of the keys that are in the bucket."""
+    """Return the listing of those keys that are in the bucket."""
     folders: defaultdict[str, set[str]] = defaultdict(set)
     for key in keys:
         folder, slash, _ = key.rpartition("/")

@@ -1,4 +1,4 @@
-"""What people are told about labels: what came of a sheet, and how things stand. For the terminal: it may name keys."""
+"""Messages about labels for the terminal: the result of an import, and the current state. They may name keys."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ if TYPE_CHECKING:
     from tasks.labels.sheets import LeftOut
 
 NAMED: Final = 10
-"""Items of one kind that are named at most: a sheet with the wrong column under `label` has thousands."""
+"""Most items of one kind to name: a sheet with the wrong column as `label` has thousands."""
 BEGINNING: Final = 4
-"""Letters of a class's beginning that stand for it: COVID."""
+"""Letters of a prefix that can stand for a class: COVID."""
 ALIKE: Final = 0.86
-"""How alike two spellings must be for the one to be a typo of the other; ABNORMAL is none of NORMAL."""
+"""Similarity from which one spelling counts as a typo of the other. ABNORMAL is not a typo of NORMAL."""
 
 
 def tell(done: Imported) -> list[str]:
-    """Say in lines what came of a sheet; what did not happen is not spoken of."""
+    """Return the result of an import as lines; counts of zero are left out."""
     if not done.rows:
-        return ["no rows: there is nothing in it but a head, or a folder without images"]
+        return ["no rows: the sheet has only a header, or the folder has no images"]
     lines = [f"{counted(done.rows, 'row')}: {counted(done.new, 'new label')}"]
     if done.changed:
         lines[0] += f", {done.changed:,} changed"
     if done.same:
-        lines[0] += f", {done.same:,} said before"
+        lines[0] += f", {done.same:,} unchanged"
     lines += _unknown(done)
     if done.unmatched:
-        lines.append(f"{counted(len(done.unmatched), 'row')} of images that nobody has seen; they wait for these:")
+        lines.append(f"{counted(len(done.unmatched), 'row')} waiting for images that have not been seen yet:")
         lines += _named([f"row {row.line}: {row.name}" for row in done.unmatched])
     for found, words in (
-        (done.refused, "refused" if len(done.refused) == done.rows else "refused; the others were taken"),
-        (done.left_out, "left out on purpose"),
-        (done.notes, "left without a value"),
+        (done.refused, "rejected" if len(done.refused) == done.rows else "rejected; the others were imported"),
+        (done.left_out, "skipped on purpose"),
+        (done.notes, "imported without a value"),
     ):
         lines += _listed(found, words)
     return lines + _resolved(done.resolved) + _disputes(done.disputes)
 
 
 def status(pool: sa.Engine, bucket: str) -> list[str]:
-    """Say in lines how many labels there are, by class, source and split, and what is unsettled."""
+    """Return lines with the number of labels by class, source and split, and what is unresolved."""
     with database.transaction(pool) as cursor:
         cursor.execute(query("label_counts"))
         counts = cursor.fetchall()
@@ -79,7 +79,7 @@ def status(pool: sa.Engine, bucket: str) -> list[str]:
 
 
 def near(label: str, classes: Sequence[str]) -> str | None:
-    """Return the class that a label may be a typo of."""
+    """Return the class that a label may be a typo or an abbreviation of."""
     folded = {_bare(one): one for one in classes}
     found = get_close_matches(_bare(label), folded, n=1, cutoff=ALIKE)
     begun = [name for bare, name in folded.items() if len(_bare(label)) >= BEGINNING and bare.startswith(_bare(label))]
@@ -96,11 +96,9 @@ def _unknown(done: Imported) -> list[str]:
         named.append(f"'{name}' ({counted(number, 'row')}" + (f"; did you mean {meant}?)" if meant else ")"))
     if len(counts) > NAMED:
         named.append(f"{len(counts) - NAMED} more")
-    words = (
-        f"{counted(len(done.unknown), 'row')} of unknown {'class' if len(counts) == 1 else 'classes'} kept waiting: "
-    )
-    words += f"{', '.join(named)}; known are {', '.join(done.classes)}. "
-    words += "Mend the sheet and import it again, or take a class that is meant with --new-class NAME"
+    words = f"{counted(len(done.unknown), 'row')} waiting, unknown {'class' if len(counts) == 1 else 'classes'}: "
+    words += f"{', '.join(named)}; known classes: {', '.join(done.classes)}. "
+    words += "Correct the sheet and import it again, or accept a new class with --new-class NAME"
     return [words]
 
 
@@ -116,7 +114,7 @@ def _listed(found: Sequence[LeftOut], words: str) -> list[str]:
         rows = [str(one.line) for one in found if one.why == why]
         lines.append(f"  {why}: {counted(number, 'row')} ({', '.join(rows[:NAMED])}{' ...' if number > NAMED else ''})")
     if len(reasons) > NAMED:
-        lines.append(f"  and for {len(reasons) - NAMED} more reasons")
+        lines.append(f"  and {len(reasons) - NAMED} more reasons")
     return lines
 
 
@@ -126,7 +124,7 @@ def _named(items: Sequence[str]) -> list[str]:
 
 
 def _resolved(resolved: Resolved) -> list[str]:
-    return [f"{counted(resolved.labels, 'label')} that waited became valid"] if resolved.labels else []
+    return [f"{counted(resolved.labels, 'waiting label')} became valid"] if resolved.labels else []
 
 
 def _disputes(found: Disputes) -> list[str]:
@@ -134,12 +132,12 @@ def _disputes(found: Disputes) -> list[str]:
     if found.images:
         lines.append(
             f"{counted(found.images, 'image')} with sources that disagree about the class: {found.adjudicated:,} "
-            f"settled by adjudication, {found.images - found.adjudicated:,} by the latest word "
+            f"settled by adjudication, {found.images - found.adjudicated:,} by the latest label "
             "(analysis.label_conflicts)"
         )
     if found.patients:
         lines.append(
-            f"{counted(found.patients, 'image')} that sources give to different patients; none is in two splits"
+            f"{counted(found.patients, 'image')} that sources assign to different patients; none is in two splits"
         )
     return lines
 
