@@ -207,7 +207,7 @@ def ensure_champion(settings: Settings, labelled: Path | None) -> bool:
         except model_versions.NoChampionError:
             present = None
         if present and not (labelled and present.made_data):
-            typer.echo(f"   {present.model_version} is champion already.")
+            typer.echo(f"   {present.model_version} is already the champion.")
             return present.made_data
         _retrain(None if labelled else FIRST_EPOCHS)
         return _crowned(pool, present).made_data

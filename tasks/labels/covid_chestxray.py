@@ -1,8 +1,8 @@
 """The metadata sheet of ieee8023/covid-chestxray-dataset (Cohen et al., arXiv 2003.11597), read as rows of labels.
 
-Older versions have flat findings ("COVID-19", "SARS", "No Finding"), newer ones paths ("Pneumonia/Viral/COVID-19"). Both
-are read. A finding that is neither a pneumonia nor a healthy chest ("Tuberculosis", "Unknown", "todo") keeps its name,
-which is not a known class.
+Older versions have flat findings ("COVID-19", "SARS", "No Finding"), newer ones paths ("Pneumonia/Viral/COVID-19").
+Both are read. A finding that is neither a pneumonia nor a healthy chest ("Tuberculosis", "Unknown", "todo") keeps its
+name, which is not a known class.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The expectations for a sheet of labels, as one Great Expectations suite, and the verdict on each row.
 
-A row without a valid image, class or patient is rejected. A bad sex or age does not cost the label: the value is
-dropped and a note says so.
+A row without a valid image, class or patient is refused. An invalid sex or age does not cost the label: the value is
+left out, with a note.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Judgement:
     """Valid rows whose class is unknown."""
     refused: tuple[LeftOut, ...]
     notes: tuple[LeftOut, ...]
-    """Values dropped from rows that were not rejected."""
+    """Values left out of rows that were not refused."""
 
 
 def judge(rows: Sequence[Row], images: Sequence[str | None], classes: Sequence[str]) -> Judgement:
@@ -73,7 +73,7 @@ def judge(rows: Sequence[Row], images: Sequence[str | None], classes: Sequence[s
             taken.append(place)
         spoiled = {words for kind, words in found if kind == "optional"}
         if not needed:
-            notes += [LeftOut(row.line, row.name, f"{name} {getattr(row, name)!r} dropped: {words}")
+            notes += [LeftOut(row.line, row.name, f"{name} {getattr(row, name)!r} left out: {words}")
                       for name, words in (("sex", NO_SEX), ("age", NO_AGE)) if words in spoiled]  # fmt: skip
         age = None if row.age is None or NO_AGE in spoiled else f"{years(row.age):g}"
         cleaned.append(replace(row, sex=None if NO_SEX in spoiled else row.sex, age=age))

@@ -68,7 +68,7 @@ class Imported:
     """Waiting: their image has not been seen yet."""
     refused: tuple[LeftOut, ...]
     left_out: tuple[LeftOut, ...]
-    """Skipped on purpose: lateral views, computed tomography."""
+    """Left out on purpose: lateral views, computed tomography."""
     notes: tuple[LeftOut, ...]
     resolved: Resolved
     classes: tuple[str, ...]
@@ -88,7 +88,7 @@ def bring_in(
 ) -> Imported:
     """Import a sheet or a folder of labels. Idempotent: importing the same again changes nothing.
 
-    Rows that fail an expectation are rejected one by one. Rows with an unknown class or an unseen image are kept, and
+    Rows that fail an expectation are refused one by one. Rows with an unknown class or an unseen image are kept, and
     `resolve_waiting` tries them again.
 
     Args:

@@ -41,8 +41,8 @@ def tell(done: Imported) -> list[str]:
         lines.append(f"{counted(len(done.unmatched), 'row')} waiting for images that have not been seen yet:")
         lines += _named([f"row {row.line}: {row.name}" for row in done.unmatched])
     for found, words in (
-        (done.refused, "rejected" if len(done.refused) == done.rows else "rejected; the others were imported"),
-        (done.left_out, "skipped on purpose"),
+        (done.refused, "refused" if len(done.refused) == done.rows else "refused; the others were imported"),
+        (done.left_out, "left out on purpose"),
         (done.notes, "imported without a value"),
     ):
         lines += _listed(found, words)

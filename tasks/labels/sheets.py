@@ -69,7 +69,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A note on a row: why it did not become a label, or which value was dropped."""
+    """A note on a row: why it did not become a label, or which value was left out."""
 
     line: int
     name: str = field(repr=False)
@@ -78,7 +78,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """The rows of a sheet, and those that its reader skipped."""
+    """The rows of a sheet, and those that its reader left out on purpose."""
 
     rows: tuple[Row, ...]
     left_out: tuple[LeftOut, ...] = ()

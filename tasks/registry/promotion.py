@@ -201,8 +201,8 @@ def _require_fit(cursor: Cursor, ruling: Ruling, *, unasked: bool) -> None:
     # A champion trained on phantoms does not count against a winner trained on radiographs.
     if unasked and set(winner.classes) != set(champion.classes) and champion.made_data <= winner.made_data:
         raise PromotionError(
-            f"{ruling.winner} predicts {', '.join(winner.classes)}, the champion {', '.join(champion.classes)}: analysts "
-            f"would see other classes, so the gate does not promote it by itself; a person may: {BY_HAND}"
+            f"{ruling.winner} predicts {', '.join(winner.classes)}, the champion {', '.join(champion.classes)}: "
+            f"analysts would see other classes, so the gate does not promote it by itself; a person may: {BY_HAND}"
         )
 
 

@@ -173,14 +173,14 @@ def test_a_picture_saved_anew_under_another_label_is_found_and_shown(tmp_path: P
     assert "NORMAL and PNEUMONIA</span>, one patient" in page
     assert page.count('alt="Radiograph labelled') == 2
     assert "Some of the images are made data" in page  # a saved copy has lost the mark
-    assert "Made data beside real data" in page
+    assert "Made data mixed with real data" in page
 
 
 def test_of_very_many_images_some_are_compared_and_the_page_says_so(tmp_path: Path) -> None:
     facts, page = looked(noise(tmp_path, telling="file", count=16), most=8)
     assert (facts.images, facts.twins.compared, facts.answered.images) == (16, 8, 0)
-    assert "among 8 of 16 images, drawn at random: of all pairs about 25 % were compared" in page
-    assert "Too few patients to ask what files and borders tell" in page
+    assert "among 8 of 16 images, drawn at random: about 25 % of all pairs were compared" in page
+    assert "Too few patients to test whether files and borders predict" in page
 
 
 def test_the_page_stands_alone_and_names_no_image_and_no_patient(telling: tuple[Facts, str]) -> None:
@@ -202,7 +202,7 @@ def test_patients_that_nobody_names_are_warned_of(tmp_path: Path) -> None:
         (tmp_path / label / "1.png").write_bytes(half(dark_left=bool(place)))
     facts, page = looked(tmp_path)
     assert facts.patients == 2
-    assert "Patients are not known" in page
+    assert "Patients are unknown" in page
 
 
 def test_folders_without_two_classes_are_refused_in_words(tmp_path: Path) -> None:

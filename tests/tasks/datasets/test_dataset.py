@@ -94,7 +94,7 @@ def test_made_data_is_used_only_where_there_is_no_real_data(db: Database, nights
     splits.assign(nights.pool, 0.15, 0.15)
     data = dataset.load(nights.pool, "b")
     assert {item.content_sha256 for item in data.items} == {sha256("r"), sha256("s")}
-    assert (data.made, data.left_out) == (False, {"made data beside real data": 2})
+    assert (data.made, data.left_out) == (False, {"made data alongside real data": 2})
 
 
 def test_nothing_to_tell_apart_is_said_with_what_was_left_out(db: Database, nights: Nights) -> None:
@@ -172,7 +172,7 @@ def test_a_stray_label_does_not_become_a_class_of_the_next_model() -> None:
     given = dataset.Dataset(tuple(item(*one) for one in enumerate(labels)))
     kept = dataset.without_rare_classes(given)
     assert kept.classes == ("NORMAL", "PNEUMONIA")
-    assert kept.left_out == {"of a class with fewer than 10 images": 1}
+    assert kept.left_out == {"a class with fewer than 10 images": 1}
     assert dataset.without_rare_classes(kept) is kept
 
 

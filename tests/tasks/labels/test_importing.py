@@ -103,7 +103,7 @@ def test_an_adjudication_stands_before_later_words_and_these_before_earlier_ones
         (sha256("a.png"), "COVID-19", "adjudication", "adjudication", both | {"adjudication": "COVID-19"}),
         (sha256("b.png"), "PNEUMONIA", "dr-b", "latest word", both),
     ]
-    assert "2 images with sources that disagree about the class: 1 settled by adjudication, 1 by the latest word" in (
+    assert "2 images with sources that disagree about the class: 1 settled by adjudication, 1 by the latest label" in (
         "\n".join(report.tell(done))
     )
 
@@ -113,7 +113,7 @@ def test_sources_that_give_an_image_to_different_patients_are_reported(desk: Des
     desk.take("a.png,NORMAL,p1\n", "dr-a")
     done = desk.take("a.png,NORMAL,p2\n", "dr-b")
     assert (done.disputes.images, done.disputes.patients) == (0, 1)
-    assert "1 image that sources give to different patients" in "\n".join(report.tell(done))
+    assert "1 image that sources assign to different patients" in "\n".join(report.tell(done))
 
 
 def test_an_unknown_class_waits_is_listed_and_taken_when_it_is_named(desk: Desk, db: Database) -> None:
@@ -121,7 +121,7 @@ def test_an_unknown_class_waits_is_listed_and_taken_when_it_is_named(desk: Desk,
     done = desk.take("a,NORMAL,p1\nb,FLU,p2\nc,Normal,p3\nd,FLU,p4\n")
     assert (done.new, [row.label for row in done.unknown]) == (1, ["FLU", "Normal", "FLU"])
     said = "\n".join(report.tell(done))
-    assert "3 rows of unknown classes kept waiting: 'FLU' (2 rows), 'Normal' (1 row; did you mean NORMAL?)" in said
+    assert "3 rows waiting, unknown classes: 'FLU' (2 rows), 'Normal' (1 row; did you mean NORMAL?)" in said
     assert "2 labels waiting" not in said
     waiting = "select label, why, count(*) from analysis.waiting_labels group by 1, 2 order by 1"
     assert desk.nights.db.rows(waiting) == [("FLU", "unknown class", 2), ("Normal", "unknown class", 1)]
@@ -172,7 +172,7 @@ def test_a_label_by_sha256_is_attached_to_the_image_or_waits(desk: Desk) -> None
     done = desk.take(f"{sha256('a.png').upper()},NORMAL,p1\n{sha256('b')},NORMAL,p2\n", head=head)
     assert (done.new, len(done.unmatched)) == (1, 1)
     both = desk.take(f"a.png,{sha256('b')},NORMAL,p1\n", head="key,sha256,label,patient_id\n")
-    assert [one.why for one in both.refused] == ["the image is another one than its sha256 says"]
+    assert [one.why for one in both.refused] == ["the image does not match its sha256"]
 
 
 def test_a_folder_brings_its_images_along_once(desk: Desk, db: Database, tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_a_file_that_changed_since_it_was_hashed_is_not_stored_under_its_old_con
     file, before = tmp_path / "a.png", hashlib.sha256(picture(0)).hexdigest()
     file.write_bytes(picture(1))
     refused = objects.store_files(desk.nights.pool, desk.store, desk.settings, {before: file})
-    assert refused == {before: "the file changed while it was brought in"}
+    assert refused == {before: "the file changed during the import"}
     assert not [item for page in desk.store.list("labelled/") for item in page]
 
 

@@ -101,7 +101,7 @@ def test_a_bomb_is_a_reason_not_a_crash(store: Store, put: Callable[..., Referen
     [
         (b"", "empty"),
         (b"hello", "not an image"),
-        (encode(np.zeros((80, 80), np.float32), "png-grey-8")[:-40], "cut off"),
+        (encode(np.zeros((80, 80), np.float32), "png-grey-8")[:-40], "truncated"),
     ],
     ids=["empty", "text", "truncated"],
 )

@@ -95,7 +95,7 @@ def test_it_is_chosen_and_ended_with_a_reason_and_is_never_the_champion_itself(d
     assert model_versions.shadow(pool) is None
     for version, reason, error, words in (
         (MODEL, "x", ShadowError, "its own shadow"), ("model-9", "x", RegistryError, "no model version model-9"),
-        (TRIAL, " ", ShadowError, "say why"),
+        (TRIAL, " ", ShadowError, "give a reason"),
     ):  # fmt: skip
         with pytest.raises(error, match=words):
             shadow_trial.choose(pool, version, reason)
