@@ -39,7 +39,7 @@ class FastReader:
         self, session: boto3.Session, client: Any, bucket: str, connect_timeout_s: float, read_timeout_s: float
     ) -> None:
         self._failures = 0
-        self._patience_s = min(connect_timeout_s, read_timeout_s)
+        self._timeout_s = min(connect_timeout_s, read_timeout_s)
         self._store: S3Store | None = None
         # Without credentials, or with a bucket name that obstore rejects, boto3 reads and gives a clear error.
         with suppress(BaseError, BotoCoreError, ValueError):
@@ -69,8 +69,8 @@ class FastReader:
             return None
         except Exception:  # noqa: BLE001 - credential providers raise anything; boto3 repeats and explains the error
             # After a timeout, give up at once: every later read would wait as long again, before boto3's own timeout.
-            silent = time.monotonic() - began >= self._patience_s
-            self._failures = MAX_FAILURES if silent else self._failures + 1
+            timed_out = time.monotonic() - began >= self._timeout_s
+            self._failures = MAX_FAILURES if timed_out else self._failures + 1
             return None
         if etag is None:
             return None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 OWNER_ONLY: Final = 0o700
 OWNER_ONLY_FILE: Final = 0o600
-UNFINISHED: Final = ".unfinished-"
+UNFINISHED_PREFIX: Final = ".unfinished-"
 """Prefix of files and folders that are being written, or that a killed writer left behind."""
 
 
@@ -46,11 +46,11 @@ def atomic_file(path: Path, *, several_writers: bool = False) -> Iterator[Path]:
         if the block raises.
     """
     if several_writers:
-        handle, name = tempfile.mkstemp(prefix=UNFINISHED, suffix=f"-{path.name}", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=UNFINISHED_PREFIX, suffix=f"-{path.name}", dir=path.parent)
         os.close(handle)
         unfinished = Path(name)
     else:
-        unfinished = path.with_name(f"{UNFINISHED}{path.name}")
+        unfinished = path.with_name(f"{UNFINISHED_PREFIX}{path.name}")
         unfinished.unlink(missing_ok=True)
         unfinished.touch(OWNER_ONLY_FILE)
     try:
@@ -76,9 +76,9 @@ def atomic_folder(path: Path, *, several_writers: bool = False) -> Iterator[Path
         OSError: the path already exists: another writer was faster.
     """
     if several_writers:
-        unfinished = Path(tempfile.mkdtemp(prefix=UNFINISHED, suffix=f"-{path.name}", dir=path.parent))
+        unfinished = Path(tempfile.mkdtemp(prefix=UNFINISHED_PREFIX, suffix=f"-{path.name}", dir=path.parent))
     else:
-        unfinished = path.with_name(f"{UNFINISHED}{path.name}")
+        unfinished = path.with_name(f"{UNFINISHED_PREFIX}{path.name}")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(OWNER_ONLY)
     try:
@@ -101,16 +101,16 @@ def write_arrays(path: Path, *, several_writers: bool = False, **arrays: NDArray
         np.savez(unfinished, allow_pickle=False, **arrays)  # NumPy appends .npz only if the name lacks it
 
 
-def private(*folders: Path) -> None:
+def make_private_folders(*folders: Path) -> None:
     """Create folders, and missing parents, that only their owner can open."""
     for folder in folders:
         for missing in reversed([one for one in (folder, *folder.parents) if not one.exists()]):
             missing.mkdir(mode=OWNER_ONLY, exist_ok=True)
 
 
-def read_json(path: Path, otherwise: Any) -> Any:
-    """Read a JSON file; return `otherwise` if it is missing or not valid JSON."""
+def read_json(path: Path, default: Any) -> Any:
+    """Read a JSON file; return `default` if it is missing or not valid JSON."""
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError):
-        return otherwise
+        return default

@@ -18,5 +18,5 @@ SPLITS: Final[tuple[Split, ...]] = get_args(Split)
 STRICTNESS: Final[Mapping[str, int]] = {"test": 2, "validation": 1, "train": 0}
 """A patient or picture in a stricter split must not be used in a laxer one."""
 
-MARKER: Final = "cxr-nightly phantom"
+PHANTOM_MARKER: Final = "cxr-nightly phantom"
 """Written into each phantom's file, so that made data is recognised wherever it goes."""

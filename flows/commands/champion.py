@@ -32,7 +32,7 @@ def history() -> None:
     from tasks.registry import history as champions
 
     with connected() as (_, pool):
-        changes, trial = champions.history(pool), champions.trial(pool)
+        changes, trial = champions.history(pool), champions.shadow_sentence(pool)
     for number, one in enumerate(changes):
         now = "  champion now" if number == 0 else ""
         made = "  trained on made data" if one.made_data else ""

@@ -200,8 +200,8 @@ def ensure_champion(settings: Settings, labelled: Path | None) -> bool:
 
     with connected() as (_, pool):
         folder = labelled or _folder("training")
-        done = importing.bring_in(pool, Store(settings), settings, folder, source="demo")
-        typer.echo(textwrap.indent("\n".join(report.tell(done)), "   "))
+        done = importing.import_labels(pool, Store(settings), settings, folder, source="demo")
+        typer.echo(textwrap.indent("\n".join(report.import_lines(done)), "   "))
         try:
             present = model_versions.champion(pool)
         except model_versions.NoChampionError:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LEVELS_8: Final = 256
 BLACK_AND_WHITE_TAIL: Final = 0.01
 """Share of the grey range at either end that counts as black or white."""
-USED_SHARES: Final = (0.005, 0.995)
+USED_QUANTILES: Final = (0.005, 0.995)
 """Quantiles of the pixels that bound the used range of a 16-bit image; the same as preprocessing's default."""
 
 
@@ -33,7 +33,7 @@ def statistics(counts: Counts) -> dict[str, Any]:
     """Return an image's grey statistics, with the names and units of `radiograph.Measurement`."""
     share = counts / counts.sum()
     cumulative = np.cumsum(share)
-    lowest, highest = (0, 255) if counts.size == LEVELS_8 else np.searchsorted(cumulative, USED_SHARES).tolist()
+    lowest, highest = (0, 255) if counts.size == LEVELS_8 else np.searchsorted(cumulative, USED_QUANTILES).tolist()
     scale = _scale(counts.size, lowest, highest)
     mean = float(share @ scale.values)
     coarse = np.bincount(scale.bins, weights=share, minlength=LEVELS_8)

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 Crop = Literal["centre", "none", "chest"]
 Equalisation = Literal["none", "clahe", "local"]
-CHEST: Final = 0.8
+CHEST_SHARE: Final = 0.8
 """Share of height and width that the chest crop keeps. Shoulders, arms and most burnt-in marks are outside."""
-RADIUS: Final = 70
+EQUALISATION_RADIUS: Final = 70
 """Radius of the disk for local equalisation, in pixels of the model's input, as in the Harrisburg report."""
 
 
@@ -39,13 +39,13 @@ class PreprocessingSpec:
     channels: int = 1
     crop: Crop = "centre"
     """centre: the largest centred rectangle with the target's aspect ratio, so that no image is distorted; none: no
-    crop, resizing may distort; chest: the middle of `centre`, see `CHEST`."""
+    crop, resizing may distort; chest: the middle of `centre`, see `CHEST_SHARE`."""
     low_percentile: float = 0.5
     high_percentile: float = 99.5
     """Grey values at these percentiles of the resized image become 0 and 255, to remove exposure and bit depth."""
     equalisation: Equalisation = "none"
     """clahe: contrast-limited adaptive histogram equalisation, clip limit 2, 8x8 tiles; local: equalisation over a
-    disk around each pixel, see `RADIUS`, with scikit-image's rank filter."""
+    disk around each pixel, see `EQUALISATION_RADIUS`, with scikit-image's rank filter."""
 
     def __post_init__(self) -> None:
         for name, known in (("crop", Crop), ("equalisation", Equalisation)):
@@ -88,7 +88,7 @@ def preprocess(pixels: Pixels, spec: PreprocessingSpec) -> NDArray[np.uint8]:
         uint8 array of shape `spec.shape`; grey is repeated for a model with three channels.
     """
     height, width = pixels.shape
-    rows, columns = seen(height, width, spec)
+    rows, columns = crop_slices(height, width, spec)
     resized = _resize(pixels[rows, columns], spec.height, spec.width)
     low, high = _percentiles(histogram(resized), spec.low_percentile, spec.high_percentile)
     scale = 255.0 / max(high - low, 1)
@@ -107,23 +107,23 @@ def preprocess(pixels: Pixels, spec: PreprocessingSpec) -> NDArray[np.uint8]:
         from skimage.filters import rank
         from skimage.morphology import disk
 
-        stretched = rank.equalize(stretched, disk(RADIUS))
+        stretched = rank.equalize(stretched, disk(EQUALISATION_RADIUS))
     grey = stretched[:, :, None]
     return grey if spec.channels == 1 else np.repeat(grey, spec.channels, axis=2)
 
 
-def seen(height: int, width: int, spec: PreprocessingSpec) -> tuple[slice, slice]:
+def crop_slices(height: int, width: int, spec: PreprocessingSpec) -> tuple[slice, slice]:
     """Return the rows and columns of an image of this size that the crop keeps."""
     if spec.crop == "none":
         return slice(0, height), slice(0, width)
     rows, columns = _centre(height, width, spec.width / spec.height)
-    return (_middle(rows), _middle(columns)) if spec.crop == "chest" else (rows, columns)
+    return (_chest_part(rows), _chest_part(columns)) if spec.crop == "chest" else (rows, columns)
 
 
-def _middle(whole: slice) -> slice:
+def _chest_part(whole: slice) -> slice:
     """The middle part of a slice that the chest crop keeps."""
     size = whole.stop - whole.start
-    kept = max(1, round(size * CHEST))
+    kept = max(1, round(size * CHEST_SHARE))
     start = whole.start + (size - kept) // 2
     return slice(start, start + kept)
 

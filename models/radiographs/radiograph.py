@@ -18,7 +18,7 @@ from PIL import Image
 from models.radiographs import png
 from models.radiographs.histogram import histogram, statistics
 from models.radiographs.opencv import cv2
-from models.vocabulary import MARKER
+from models.vocabulary import PHANTOM_MARKER
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,19 +32,19 @@ Image.MAX_IMAGE_PIXELS = None
 FORMATS: Final = ("PNG", "JPEG")
 DICOM_MARK: Final = (slice(128, 132), b"DICM")
 """The prefix that follows a DICOM file's preamble (DICOM part 10, 7.1). Pillow does not know the format."""
-SAME_FORMAT: Final = {"MPO": "JPEG"}
+FORMAT_ALIASES: Final = {"MPO": "JPEG"}
 """MPO is a JPEG with further pictures after the first (CIPA DC-007), from phones and scanners; the first is read."""
 JPEG_END: Final = b"\xff\xd9"
 ORIENTATION_TAG: Final = 0x0112
 PNG_DEPTH_OFFSET: Final = 24  # signature (8) + IHDR's length, type, width and height (16): ISO/IEC 15948, 11.2.2
 COLOUR_CHANNELS: Final = 3
-MEASURED_ROWS: Final = 128
+MIN_MEASURED_ROWS: Final = 128
 """Minimum number of rows for grey statistics, if the image has as many: enough for all expectations."""
 BLOCK_ROWS: Final = 256
 """Rows composited over black at a time: the float32 products of a whole image would be several times its size."""
 
 # EXIF 2.3, tag Orientation: what to do to the stored pixels to see the image upright.
-UPRIGHT: Final[dict[int, tuple[int | None, int | None]]] = {  # (rotate code, flip code)
+ORIENTATION_STEPS: Final[dict[int, tuple[int | None, int | None]]] = {  # (rotate code, flip code)
     2: (None, 1),
     3: (cv2.ROTATE_180, None),
     4: (None, 0),
@@ -126,7 +126,7 @@ class Unreadable(Exception):  # noqa: N818 - a verdict that is caught in this fi
     """The file cannot be decoded; the message is the reason that is stored in the images table."""
 
 
-def read(data: bytes, limits: Limits) -> tuple[Pixels | None, Measurement]:
+def decode(data: bytes, limits: Limits) -> tuple[Pixels | None, Measurement]:
     """Decode and measure one file.
 
     Args:
@@ -140,7 +140,7 @@ def read(data: bytes, limits: Limits) -> tuple[Pixels | None, Measurement]:
     known: dict[str, Any] = {"n_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     try:
         orientation = _header(data, limits, known)
-        complete = _complete(data, known["format"])
+        complete = _checked_bytes(data, known["format"])
         stored = cv2.imdecode(np.frombuffer(complete, np.uint8), cv2.IMREAD_UNCHANGED)
         if stored is None:
             raise Unreadable("the decoder rejects its contents")  # noqa: TRY301 - one handler for every reason
@@ -151,7 +151,7 @@ def read(data: bytes, limits: Limits) -> tuple[Pixels | None, Measurement]:
     except (Unreadable, cv2.error, MemoryError) as error:
         problem = str(error) if isinstance(error, Unreadable) else "the decoder fails on its contents"
         return None, Measurement(**known, decodable=False, problem=problem)
-    rows = grey[:: max(1, len(grey) // MEASURED_ROWS)]
+    rows = grey[:: max(1, len(grey) // MIN_MEASURED_ROWS)]
     return grey, Measurement(**known, **statistics(histogram(rows)), colour=colour, decodable=True)
 
 
@@ -170,12 +170,12 @@ def _header(data: bytes, limits: Limits, known: dict[str, Any]) -> int:
             raise Unreadable("it is a DICOM file; PNG and JPEG are read") from None
         raise Unreadable("it is not an image") from None
     with image:
-        known["format"] = SAME_FORMAT.get(str(image.format), image.format)
+        known["format"] = FORMAT_ALIASES.get(str(image.format), image.format)
         known["mode"] = image.mode
         known["width"], known["height"] = image.size
         known["channels"] = len(image.getbands())
         known["bit_depth"] = _bit_depth(data, image)
-        known["made"] = MARKER.encode() in _notes(image)
+        known["made"] = PHANTOM_MARKER.encode() in _header_text(image)
         if image.width * image.height > limits.max_pixels:
             raise Unreadable(
                 f"decoding it would take {image.width * image.height:,} pixels, more than {limits.max_pixels:,}"
@@ -183,7 +183,7 @@ def _header(data: bytes, limits: Limits, known: dict[str, Any]) -> int:
         if known["format"] not in FORMATS:
             raise Unreadable(f"it is a {image.format} file; PNG and JPEG are read")
         orientation = _orientation(data, image)
-        if orientation in UPRIGHT and UPRIGHT[orientation][0] in (
+        if orientation in ORIENTATION_STEPS and ORIENTATION_STEPS[orientation][0] in (
             cv2.ROTATE_90_CLOCKWISE,
             cv2.ROTATE_90_COUNTERCLOCKWISE,
         ):
@@ -194,7 +194,7 @@ def _header(data: bytes, limits: Limits, known: dict[str, Any]) -> int:
 def _orientation(data: bytes, image: Image.Image) -> int:
     """The EXIF orientation; 1 (upright) if there is none."""
     # Pillow decodes a whole PNG to look for EXIF after the pixels, and hardly any PNG has it.
-    if image.format == "PNG" and not png.may_be_turned(data):
+    if image.format == "PNG" and not png.may_have_orientation(data):
         return 1
     try:
         return int(image.getexif().get(ORIENTATION_TAG, 1))
@@ -211,20 +211,20 @@ def _bit_depth(data: bytes, image: Image.Image) -> int:
     return 16 if image.mode.startswith("I") else 8
 
 
-def _notes(image: Image.Image) -> bytes:
+def _header_text(image: Image.Image) -> bytes:
     """Free text in the header: a PNG's Software text, a JPEG's comment."""
     notes = [image.info.get("Software", ""), image.info.get("comment", b"")]
     return b" ".join(note if isinstance(note, bytes) else str(note).encode() for note in notes)
 
 
-def _complete(data: bytes, kind: str) -> bytes:
+def _checked_bytes(data: bytes, kind: str) -> bytes:
     """Return the bytes for the decoder; raise `Unreadable` if the file is truncated or damaged."""
     if kind == "JPEG":
         if JPEG_END not in data[-4096:] and JPEG_END not in data[len(data) // 2 :]:
             raise Unreadable("the JPEG is truncated: its end marker is missing")
         return data
     try:
-        return png.stored(list(png.chunks(data))) or data
+        return png.with_stored_pixels(list(png.chunks(data))) or data
     except png.DamagedPngError as error:
         raise Unreadable(f"the PNG is truncated or damaged: {error}") from None
 
@@ -236,7 +236,7 @@ def _grey(stored: NDArray[Any]) -> tuple[Pixels, float]:
     if stored.shape[2] < COLOUR_CHANNELS:
         return np.ascontiguousarray(stored[:, :, 0]), 0.0
     step = max(1, min(stored.shape[:2]) // 256)
-    sparse = _opaque(stored[::step, ::step])
+    sparse = _composite_over_black(stored[::step, ::step])
     spread = sparse.max(axis=2).astype(np.float32) - sparse.min(axis=2)
     colour = float(spread.mean() / np.iinfo(stored.dtype).max)
     if stored.shape[2] == COLOUR_CHANNELS:
@@ -244,11 +244,11 @@ def _grey(stored: NDArray[Any]) -> tuple[Pixels, float]:
     grey = np.empty(stored.shape[:2], stored.dtype)
     for top in range(0, len(stored), BLOCK_ROWS):
         rows = slice(top, top + BLOCK_ROWS)
-        grey[rows] = cv2.cvtColor(_opaque(stored[rows]), cv2.COLOR_BGR2GRAY)
+        grey[rows] = cv2.cvtColor(_composite_over_black(stored[rows]), cv2.COLOR_BGR2GRAY)
     return grey, colour
 
 
-def _opaque(stored: NDArray[Any]) -> NDArray[Any]:
+def _composite_over_black(stored: NDArray[Any]) -> NDArray[Any]:
     """The three colour channels; with an alpha channel, composited over black."""
     if stored.shape[2] == COLOUR_CHANNELS:
         return stored
@@ -260,7 +260,7 @@ def _opaque(stored: NDArray[Any]) -> NDArray[Any]:
 
 
 def _upright(grey: Pixels, orientation: int) -> Pixels:
-    rotate, flip = UPRIGHT.get(orientation, (None, None))
+    rotate, flip = ORIENTATION_STEPS.get(orientation, (None, None))
     if rotate is not None:
         grey = cv2.rotate(grey, rotate)
     return cv2.flip(grey, flip) if flip is not None else grey

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     View = dict[str, Any]
 
 
-def of_images(facts: Facts, survey: Survey) -> View:
+def draw_images(facts: Facts, survey: Survey) -> View:
     """Return the drawings and pictures of the images, by the name that the template uses."""
     from models.plots.data import Group, bars, boxes, distributions, highest, scatter
 
@@ -62,7 +62,7 @@ def of_images(facts: Facts, survey: Survey) -> View:
     }  # fmt: skip
 
 
-def of_people(people: People, number: int, places: Mapping[str, int]) -> View:
+def draw_people(people: People, number: int, places: Mapping[str, int]) -> View:
     """Return the drawing of ages.
 
     Args:

@@ -11,7 +11,7 @@ import numpy as np
 from models.data import near_duplicates
 from models.data.survey import overlap
 from models.recipes.catalogue import SPLITS
-from tasks.data_report.baselines import Answered, ask
+from tasks.data_report.baselines import BaselineResults, run_baselines
 from tasks.datasets.dataset import SplitFacts
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SHOWN_PAIRS: Final = 6
 PER_PATIENT: Final = ((1, "1"), (2, "2"), (3, "3"), (5, "4 or 5"), (10, "6 to 10"))
 MANY: Final = "more than 10"
-GREY, COLOURS = {1: "grey", 2: "grey, alpha", 3: "RGB", 4: "RGBA"}, "colours"
+CHANNEL_NAMES, OTHER_CHANNELS = {1: "grey", 2: "grey, alpha", 3: "RGB", 4: "RGBA"}, "colours"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +51,14 @@ class ClassFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Twins:
+class Duplicates:
     """Exact copies and near-duplicates."""
 
     compared: int
     """Distinct files among which near-duplicates were searched."""
     copies: int
     """Files with the same bytes as another file."""
-    copies_classes: int
+    copies_in_several_classes: int
     """Those of `copies` that have a copy with another class."""
     pairs: int
     """Near-duplicate pairs; below, those with different patients, classes and splits."""
@@ -77,21 +77,21 @@ class Facts:
     images: int
     patients: int
     made: int
-    several: Mapping[tuple[str, ...], int]
+    multi_class_patients: Mapping[tuple[str, ...], int]
     """Number of patients with images of several classes, by those classes."""
     per_patient: Mapping[str, int]
     """Number of patients by their number of images."""
     splits: Mapping[str, SplitFacts]
-    answered: Answered
+    baseline_results: BaselineResults
     overlaps: tuple[tuple[str, str, float, float], ...]
     """Two classes, and the overlap of their grey distributions as stored and after preprocessing; smallest first."""
-    twins: Twins
+    duplicates: Duplicates
     unreadable: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def baselines(self) -> tuple[Baseline, ...]:
         """The shortcut baselines; empty if there are too few patients."""
-        return self.answered.baselines
+        return self.baseline_results.baselines
 
     @property
     def imbalance(self) -> float:
@@ -105,43 +105,45 @@ class Facts:
         return np.asarray(np.mean([one.mean for one in self.classes], axis=0), np.float64)
 
 
-def gather(survey: Survey, say: Callable[[str], None] | None = None) -> Facts:
+def compute_facts(survey: Survey, progress: Callable[[str], None] | None = None) -> Facts:
     """Compute all figures of a survey.
 
     Args:
         survey: the survey of the images.
-        say: called with a progress message before each slow step.
+        progress: called with a progress message before each slow step.
     """
-    tell = say or (lambda _: None)
+    report = progress or (lambda _: None)
     patients = [image.patient for image in survey.images]
     owned: defaultdict[str, set[str]] = defaultdict(set)
     for image in survey.images:
         owned[image.patient].add(image.label)
-    tell("testing whether files and borders predict the classes")
-    answered = ask(survey)
-    tell("searching for near-duplicates")
-    classes = tuple(_of_class(survey, name, patients) for name in survey.classes)
+    report("testing whether files and borders predict the classes")
+    results = run_baselines(survey)
+    report("searching for near-duplicates")
+    classes = tuple(_class_facts(survey, name, patients) for name in survey.classes)
     return Facts(
         classes=classes,
         images=len(survey.images),
         patients=len(owned),
         made=sum(one.made for one in survey.measurements),
-        several=dict(Counter(tuple(sorted(labels)) for labels in owned.values() if len(labels) > 1).most_common()),
+        multi_class_patients=dict(
+            Counter(tuple(sorted(labels)) for labels in owned.values() if len(labels) > 1).most_common()
+        ),
         per_patient=_per_patient(Counter(patients)),
         splits=_splits(survey),
-        answered=answered,
+        baseline_results=results,
         overlaps=_overlaps(classes),
-        twins=_twins(survey),
+        duplicates=_duplicates(survey),
         unreadable=survey.unreadable,
     )
 
 
-def _of_class(survey: Survey, name: str, patients: Sequence[str]) -> ClassFacts:
+def _class_facts(survey: Survey, name: str, patients: Sequence[str]) -> ClassFacts:
     places = np.flatnonzero(survey.labels == survey.classes.index(name))
     measured = [survey.measurements[place] for place in places]
     sums = survey.sums[name]
     kinds = Counter(
-        f"{one.format}, {one.bit_depth} bit, {GREY.get(one.channels or 0, COLOURS)}"
+        f"{one.format}, {one.bit_depth} bit, {CHANNEL_NAMES.get(one.channels or 0, OTHER_CHANNELS)}"
         + (" (palette)" if one.mode == "P" else "")
         for one in measured
     )
@@ -190,7 +192,7 @@ def _overlaps(classes: Sequence[ClassFacts]) -> tuple[tuple[str, str, float, flo
     return tuple(sorted(pairs, key=lambda pair: pair[2]))
 
 
-def _twins(survey: Survey) -> Twins:
+def _duplicates(survey: Survey) -> Duplicates:
     """Find exact copies among all files, and near-duplicates among the images with a small copy, one per content."""
     labels: defaultdict[str, list[int]] = defaultdict(list)
     for place, one in enumerate(survey.measurements):
@@ -206,10 +208,10 @@ def _twins(survey: Survey) -> Twins:
         for pair in near_duplicates.find(survey.small[rows], None)
     ]
     order = sorted(found, key=lambda one: (one[0].label == one[1].label, one[0].patient == one[1].patient))
-    return Twins(
+    return Duplicates(
         compared=len(rows),
         copies=sum(map(len, copies)),
-        copies_classes=sum(len(one) for one in copies if len(set(one)) > 1),
+        copies_in_several_classes=sum(len(one) for one in copies if len(set(one)) > 1),
         pairs=len(found),
         patients=sum(one.patient != other.patient for one, other, _ in found),
         classes=sum(one.label != other.label for one, other, _ in found),

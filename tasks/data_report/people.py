@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from models.data.association import Association, associate, usable
 from tasks.datasets.dataset import DatasetError
 from tasks.labels import sheets
-from tasks.labels.expectations import OLDEST, tidy_sex, tidy_view, years
+from tasks.labels.expectations import MAX_AGE_YEARS, age_in_years, normalise_sex, normalise_view
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
 NOT_GIVEN: Final = "not given"
 OTHER: Final = "other"
-MOST_FINDINGS, MOST_VIEWS = 7, 7
+MAX_FINDINGS, MAX_VIEWS = 7, 7
 ALL: Final = "all"
 NUMERIC_SHARE: Final = 0.8
 """A column is numeric if at least this share of its values is; others, such as "38+" for a temperature, are dropped."""
-NAMES: Final = frozenset({"patient", "key", "sha256", "file", "source"})
+IDENTIFYING_COLUMNS: Final = frozenset({"patient", "key", "sha256", "file", "source"})
 """Columns that identify patients or images, named as in `sheets.SYNONYMS`: neither compared nor shown."""
 IDENTIFIER: Final = re.compile(r"(^|_)u?id$")
 CANONICAL: Final = ("label", "patient", "sex", "age", "view")
-WANTED: Final = "a CSV file with columns such as finding (or label), patient_id, sex, age and view"
+EXPECTED_FORMAT: Final = "a CSV file with columns such as finding (or label), patient_id, sex, age and view"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class People:
         return sorted(pairs, key=lambda pair: -abs(pair[2].value or 0))[:3]
 
 
-def of_sheet(sheet: Path, classes: Sequence[str] = ()) -> People:
+def from_sheet(sheet: Path, classes: Sequence[str] = ()) -> People:
     """Read a metadata sheet, such as the one of ieee8023/covid-chestxray-dataset.
 
     Args:
@@ -87,15 +87,15 @@ def of_sheet(sheet: Path, classes: Sequence[str] = ()) -> People:
     """
     import pandas as pd
 
-    rows = [given for _, given in sheets.table(sheet, (), WANTED)]
+    rows = [given for _, given in sheets.read_table(sheet, (), EXPECTED_FORMAT)]
     if not rows:
         raise DatasetError(f"{sheet} has a header but no rows")
-    own = sheets.columns(sheet)
+    own = sheets.column_names(sheet)
     known = [name for name in CANONICAL if name in rows[0]]
     if not {"label", "sex", "age", "view"} & set(known):
         raise DatasetError(f"{sheet} has no column finding (or label), sex, age or view: there is nothing to show")
-    frame = pd.DataFrame(rows).map(lambda cell: None if str(cell).casefold() in sheets.UNSAID else cell)
-    named = {column for name in NAMES for column in sheets.SYNONYMS[name]}
+    frame = pd.DataFrame(rows).map(lambda cell: None if str(cell).casefold() in sheets.EMPTY_WORDS else cell)
+    named = {column for name in IDENTIFYING_COLUMNS for column in sheets.SYNONYMS[name]}
     others = [name for name in frame.columns if name in own and name not in named]
     taken = {next(one for one in sheets.SYNONYMS[name] if one in own) for name in known}
     missing = {str(name): int(frame[name].isna().sum()) for name in frame.columns if name in own}
@@ -105,7 +105,7 @@ def of_sheet(sheet: Path, classes: Sequence[str] = ()) -> People:
     return _people(frame[known].assign(**more), classes, missing)
 
 
-def of_images(images: Sequence[LabelledImage]) -> People | None:
+def from_images(images: Sequence[LabelledImage]) -> People | None:
     """Return what labelled images say about their patients; None if they have neither sex, age nor view."""
     import pandas as pd
 
@@ -124,13 +124,13 @@ def _people(frame: pd.DataFrame, classes: Sequence[str], missing: Mapping[str, i
 
     tidy = frame.copy()
     tidy["sex"] = pd.Series([_sex(one) for one in _column(frame, "sex")], frame.index, dtype="object")
-    tidy["view"] = pd.Series([tidy_view(one) for one in _column(frame, "view")], frame.index, dtype="object")
+    tidy["view"] = pd.Series([normalise_view(one) for one in _column(frame, "view")], frame.index, dtype="object")
     tidy["age"] = pd.Series([_age(one) for one in _column(frame, "age")], frame.index, dtype="float64")
     unread = sum(given is not None for given in _column(frame, "age")) - int(tidy["age"].notna().sum())
-    tidy["finding"] = _grouped(_column(frame, "label"), MOST_FINDINGS, classes) if "label" in frame else ALL
-    tidy["shown view"] = _grouped(tidy["view"].tolist(), MOST_VIEWS)
-    each = _once(tidy)
-    findings = _ordered(tidy["finding"].tolist(), classes)
+    tidy["finding"] = _lump_rare_values(_column(frame, "label"), MAX_FINDINGS, classes) if "label" in frame else ALL
+    tidy["shown view"] = _lump_rare_values(tidy["view"].tolist(), MAX_VIEWS)
+    each = _one_row_per_finding(tidy)
+    findings = _count_in_order(tidy["finding"].tolist(), classes)
     compared = tidy.drop(columns=["patient", "label", "finding", "shown view"], errors="ignore")
     if "label" in frame:
         compared.insert(0, "finding", tidy["finding"].where(tidy["finding"] != NOT_GIVEN, None))
@@ -163,7 +163,7 @@ def _column(frame: pd.DataFrame, name: str) -> list[Any]:
     return [None if value is None or value != value else value for value in frame[name]]  # noqa: PLR0124 - NaN
 
 
-def _once(tidy: pd.DataFrame) -> pd.DataFrame:
+def _one_row_per_finding(tidy: pd.DataFrame) -> pd.DataFrame:
     """One row per patient and finding, with the first known age and sex; rows without a patient stay as they are."""
     if "patient" not in tidy:
         return tidy
@@ -175,15 +175,15 @@ def _once(tidy: pd.DataFrame) -> pd.DataFrame:
 
 
 def _sex(written: str | None) -> str | None:
-    return None if written is None else letter if (letter := tidy_sex(written)) in {"F", "M"} else OTHER
+    return None if written is None else letter if (letter := normalise_sex(written)) in {"F", "M"} else OTHER
 
 
 def _age(written: object) -> float | None:
     """An age in years; None if it is missing, not a number or implausible."""
     if written is None:
         return None
-    given = years(written) if isinstance(written, str) else float(written)  # type: ignore[arg-type] # a number
-    return given if math.isfinite(given) and 0 <= given <= OLDEST else None
+    given = age_in_years(written) if isinstance(written, str) else float(written)  # type: ignore[arg-type] # a number
+    return given if math.isfinite(given) and 0 <= given <= MAX_AGE_YEARS else None
 
 
 def _numbers(column: pd.Series) -> pd.Series:
@@ -195,14 +195,14 @@ def _numbers(column: pd.Series) -> pd.Series:
     return numbers if known and numbers.notna().sum() >= NUMERIC_SHARE * known else column
 
 
-def _grouped(values: Sequence[str | None], most: int, first: Sequence[str] = ()) -> list[str]:
+def _lump_rare_values(values: Sequence[str | None], most: int, first: Sequence[str] = ()) -> list[str]:
     """Keep the most frequent values and those in `first`, and lump the rest together as "other"."""
     counts = Counter(value for value in values if value)
     kept = {name for name, _ in counts.most_common(most)} | set(first)
     return [NOT_GIVEN if not value else value if value in kept else OTHER for value in values]
 
 
-def _ordered(values: Sequence[str], first: Sequence[str] = ()) -> dict[str, int]:
+def _count_in_order(values: Sequence[str], first: Sequence[str] = ()) -> dict[str, int]:
     """Count values: those in `first` in their order, then the others by frequency, then "other" and "not given"."""
     counts = Counter(values)
     last = (OTHER, NOT_GIVEN)
@@ -214,4 +214,4 @@ def _ordered(values: Sequence[str], first: Sequence[str] = ()) -> dict[str, int]
 def _table(frame: pd.DataFrame, column: str, findings: Mapping[str, int]) -> Table:
     values = [NOT_GIVEN if value is None or value != value else value for value in frame[column]]  # noqa: PLR0124 - NaN
     counts = Counter(zip(frame["finding"], values, strict=True))
-    return {finding: {value: counts[finding, value] for value in _ordered(values)} for finding in findings}
+    return {finding: {value: counts[finding, value] for value in _count_in_order(values)} for finding in findings}

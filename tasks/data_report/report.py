@@ -62,7 +62,7 @@ def pictures(survey: Survey, facts: Facts, limits: Limits) -> dict[int, NDArray[
     Raises:
         StorageError: the store as a whole is unreachable.
     """
-    wanted = {place for one, other, _ in facts.twins.shown for place in (one, other)}
+    wanted = {place for one, other, _ in facts.duplicates.shown for place in (one, other)}
     found = {place: _picture(survey.images[place], limits) for place in sorted(wanted)}
     return {place: picture for place, picture in found.items() if picture is not None}
 
@@ -85,10 +85,10 @@ def render(evidence: DataEvidence, timezone: str = "UTC") -> str:
             classes=[one.name for one in facts.classes] if facts else [],
             warning=_made(facts),
             warnings=warnings(facts, evidence.collection, evidence.people),
-            drawn=drawings.of_images(facts, evidence.survey) if facts and evidence.survey else None,
+            drawn=drawings.draw_images(facts, evidence.survey) if facts and evidence.survey else None,
             pairs=_pairs(evidence),
             people=[
-                {"title": title, "of": found, "drawn": drawings.of_people(found, number, _places(facts))}
+                {"title": title, "of": found, "drawn": drawings.draw_people(found, number, _places(facts))}
                 for number, (title, found) in enumerate(evidence.people.items())
             ],
             zone=ZoneInfo(timezone),
@@ -133,7 +133,7 @@ def _pairs(evidence: DataEvidence) -> list[dict[str, Any]]:
         return []
 
     shown = []
-    for one, other, similarity in evidence.facts.twins.shown:
+    for one, other, similarity in evidence.facts.duplicates.shown:
         images = [evidence.survey.images[place] for place in (one, other)]
         found = [(evidence.pictures or {}).get(place) for place in (one, other)]
         shown.append(

@@ -23,9 +23,9 @@ AGE_BANDS: Final = ((40, "0-39"), (60, "40-59"), (80, "60-79"))
 OLDEST_BAND: Final = "80+"
 LATERAL: Final = "lateral view"
 OTHER_VIEW: Final = "a view that the recipe does not train on"
-MADE_BESIDE_REAL: Final = "made data alongside real data"
-NOT_HERE: Final = "no readable image in this bucket"
-GONE: Final = "no longer in the bucket"
+MADE_WITH_REAL: Final = "made data alongside real data"
+NO_READABLE_IMAGE: Final = "no readable image in this bucket"
+OBJECT_MISSING: Final = "no longer in the bucket"
 QUARANTINED: Final = "quarantined by a night"
 NO_SPLIT: Final = "not assigned to a split yet"
 
@@ -43,7 +43,7 @@ class Item:
     etag: str = field(repr=False)
     label: str
     patient: str = field(repr=False)
-    """The person, named by `splits.named` with the sha256 of one of their images, never by a hospital's identifier."""
+    """The person, by the sha256 of one of their images (`splits.group_names`), never by a hospital's identifier."""
     split: str
     """train, validation or test."""
     made: bool
@@ -127,7 +127,7 @@ def load(pool: sa.Engine, bucket: str, shares: tuple[float, float] | None = None
     """Read the labelled images of a bucket, each with its assigned split.
 
     Excluded are lateral views, images that cannot be fetched or failed an expectation, made data if any real data is
-    labelled, and images whose patient or picture also appears in a stricter split (see `splits.left_out`).
+    labelled, and images whose patient or picture also appears in a stricter split (see `splits.exclusions`).
 
     Args:
         pool: connections to the database.
@@ -141,12 +141,16 @@ def load(pool: sa.Engine, bucket: str, shares: tuple[float, float] | None = None
     with database.transaction(pool) as cursor:
         cursor.execute(query("labelled_images"), {"bucket": bucket})
         rows = cursor.fetchall()
-        known, words, pairs = splits.read_splits(cursor), splits.read_words(cursor), splits.read_pairs(cursor)
+        known, words, pairs = (
+            splits.read_splits(cursor),
+            splits.read_label_history(cursor),
+            splits.read_near_duplicates(cursor),
+        )
         cursor.execute(query("quarantined_contents"))
         quarantined = {row.content_sha256 for row in cursor.fetchall()}
         if shares:
-            known |= splits.proposed(splits.read_patients(cursor), known, words, pairs, *shares)
-    unfit, people = splits.left_out(known, words, pairs), splits.named(splits.people(words, pairs))
+            known |= splits.propose(splits.read_patients(cursor), known, words, pairs, *shares)
+    unfit, people = splits.exclusions(known, words, pairs), splits.group_names(splits.group_by_person(words, pairs))
     reasons: Counter[str] = Counter()
     items = []
     for row in rows:
@@ -157,7 +161,7 @@ def load(pool: sa.Engine, bucket: str, shares: tuple[float, float] | None = None
         else:
             items.append(Item.from_row(row, people[content], known[content]))
     if any(not item.made for item in items):
-        reasons[MADE_BESIDE_REAL] += sum(item.made for item in items)
+        reasons[MADE_WITH_REAL] += sum(item.made for item in items)
         items = [item for item in items if not item.made]
     labelled = {row.content_sha256 for row in rows}
     near = sum({one, other} <= labelled and known.get(one) != known.get(other) for one, other in pairs)
@@ -175,28 +179,28 @@ def without(dataset: Dataset, places: Iterable[int], reason: str) -> Dataset:
     Raises:
         DatasetError: fewer than two classes are left.
     """
-    gone = set(places)
-    kept = tuple(item for place, item in enumerate(dataset.items) if place not in gone)
-    left_out = Counter(dict(dataset.left_out)) + Counter({reason: len(gone)})
+    removed = set(places)
+    kept = tuple(item for place, item in enumerate(dataset.items) if place not in removed)
+    left_out = Counter(dict(dataset.left_out)) + Counter({reason: len(removed)})
     return _checked(replace(dataset, items=kept, left_out=left_out))
 
 
-def without_rare_classes(dataset: Dataset, least: int = MIN_IMAGES) -> Dataset:
+def without_rare_classes(dataset: Dataset, min_images: int = MIN_IMAGES) -> Dataset:
     """Return the data set without the classes that have too few images.
 
     Args:
         dataset: the data set.
-        least: the minimum number of images per class.
+        min_images: the minimum number of images per class.
 
     Raises:
         DatasetError: fewer than two classes are left.
     """
     sizes = Counter(item.label for item in dataset.items)
-    rare = [place for place, item in enumerate(dataset.items) if sizes[item.label] < least]
-    return without(dataset, rare, f"a class with fewer than {least} images") if rare else dataset
+    rare = [place for place, item in enumerate(dataset.items) if sizes[item.label] < min_images]
+    return without(dataset, rare, f"a class with fewer than {min_images} images") if rare else dataset
 
 
-def of_views(dataset: Dataset, views: Collection[str]) -> Dataset:
+def with_views(dataset: Dataset, views: Collection[str]) -> Dataset:
     """Return the data set without the training and validation images of other views.
 
     Images of unknown view stay. So does the whole test set, since nights score every view.
@@ -218,12 +222,12 @@ def of_views(dataset: Dataset, views: Collection[str]) -> Dataset:
 
 def subgroups(items: Iterable[Item]) -> dict[str, tuple[str | None, ...]]:
     """Return each item's group by view, sex, age band and site; None where it is unknown."""
-    given = list(items)
+    listed = list(items)
     return {
-        "view": tuple(item.view for item in given),
-        "sex": tuple(item.sex for item in given),
-        "age band": tuple(age_band(item.age) for item in given),
-        "site": tuple(item.site for item in given),
+        "view": tuple(item.view for item in listed),
+        "sex": tuple(item.sex for item in listed),
+        "age band": tuple(age_band(item.age) for item in listed),
+        "site": tuple(item.site for item in listed),
     }
 
 
@@ -240,7 +244,7 @@ def _unfit(
     if view == "lateral":
         return LATERAL
     if key is None:
-        return NOT_HERE
+        return NO_READABLE_IMAGE
     return unfit.get(content) if content in known else NO_SPLIT
 
 

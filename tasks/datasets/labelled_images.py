@@ -9,8 +9,8 @@ from infra import database
 from tasks.datasets import dataset, splits
 from tasks.datasets.dataset import MIN_CLASSES, DatasetError
 from tasks.labels import sheets
-from tasks.labels.expectations import tidy_sex, tidy_view
-from tasks.labels.sheets import SHEET, UNSAID, LabelError
+from tasks.labels.expectations import normalise_sex, normalise_view
+from tasks.labels.sheets import EMPTY_WORDS, SHEET_NAME, LabelError
 from tasks.radiographs.fetching import LocalFile, StoredObject
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Collection:
     """Number of labelled images that are excluded, by reason."""
 
 
-def of_folder(folder: Path, shares: Shares) -> Collection:
+def from_folder(folder: Path, shares: Shares) -> Collection:
     """List a folder with one sub-folder per class, described by its labels.csv (file, label, patient_id ...) if any.
 
     The splits are those that the hashes of the patients would give. Views and sexes are normalised as in the database,
@@ -67,7 +67,8 @@ def of_folder(folder: Path, shares: Shares) -> Collection:
     """
     images = tuple(
         LabelledImage(row.label, row.patient, splits.split_of(row.patient, *shares), LocalFile(row.file),
-                      tidy_view(_said(row.view)), tidy_sex(_said(row.sex)), _said(row.age), _said(row.site))
+                      normalise_view(_value(row.view)), normalise_sex(_value(row.sex)), _value(row.age),
+                      _value(row.site))
         for row in _rows(folder)
         if row.file  # always true for a folder; narrows the type
     )  # fmt: skip
@@ -76,12 +77,12 @@ def of_folder(folder: Path, shares: Shares) -> Collection:
             f"{folder} holds only one class ({classes[0]}): one sub-folder per class is expected, at least "
             f"{MIN_CLASSES}, such as NORMAL/ and PNEUMONIA/"
             if classes
-            else f"{folder / SHEET} has a header but no rows"
+            else f"{folder / SHEET_NAME} has a header but no rows"
         )
-    return Collection(images=images, place="folder", patients_known=(folder / SHEET).is_file())
+    return Collection(images=images, place="folder", patients_known=(folder / SHEET_NAME).is_file())
 
 
-def of_database(pool: sa.Engine, store: Store, shares: Shares) -> Collection:
+def from_database(pool: sa.Engine, store: Store, shares: Shares) -> Collection:
     """List the labelled images in the database whose objects are in the bucket, each with its split.
 
     An image without a split is listed in the split that it would get; nothing is assigned.
@@ -102,23 +103,23 @@ def of_database(pool: sa.Engine, store: Store, shares: Shares) -> Collection:
     return Collection(images=images, place="database", without_split=fresh, left_out=data.left_out)
 
 
-def without_test(found: Collection) -> Collection:
+def without_test_set(collection: Collection) -> Collection:
     """Return a collection without the frozen test set, which is reserved for the gate."""
-    images = tuple(image for image in found.images if image.split != "test")
-    gone = {"in the frozen test set, which is reserved for the gate": len(found.images) - len(images)}
-    return replace(found, images=images, left_out=dict(found.left_out) | gone)
+    images = tuple(image for image in collection.images if image.split != "test")
+    excluded = {"in the frozen test set, which is reserved for the gate": len(collection.images) - len(images)}
+    return replace(collection, images=images, left_out=dict(collection.left_out) | excluded)
 
 
 def _rows(folder: Path) -> tuple[Row, ...]:
     """The rows of a folder's labels.csv, or one row for each file in its sub-folders."""
     try:
-        found = sheets.read(folder, "the folder").rows
+        rows = sheets.read(folder, "the folder").rows
     except LabelError as error:
         raise DatasetError(str(error)) from None
-    if incomplete := next((row.line for row in found if not (row.label and row.patient)), None):
-        raise DatasetError(f"{folder / SHEET}, line {incomplete}: no label or no patient_id")
-    return found
+    if incomplete := next((row.line for row in rows if not (row.label and row.patient)), None):
+        raise DatasetError(f"{folder / SHEET_NAME}, line {incomplete}: no label or no patient_id")
+    return rows
 
 
-def _said(written: str | None) -> str | None:
-    return None if written is None or written.strip().casefold() in UNSAID else written
+def _value(written: str | None) -> str | None:
+    return None if written is None or written.strip().casefold() in EMPTY_WORDS else written

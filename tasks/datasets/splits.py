@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from models.recipes.catalogue import Split
 
 
-OF_A_PATIENT: Final = "patient has images in the {} set"
+SAME_PATIENT: Final = "patient has images in the {} set"
 NEAR_DUPLICATE: Final = "near-duplicate of a {} image"
 
 
 @dataclass(frozen=True, slots=True)
-class Assigned:
+class AssignedSplits:
     """The number of images per split: newly assigned, and in total."""
 
     new: Mapping[str, int]
@@ -55,7 +55,7 @@ def split_of(patient: str, validation_share: float, test_share: float) -> Split:
     return "validation" if place >= 1 - test_share - validation_share else "train"
 
 
-def assign(pool: sa.Engine, validation_share: float, test_share: float) -> Assigned:
+def assign(pool: sa.Engine, validation_share: float, test_share: float) -> AssignedSplits:
     """Assign a permanent split to each labelled image that has none. Idempotent.
 
     An image joins the split that its patient is in already, or the strictest one of several.
@@ -75,12 +75,12 @@ def assign(pool: sa.Engine, validation_share: float, test_share: float) -> Assig
         fresh = [content for content in patients if content not in known]
         rows: list[tuple[str, str, str]] = []
         if fresh:
-            words, pairs = read_words(cursor), read_pairs(cursor)
-            given = proposed(patients, known, words, pairs, validation_share, test_share)
-            rows = [(content, patients[content], given[content]) for content in fresh]
+            label_history, pairs = read_label_history(cursor), read_near_duplicates(cursor)
+            assigned = propose(patients, known, label_history, pairs, validation_share, test_share)
+            rows = [(content, patients[content], assigned[content]) for content in fresh]
             database.copy(cursor, "cxr.splits (content_sha256, patient_id, split)", rows)
     new = Counter(split for *_, split in rows)
-    return Assigned(new, Counter(known.values()) + new)
+    return AssignedSplits(new, Counter(known.values()) + new)
 
 
 def read_splits(cursor: Cursor) -> dict[str, str]:
@@ -95,33 +95,33 @@ def read_patients(cursor: Cursor) -> dict[str, str]:
     return {row.content_sha256: row.patient_id for row in cursor.fetchall()}
 
 
-def read_words(cursor: Cursor) -> list[tuple[str, str]]:
+def read_label_history(cursor: Cursor) -> list[tuple[str, str]]:
     """Read the (content, patient) pairs of all labels ever written, superseded ones included."""
     cursor.execute(query("label_words"))
     return [(row.content_sha256, row.patient_id) for row in cursor.fetchall()]
 
 
-def read_pairs(cursor: Cursor) -> list[tuple[str, str]]:
+def read_near_duplicates(cursor: Cursor) -> list[tuple[str, str]]:
     """Read the pairs of contents that are near-duplicates."""
     cursor.execute(query("near_duplicates"))
     return [(row.content_sha256, row.other_sha256) for row in cursor.fetchall()]
 
 
-def proposed(
-    patients: Mapping[str, str], known: Mapping[str, str], words: Iterable[tuple[str, str]],
-    near: Iterable[tuple[str, str]], validation_share: float, test_share: float,
+def propose(
+    patients: Mapping[str, str], known: Mapping[str, str], label_history: Iterable[tuple[str, str]],
+    near_duplicates: Iterable[tuple[str, str]], validation_share: float, test_share: float,
 ) -> dict[str, str]:  # fmt: skip
     """Return the split that each content without one would get.
 
     Args:
         patients: the patient of each labelled content.
         known: the split of each content that has one.
-        words: as for `left_out`; covers every content in `patients`.
-        near: as for `left_out`.
+        label_history: as for `exclusions`; covers every content in `patients`.
+        near_duplicates: as for `exclusions`.
         validation_share: share of new patients for validation.
         test_share: share of new patients for test.
     """
-    groups = people(words, near)
+    groups = group_by_person(label_history, near_duplicates)
     strictest = _strictest(known, groups)
     fresh = [content for content in patients if content not in known]
     # One patient id decides for the whole group, so that merged patients share a split.
@@ -135,43 +135,45 @@ def proposed(
     }
 
 
-def left_out(
-    splits: Mapping[str, str], words: Iterable[tuple[str, str]], near: Iterable[tuple[str, str]] = ()
+def exclusions(
+    splits: Mapping[str, str], label_history: Iterable[tuple[str, str]], near_duplicates: Iterable[tuple[str, str]] = ()
 ) -> dict[str, str]:
     """Return the images that must not be used in their split, since a stricter split has the same patient or picture.
 
     Args:
         splits: the split of each content that has one.
-        words: (content, patient) of each label ever written, superseded ones included.
-        near: pairs of contents that are near-duplicates.
+        label_history: (content, patient) of each label ever written, superseded ones included.
+        near_duplicates: pairs of contents that are near-duplicates.
 
     Returns:
         The reason for each such content in train or validation.
     """
-    pairs = list(near)
-    found = {}
+    pairs = list(near_duplicates)
+    reasons = {}
     for pair in pairs:
-        for one, other in (pair, pair[::-1]):
-            split, others = splits.get(one), splits.get(other)
+        for content, other in (pair, pair[::-1]):
+            split, others = splits.get(content), splits.get(other)
             if split and others and STRICTNESS[others] > STRICTNESS[split]:
-                found[one] = NEAR_DUPLICATE.format(others)
-    groups = people(words, pairs)
+                reasons[content] = NEAR_DUPLICATE.format(others)
+    groups = group_by_person(label_history, pairs)
     strictest = _strictest(splits, groups)
     for content, split in splits.items():
         if content in groups and STRICTNESS[strictest[groups[content]]] > STRICTNESS[split]:
-            found.setdefault(content, OF_A_PATIENT.format(strictest[groups[content]]))
-    return found
+            reasons.setdefault(content, SAME_PATIENT.format(strictest[groups[content]]))
+    return reasons
 
 
-def people(words: Iterable[tuple[str, str]], near: Iterable[tuple[str, str]] = ()) -> dict[str, int]:
+def group_by_person(
+    label_history: Iterable[tuple[str, str]], near_duplicates: Iterable[tuple[str, str]] = ()
+) -> dict[str, int]:
     """Group contents by person: the connected components of the graph of contents, patient ids and near-duplicates.
 
     Args:
-        words: as for `left_out`.
-        near: as for `left_out`.
+        label_history: as for `exclusions`.
+        near_duplicates: as for `exclusions`.
 
     Returns:
-        The group number of each content. Numbers depend on the order of the rows; see `named`.
+        The group number of each content. Numbers depend on the order of the rows; see `group_names`.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -179,21 +181,21 @@ def people(words: Iterable[tuple[str, str]], near: Iterable[tuple[str, str]] = (
     contents: dict[str, int] = {}
     patients: dict[str, int] = {}
     rows, columns = [], []
-    links = [(content, f"patient {patient}") for content, patient in words]
-    links += [(content, f"picture {number}") for number, pair in enumerate(near) for content in pair]
-    for content, what in links:
+    links = [(content, f"patient {patient}") for content, patient in label_history]
+    links += [(content, f"picture {number}") for number, pair in enumerate(near_duplicates) for content in pair]
+    for content, link in links:
         rows.append(contents.setdefault(content, len(contents)))
-        columns.append(patients.setdefault(what, len(patients)))
+        columns.append(patients.setdefault(link, len(patients)))
     if not contents:
         return {}
     size = len(contents) + len(patients)
-    joined = coo_array(([1] * len(rows), (rows, [len(contents) + one for one in columns])), shape=(size, size))
+    joined = coo_array(([1] * len(rows), (rows, [len(contents) + column for column in columns])), shape=(size, size))
     _, numbers = connected_components(joined, directed=False)
     return {content: int(numbers[place]) for content, place in contents.items()}
 
 
-def named(groups: Mapping[str, int]) -> dict[str, str]:
-    """Name the groups of `people` by their smallest content, which is the same in each run.
+def group_names(groups: Mapping[str, int]) -> dict[str, str]:
+    """Name the groups of `group_by_person` by their smallest content, which is the same in each run.
 
     The group numbers are not: they follow the order of the rows, which the database does not guarantee.
 
@@ -214,7 +216,7 @@ def _strictest(splits: Mapping[str, str], groups: Mapping[str, int]) -> dict[int
     return strictest
 
 
-def remember(pool: sa.Engine, contents: Sequence[str], pairs: Iterable[Pair]) -> int:
+def store_near_duplicates(pool: sa.Engine, contents: Sequence[str], pairs: Iterable[Pair]) -> int:
     """Store near-duplicate pairs permanently: the pair still counts after one of its images is deleted.
 
     Args:

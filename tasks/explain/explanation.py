@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tasks.explain.subject import Said, Subject
+    from tasks.explain.subject import PublishedPrediction, Subject
     from tasks.registry.model_versions import ModelVersion
 
 AGREES_WITHIN: Final = 0.02
 """Largest difference between equal probabilities of one model: a night may use another runtime than Keras."""
-LOWEST: Final = 0.001
-HIGHEST: Final = 0.999
+LOWEST_SHOWN: Final = 0.001
+HIGHEST_SHOWN: Final = 0.999
 PICTURE_SIDE: Final = 448
-BAR: Final = 24
-HONEST: Final = (
+BAR_WIDTH: Final = 24
+HEAT_MAP_CAVEAT: Final = (
     "A heat map (Grad-CAM, Selvaraju et al., ICCV 2017) shows where in the image the score for a class came from: the "
     "warmer, the more. It is coarse, each map is scaled to its own maximum, and it proves nothing: heat does not "
     "outline a finding, and a plausible map does not mean that the model is right (Adebayo et al., NeurIPS 2018, "
@@ -49,7 +49,7 @@ class Explanation:
     """(height, width), 0 to 1, by class, the predicted one first; empty if the network cannot be explained."""
     unexplained: str | None
     """Why there are no heat maps, if there are none."""
-    said: Said | None
+    published: PublishedPrediction | None
     """The newest published prediction for this content, if any."""
 
     @property
@@ -60,98 +60,104 @@ class Explanation:
 
 def probability(value: float) -> str:
     """Return a probability as text; never 1.000 or 0.000, but > 0.999 and < 0.001."""
-    if value > HIGHEST:
-        return f"> {HIGHEST}"
-    return f"{value:.3f}" if value >= LOWEST else f"< {LOWEST}"
+    if value > HIGHEST_SHOWN:
+        return f"> {HIGHEST_SHOWN}"
+    return f"{value:.3f}" if value >= LOWEST_SHOWN else f"< {LOWEST_SHOWN}"
 
 
-def warning(found: Explanation) -> str | None:
+def warning(explanation: Explanation) -> str | None:
     """Return the warning for the top of the page if made data is involved."""
-    if found.model.made_data and not found.subject.made:
+    if explanation.model.made_data and not explanation.subject.made:
         return "This model was trained on made data (phantoms): its answer for a real radiograph means nothing."
-    if found.model.made_data or found.subject.made:
-        both = ", and the model learned from phantoms" if found.model.made_data else ""
+    if explanation.model.made_data or explanation.subject.made:
+        both = ", and the model learned from phantoms" if explanation.model.made_data else ""
         return f"Made data: the image is a phantom{both}. Nothing here is about a patient."
     return None
 
 
-def agreement(found: Explanation) -> tuple[bool | None, str]:
+def agreement(explanation: Explanation) -> tuple[bool | None, str]:
     """Compare the answer with the published prediction for the same content.
 
     Returns:
         Whether both predict the same class (None if nothing was published), and a sentence.
     """
-    said = found.said
-    if said is None:
+    published = explanation.published
+    if published is None:
         return None, "No night has published a prediction for this content."
-    words = f"The night of {said.night:%-d %B %Y} published {said.predicted} {probability(said.probability)}"
-    same = said.model_version == found.model.model_version
-    words += f", by {'the same model' if same else said.model_version} ({said.runtime})"
-    if said.predicted != found.predicted:
+    words = (
+        f"The night of {published.night:%-d %B %Y} published {published.predicted} {probability(published.probability)}"
+    )
+    same = published.model_version == explanation.model.model_version
+    words += f", by {'the same model' if same else published.model_version} ({published.runtime})"
+    if published.predicted != explanation.predicted:
         why = " The models differ." if not same else " The same model should give the same answer: see `cxr doctor`."
         return False, f"{words}: this answer DISAGREES.{why}"
-    apart = abs(found.probabilities[said.predicted] - said.probability)
+    apart = abs(explanation.probabilities[published.predicted] - published.probability)
     if same and apart > AGREES_WITHIN:
         return True, f"{words}: the class agrees, the probability differs by {apart:.3f}."
     return True, f"{words}: this answer agrees."
 
 
-def lines(found: Explanation) -> list[str]:
+def lines(explanation: Explanation) -> list[str]:
     """Return the lines for the terminal."""
-    longest = max(map(len, found.probabilities))
+    longest = max(map(len, explanation.probabilities))
     rows = [
-        f"  {name:{longest}}  {probability(value):>7}  {'█' * round(BAR * value)}".rstrip()
-        for name, value in found.probabilities.items()
+        f"  {name:{longest}}  {probability(value):>7}  {'█' * round(BAR_WIDTH * value)}".rstrip()
+        for name, value in explanation.probabilities.items()
     ]
-    role = "champion" if found.champion else "not the champion"
-    name, what = found.subject.name, found.subject.what
-    top = [name if name == what else f"{name}, read from {what}"]
-    top += [f"WARNING: {words}"] if (words := warning(found)) else []
-    below = [f"model {found.model.model_version} ({role}), answered with {found.runtime}", agreement(found)[1]]
-    below += [f"no heat map: {found.unexplained}"] if found.unexplained else []
+    role = "champion" if explanation.champion else "not the champion"
+    name, description = explanation.subject.name, explanation.subject.description
+    top = [name if name == description else f"{name}, read from {description}"]
+    top += [f"WARNING: {words}"] if (words := warning(explanation)) else []
+    below = [
+        f"model {explanation.model.model_version} ({role}), answered with {explanation.runtime}",
+        agreement(explanation)[1],
+    ]
+    below += [f"no heat map: {explanation.unexplained}"] if explanation.unexplained else []
     return [*top, *rows, *below]
 
 
-def page(found: Explanation) -> str:
+def page(explanation: Explanation) -> str:
     """Return the self-contained HTML page."""
-    names = list(found.probabilities)
-    findings = [name for name in found.model.classes if name != NORMAL]
-    agrees, sentence = agreement(found)
-    height, width = found.subject.pixels.shape[:2]
+    names = list(explanation.probabilities)
+    findings = [name for name in explanation.model.classes if name != NORMAL]
+    agrees, sentence = agreement(explanation)
+    height, width = explanation.subject.pixels.shape[:2]
     environment = model_figures.environment()
     environment.filters["probability"] = probability
     return environment.get_template("explanation.html").render(
-        found=found,
+        explanation=explanation,
         names=names,
         colours={name: findings.index(name) % 4 if name in findings else "normal" for name in names},
-        warning=warning(found),
+        warning=warning(explanation),
         agrees=agrees,
         sentence=sentence,
         seen=(width, height),
-        photograph=pictures.photograph(found.subject.pixels, PICTURE_SIDE),
+        photograph=pictures.photograph(explanation.subject.pixels, PICTURE_SIDE),
         maps=[
-            (name, pictures.overlay(found.subject.pixels, heat, PICTURE_SIDE), bool(heat.any()))
-            for name, heat in found.heat.items()
+            (name, pictures.overlay(explanation.subject.pixels, heat, PICTURE_SIDE), bool(heat.any()))
+            for name, heat in explanation.heat.items()
         ],
-        HONEST=HONEST,
+        HEAT_MAP_CAVEAT=HEAT_MAP_CAVEAT,
     )
 
 
-def picture(found: Explanation) -> bytes:
+def picture(explanation: Explanation) -> bytes:
     """Return the explanation as one PNG, for a slide or a case file."""
     from models.plots import explanation_picture
     from models.plots.pictures import warmed
 
-    grey = pictures.shrunk(found.subject.pixels, PICTURE_SIDE)
+    grey = pictures.shrunk(explanation.subject.pixels, PICTURE_SIDE)
     panels = [("as the model sees it", grey)]
-    for name, heat in found.heat.items():
+    for name, heat in explanation.heat.items():
         words = f"heat map for {name}" if heat.any() else f"{name}: no evidence for it"
         panels.append((words, warmed(grey, heat)))
     notes = [
         f"{model_figures.RESEARCH} This picture shows a radiograph: handle it as patient data.",
-        f"Model {found.model.model_version}. {agreement(found)[1]}",
-        *([f"No heat map: {found.unexplained}."] if found.unexplained else [HONEST]),
+        f"Model {explanation.model.model_version}. {agreement(explanation)[1]}",
+        *([f"No heat map: {explanation.unexplained}."] if explanation.unexplained else [HEAT_MAP_CAVEAT]),
     ]
-    bars = {name: (value, probability(value)) for name, value in found.probabilities.items()}
-    title = f"{found.subject.name}: {found.predicted} {probability(found.probabilities[found.predicted])}"
-    return explanation_picture.plate(panels, bars, title, notes, warning(found))
+    bars = {name: (value, probability(value)) for name, value in explanation.probabilities.items()}
+    predicted = explanation.predicted
+    title = f"{explanation.subject.name}: {predicted} {probability(explanation.probabilities[predicted])}"
+    return explanation_picture.plate(panels, bars, title, notes, warning(explanation))

@@ -40,10 +40,10 @@ if TYPE_CHECKING:
     from tasks.registry.model_versions import ModelVersion
     from tasks.training.jobs import ModelAnswers
 
-FOLDER: Final = "explaining"
-LEFT_BEHIND_S: Final = 3600.0
+JOBS_FOLDER: Final = "explaining"
+STALE_AFTER_S: Final = 3600.0
 """An older job folder was left by a killed process. It is removed, since it holds a patient's pixels."""
-LONGEST_ID: Final = 18
+MAX_ID_DIGITS: Final = 18
 """Digits. A longer number is not an image id (bigint) but an object key."""
 HASH_SHOWN: Final = 12
 
@@ -58,7 +58,7 @@ class NamedImage:
 
     radiograph: Radiograph[NDArray[np.uint8]]
     """Prepared as the model's input, (height, width, channels), if it is decodable."""
-    what: str
+    description: str
     """How messages refer to it: image 12, the object, the file."""
     image_id: int | None = None
 
@@ -74,11 +74,11 @@ class Subject:
     made: bool
     pixels: NDArray[np.uint8]
     """The model's input, (height, width, channels)."""
-    what: str
+    description: str
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class PublishedPrediction:
     """A published prediction."""
 
     predicted: str
@@ -88,7 +88,9 @@ class Said:
     runtime: str
 
 
-def find(pool: sa.Engine, store: Store, settings: Settings, key: str, spec: PreprocessingSpec) -> NamedImage:
+def read_named_image(
+    pool: sa.Engine, store: Store, settings: Settings, key: str, spec: PreprocessingSpec
+) -> NamedImage:
     """Read the image that a person names: a local file, an image id or an object key, tried in this order.
 
     Args:
@@ -109,7 +111,7 @@ def find(pool: sa.Engine, store: Store, settings: Settings, key: str, spec: Prep
         if read.failure:
             raise ExplainError(read.failure)
         return NamedImage(read, "the file")
-    by_id = key.isascii() and key.isdigit() and len(key) <= LONGEST_ID
+    by_id = key.isascii() and key.isdigit() and len(key) <= MAX_ID_DIGITS
     asked = {"bucket": store.bucket, "image_id": int(key) if by_id else None, "key": None if by_id else key}
     with database.transaction(pool) as cursor:
         cursor.execute(query("find_image"), asked)
@@ -117,20 +119,20 @@ def find(pool: sa.Engine, store: Store, settings: Settings, key: str, spec: Prep
     if by_id and row is None:
         raise ExplainError("no image in this bucket has this id, and no file has this name")
     image_id, place, made = (row.image_id, row.object_key, row.made) if row else (None, key, False)
-    what = f"image {image_id}" if by_id else "the object"
+    description = f"image {image_id}" if by_id else "the object"
     made = made or place.startswith(tuple(settings.made_prefixes))
     version = row.etag if row and by_id else None  # an id means one version, a key the current object
     read = read_radiograph(StoredObject(store, place, version, row.size_bytes if row else None, made), limits, prepare)
     if read.failure and row is None:
         raise ExplainError("no image in the bucket has this key or id, and no file has this name")
     if read.measurement is None:
-        raise ExplainError(f"{what} cannot be fetched: {read.failure}")
+        raise ExplainError(f"{description} cannot be fetched: {read.failure}")
     if row and not by_id and row.content_sha256 != read.content:  # the object changed since a night saw it
         image_id = None
-    return NamedImage(read, what, image_id)
+    return NamedImage(read, description, image_id)
 
 
-def admit(image: NamedImage, limits: Limits) -> Subject:
+def validate_image(image: NamedImage, limits: Limits) -> Subject:
     """Validate an image as a night does.
 
     Raises:
@@ -140,16 +142,16 @@ def admit(image: NamedImage, limits: Limits) -> Subject:
 
     found, pixels = image.radiograph.measurement, image.radiograph.prepared
     if found is None:
-        raise ExplainError(f"{image.what} could not be measured")
+        raise ExplainError(f"{image.description} could not be measured")
     place = image.image_id or 0
     (verdict,) = verdicts.validate([place], [found], limits).verdicts
     if not verdict.accepted or pixels is None or found.sha256 is None:
-        raise ExplainError(f"{image.what} gets no answer: a night would quarantine it ({verdict.reason})")
+        raise ExplainError(f"{image.description} gets no answer: a night would quarantine it ({verdict.reason})")
     name = f"image {image.image_id}" if image.image_id else f"content {found.sha256[:HASH_SHOWN]}"
-    return Subject(name, found.sha256, found.made, pixels, image.what)
+    return Subject(name, found.sha256, found.made, pixels, image.description)
 
 
-def answers(
+def answer_images(
     store: Store, cache: Path, version: ModelVersion, images: NDArray[np.uint8],
     wanted: Sequence[tuple[int, int | None]], timeout_s: float | None = None,
 ) -> ModelAnswers:  # fmt: skip
@@ -169,7 +171,7 @@ def answers(
         StorageError: the artifact cannot be fetched.
     """
     artifact = model_versions.fetch(store, version, cache)
-    with _workbench(cache) as folder:
+    with _job_folder(cache) as folder:
         job = AnsweringJob(
             artifact=artifact,
             sha256=version.artifact_sha256,
@@ -179,12 +181,12 @@ def answers(
         return jobs.answer_in_worker(folder, job, lambda file: np.save(file, images), timeout_s)
 
 
-def said(pool: sa.Engine, content: str) -> Said | None:
+def published_prediction(pool: sa.Engine, content: str) -> PublishedPrediction | None:
     """Return the newest published prediction for a content, if there is one."""
     with database.transaction(pool) as cursor:
         cursor.execute(query("said_of_content"), {"content": content})
         row = cursor.fetchone()
-    return Said(**row._asdict()) if row else None
+    return PublishedPrediction(**row._asdict()) if row else None
 
 
 def _is_file(path: Path) -> bool:
@@ -195,13 +197,13 @@ def _is_file(path: Path) -> bool:
 
 
 @contextmanager
-def _workbench(cache: Path) -> Iterator[Path]:
+def _job_folder(cache: Path) -> Iterator[Path]:
     """Yield a private folder for one job, removed afterwards; also remove folders that killed jobs left."""
-    place = cache / FOLDER
+    place = cache / JOBS_FOLDER
     place.mkdir(mode=files.OWNER_ONLY, parents=True, exist_ok=True)
     for left in place.iterdir():
         with suppress(FileNotFoundError):  # its job may finish right now
-            if left.stat().st_mtime < time.time() - LEFT_BEHIND_S:
+            if left.stat().st_mtime < time.time() - STALE_AFTER_S:
                 shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=place, ignore_cleanup_errors=True) as folder:
         yield Path(folder)

@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tasks.labels import sheets
-from tasks.labels.sheets import LabelError, LeftOut, Row, Sheet
+from tasks.labels.sheets import LabelError, Row, RowNote, Sheet
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 SOURCE: Final = "ieee8023/covid-chestxray-dataset"
-SIGNS: Final = frozenset({"patientid", "finding", "view", "offset"})
+REQUIRED_COLUMNS: Final = frozenset({"patientid", "finding", "view", "offset"})
 """Columns that every version of the sheet has. Sheets derived from it have them too, sometimes without file names."""
 HEALTHY: Final = frozenset({"no finding", "normal"})
 PNEUMONIAS: Final = frozenset(
@@ -27,17 +27,17 @@ PNEUMONIAS: Final = frozenset(
     }
 )  # fmt: skip
 """The flat words for pneumonias of a known kind or cause. ARDS is not among them: it has other causes too."""
-SECTIONS: Final = ("ct", "axial", "coronal", "sagittal")
+CT_WORDS: Final = ("ct", "axial", "coronal", "sagittal")
 """Words in `view` or `modality` that mean computed tomography."""
 
 
-def recognised(sheet: Path) -> bool:
+def is_metadata_sheet(sheet: Path) -> bool:
     """Return whether a CSV file has the columns of this metadata sheet.
 
     Raises:
         LabelError: the file is not CSV.
     """
-    return sheets.columns(sheet) >= SIGNS
+    return sheets.column_names(sheet) >= REQUIRED_COLUMNS
 
 
 def read(sheet: Path, source: str | None, images: Path | None, prefix: str | None) -> Sheet:
@@ -52,43 +52,43 @@ def read(sheet: Path, source: str | None, images: Path | None, prefix: str | Non
     Raises:
         LabelError: the sheet names no files, or neither `images` nor `prefix` is given.
     """
-    rows = sheets.table(sheet, ("label", "patient"))
-    if not any("filename" in given for _, given in rows):
+    rows = sheets.read_table(sheet, ("label", "patient"))
+    if not any("filename" in values for _, values in rows):
         raise LabelError(f"{sheet} has no column filename, so its rows cannot be matched to images. Add the column")
     if images is None and prefix is None:
         raise LabelError(
             f"{sheet} names files. Say where they are: --images FOLDER on this machine, or --prefix KEY_PREFIX in the "
             "bucket"
         )
-    kept, left_out = [], []
-    said = sheets.canonical(source or SOURCE)
-    for line, given in rows:
-        name = given["filename"]
-        why = _no_frontal_radiograph(given)
+    accepted, left_out = [], []
+    source_name = sheets.canonical_source(source or SOURCE)
+    for line, values in rows:
+        name = values["filename"]
+        why = _no_frontal_radiograph(values)
         if why:
-            left_out.append(LeftOut(line, name, why))
+            left_out.append(RowNote(line, name, why))
             continue
         row = Row(
             line,
-            label=_class(given["label"]),
-            patient=f"{SOURCE}/{given['patient']}" if given["patient"] else "",
-            source=said,
+            label=_class(values["label"]),
+            patient=f"{SOURCE}/{values['patient']}" if values["patient"] else "",
+            source=source_name,
             key=f"{prefix}{name}" if name and images is None else None,
-            file=sheets.inside(images, name, f"{sheet}, line {line}") if name and images is not None else None,
-            view=given.get("view") or None,
-            sex=given.get("sex") or None,
-            age=given.get("age") or None,
-            site=given.get("location") or None,
+            file=sheets.path_inside(images, name, f"{sheet}, line {line}") if name and images is not None else None,
+            view=values.get("view") or None,
+            sex=values.get("sex") or None,
+            age=values.get("age") or None,
+            site=values.get("location") or None,
         )
-        kept.append(row)
-    return Sheet(tuple(kept), tuple(left_out))
+        accepted.append(row)
+    return Sheet(tuple(accepted), tuple(left_out))
 
 
-def _no_frontal_radiograph(given: dict[str, str]) -> str | None:
-    modality, view = given.get("modality", "").casefold(), given.get("view", "").casefold()
-    if any(word in SECTIONS for word in (*modality.split(), *view.split())):
+def _no_frontal_radiograph(values: dict[str, str]) -> str | None:
+    modality, view = values.get("modality", "").casefold(), values.get("view", "").casefold()
+    if any(word in CT_WORDS for word in (*modality.split(), *view.split())):
         return "computed tomography, not a radiograph"
-    if view in sheets.LATERAL:
+    if view in sheets.LATERAL_WORDS:
         return "lateral view"
     return None
 

@@ -11,9 +11,9 @@ from infra import database
 from models.vocabulary import CLASSES
 from sql.library import query
 from tasks.labels import covid_chestxray, sheets
-from tasks.labels.expectations import judge
+from tasks.labels.expectations import validate_rows
 from tasks.labels.objects import locate, store_files
-from tasks.labels.sheets import LabelError, LeftOut, Row
+from tasks.labels.sheets import LabelError, Row, RowNote
 from tasks.registry import model_versions
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Disputes:
 
 
 @dataclass(frozen=True, slots=True)
-class Resolved:
+class ResolveResult:
     """The result of retrying waiting labels."""
 
     labels: int = 0
@@ -53,7 +53,7 @@ class Resolved:
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
+class ImportResult:
     """The result of an import. Each row is counted in exactly one field, `notes` and `resolved` apart."""
 
     rows: int
@@ -66,16 +66,16 @@ class Imported:
     """Waiting: their class is unknown."""
     unmatched: tuple[Row, ...]
     """Waiting: their image has not been seen yet."""
-    refused: tuple[LeftOut, ...]
-    left_out: tuple[LeftOut, ...]
+    refused: tuple[RowNote, ...]
+    left_out: tuple[RowNote, ...]
     """Left out on purpose: lateral views, computed tomography."""
-    notes: tuple[LeftOut, ...]
-    resolved: Resolved
+    notes: tuple[RowNote, ...]
+    resolved: ResolveResult
     classes: tuple[str, ...]
     disputes: Disputes
 
 
-def bring_in(
+def import_labels(
     pool: sa.Engine,
     store: Store,
     settings: Settings,
@@ -85,7 +85,7 @@ def bring_in(
     images: Path | None = None,
     prefix: str | None = None,
     new_classes: Sequence[str] = (),
-) -> Imported:
+) -> ImportResult:
     """Import a sheet or a folder of labels. Idempotent: importing the same again changes nothing.
 
     Rows that fail an expectation are refused one by one. Rows with an unknown class or an unseen image are kept, and
@@ -106,7 +106,7 @@ def bring_in(
         StorageError: the bucket cannot be used.
         ValidationError: the expectations could not be evaluated.
     """
-    if not path.is_dir() and covid_chestxray.recognised(path):
+    if not path.is_dir() and covid_chestxray.is_metadata_sheet(path):
         sheet = covid_chestxray.read(path, source, images, prefix)
     elif images is not None or prefix is not None:
         raise LabelError("--images and --prefix are for the metadata sheet of covid-chestxray-dataset only")
@@ -116,47 +116,53 @@ def bring_in(
     located = locate(pool, store, settings, sheet.rows)
     rows = [row for place, row in enumerate(sheet.rows) if place not in located.left_out]
     contents = [content for place, content in enumerate(located.contents) if place not in located.left_out]
-    judged = judge(
+    checked = validate_rows(
         rows, [content or row.sha256 or row.key for row, content in zip(rows, contents, strict=True)], classes
     )
-    files = {str(contents[place]): file for place in (*judged.taken, *judged.unknown) if (file := rows[place].file)}
+    files = {
+        str(contents[place]): file
+        for place in (*checked.accepted, *checked.unknown_class)
+        if (file := rows[place].file)
+    }
     unreadable = store_files(pool, store, settings, files)
-    said_at = datetime.now(UTC)
+    received_at = datetime.now(UTC)
 
-    def said(places: Sequence[int]) -> list[tuple[Row, str | None, datetime]]:
-        return [(judged.rows[place], contents[place], said_at) for place in places if contents[place] not in unreadable]
+    def received(places: Sequence[int]) -> list[tuple[Row, str | None, datetime]]:
+        return [
+            (checked.rows[place], contents[place], received_at) for place in places if contents[place] not in unreadable
+        ]
 
-    unmatched = [place for place in judged.taken if contents[place] is None]
-    taken = said([place for place in judged.taken if contents[place] is not None])
-    waiting = {UNKNOWN_CLASS: said(judged.unknown), NO_IMAGE: said(unmatched)}
+    unmatched = [place for place in checked.accepted if contents[place] is None]
+    accepted = received([place for place in checked.accepted if contents[place] is not None])
+    waiting = {UNKNOWN_CLASS: received(checked.unknown_class), NO_IMAGE: received(unmatched)}
     with database.transaction(pool) as cursor:
-        kinds = _write(cursor, store.bucket, taken, waiting)
+        kinds = _write(cursor, store.bucket, accepted, waiting)
     spoiled = tuple(
-        LeftOut(rows[place].line, rows[place].name, unreadable[content])
-        for place in (*judged.taken, *judged.unknown)
+        RowNote(rows[place].line, rows[place].name, unreadable[content])
+        for place in (*checked.accepted, *checked.unknown_class)
         if (content := contents[place]) in unreadable
     )
     resolved = resolve_waiting(pool, store, settings, classes)
-    refused = sorted((*located.left_out.values(), *judged.refused, *spoiled), key=lambda one: one.line)
-    return Imported(
+    refused = sorted((*located.left_out.values(), *checked.refused, *spoiled), key=lambda one: one.line)
+    return ImportResult(
         rows=len(sheet.rows) + len(sheet.left_out),
         new=kinds["new"],
         changed=kinds["changed"],
-        same=len(taken) - kinds["new"] - kinds["changed"],
+        same=len(accepted) - kinds["new"] - kinds["changed"],
         unknown=tuple(row for row, *_ in waiting[UNKNOWN_CLASS]),
         unmatched=tuple(row for row, *_ in waiting[NO_IMAGE]),
         refused=tuple(refused),
         left_out=sheet.left_out,
-        notes=judged.notes,
+        notes=checked.notes,
         resolved=resolved,
         classes=classes,
-        disputes=disputes(pool),
+        disputes=count_disputes(pool),
     )
 
 
 def resolve_waiting(
     pool: sa.Engine, store: Store, settings: Settings, classes: Sequence[str] | None = None
-) -> Resolved:
+) -> ResolveResult:
     """Retry waiting labels: their image may have arrived, or their class may be known now.
 
     A resolved label keeps the time at which it was received, so a label received later takes precedence.
@@ -174,7 +180,7 @@ def resolve_waiting(
         cursor.execute(query("waiting_labels"), {"bucket": store.bucket})
         found = cursor.fetchall()
     if not found:
-        return Resolved()
+        return ResolveResult()
     rows = [
         Row(
             place, one.label, one.patient_id, one.source, one.object_key, one.content_sha256, None, one.view, one.sex,
@@ -195,9 +201,9 @@ def resolve_waiting(
         cursor.execute(query("close_waiting"), {"waiting": [found[place].waiting_id for place in ready]})
         closed = {row.waiting_id for row in cursor.fetchall()}
         mine = [place for place in ready if found[place].waiting_id in closed]
-        taken = [(rows[place], located.contents[place], found[place].received_at) for place in mine]
-        _write(cursor, store.bucket, taken, {})
-    return Resolved(
+        accepted = [(rows[place], located.contents[place], found[place].received_at) for place in mine]
+        _write(cursor, store.bucket, accepted, {})
+    return ResolveResult(
         len(mine), Counter(reason or NO_IMAGE for place, reason in enumerate(why) if place not in set(ready))
     )
 
@@ -215,39 +221,41 @@ def known_classes(pool: sa.Engine, new: Sequence[str] = ()) -> tuple[str, ...]:
         champions = CLASSES
     with database.transaction(pool) as cursor:
         cursor.execute(query("labelled_classes"))
-        taken = [row.label for row in cursor.fetchall()]
-    return tuple(dict.fromkeys((*(CLASSES if set(champions) <= set(CLASSES) else champions), *taken, *new)))
+        labelled = [row.label for row in cursor.fetchall()]
+    return tuple(dict.fromkeys((*(CLASSES if set(champions) <= set(CLASSES) else champions), *labelled, *new)))
 
 
-def images(pool: sa.Engine) -> int:
+def count_images(pool: sa.Engine) -> int:
     """Count the images with a current label, in all buckets."""
     with database.transaction(pool) as cursor:
         cursor.execute(query("count_labelled_images"))
         return int(cursor.fetchall()[0].images)
 
 
-def sources(pool: sa.Engine) -> dict[str, int]:
+def count_by_source(pool: sa.Engine) -> dict[str, int]:
     """Count the images that each source has labelled, the largest first."""
     with database.transaction(pool) as cursor:
         cursor.execute(query("label_counts"))
         return {row.name: row.images for row in cursor.fetchall() if row.what == "source"}
 
 
-def disputes(pool: sa.Engine) -> Disputes:
+def count_disputes(pool: sa.Engine) -> Disputes:
     """Count the images whose sources disagree."""
     with database.transaction(pool) as cursor:
         cursor.execute(query("label_disputes"))
         return Disputes(**cursor.fetchall()[0]._asdict())
 
 
-Said = tuple[Row, str | None, datetime]
+ReceivedLabel = tuple[Row, str | None, datetime]
 """A row, the sha256 of its image if known, and when the label was received."""
 
 
-def _write(cursor: Cursor, bucket: str, taken: Sequence[Said], waiting: Mapping[str, Sequence[Said]]) -> Counter[str]:
+def _write(
+    cursor: Cursor, bucket: str, accepted: Sequence[ReceivedLabel], waiting: Mapping[str, Sequence[ReceivedLabel]]
+) -> Counter[str]:
     """Write labels and waiting labels; return the number of written labels by kind: new, changed."""
     cursor.execute(query("label_tables"))
-    database.copy(cursor, "word", (_values(place, *one) for place, one in enumerate(taken)))
+    database.copy(cursor, "word", (_values(place, *one) for place, one in enumerate(accepted)))
     later = [(*_values(place, *one), why) for why, them in waiting.items() for place, one in enumerate(them)]
     database.copy(cursor, "waiting", later)
     cursor.execute(query("keep_waiting"), {"bucket": bucket})
@@ -255,8 +263,8 @@ def _write(cursor: Cursor, bucket: str, taken: Sequence[Said], waiting: Mapping[
     return Counter({row.kind: row.labels for row in cursor.fetchall()})
 
 
-def _values(place: int, row: Row, content: str | None, said_at: datetime) -> tuple[Any, ...]:
+def _values(place: int, row: Row, content: str | None, received_at: datetime) -> tuple[Any, ...]:
     return (
         place, row.key, content or row.sha256, row.label, row.patient, row.source, row.view, row.sex, row.age, row.site,
-        said_at.isoformat(),
+        received_at.isoformat(),
     )  # fmt: skip

@@ -12,9 +12,9 @@ from infra import database
 from models.files import sha256_of
 from models.radiographs.radiograph import Limits, Measurement
 from sql.library import query
-from tasks.labels.sheets import LeftOut
+from tasks.labels.sheets import RowNote
 from tasks.pages.publishing import content_type
-from tasks.radiographs.fetching import LocalFile, Radiograph, StoredObject, measure, threads
+from tasks.radiographs.fetching import LocalFile, Radiograph, StoredObject, measure, thread_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from infra.storage import Listed, Store
     from tasks.labels.sheets import Row
 
-FOLDER: Final = "labelled/"
+LABELLED_PREFIX: Final = "labelled/"
 """Key prefix of images that were imported with their labels. No night scores them."""
-ONE_BY_ONE: Final = 8
+MAX_SINGLE_LOOKUPS: Final = 8
 """Up to this many keys of a folder are looked up one at a time; for more, the folder is listed once."""
-GONE: Final = "the file is not there"
-ANOTHER: Final = "the image does not match its sha256"
-CHANGED: Final = "the file changed during the import"
+FILE_MISSING: Final = "the file is not there"
+HASH_MISMATCH: Final = "the image does not match its sha256"
+FILE_CHANGED: Final = "the file changed during the import"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Located:
 
     contents: tuple[str | None, ...]
     """Sha256 of each row's image, in the order of the rows; None: the image has not been seen yet."""
-    left_out: Mapping[int, LeftOut]
+    left_out: Mapping[int, RowNote]
     """By index: rows whose image cannot be read or does not match the row's sha256."""
 
 
@@ -54,28 +54,28 @@ def locate(pool: sa.Engine, store: Store, settings: Settings, rows: Sequence[Row
     Raises:
         StorageError: the bucket cannot be read.
     """
-    files = _hashed([row.file for row in rows if row.file])
+    files = _hash_files([row.file for row in rows if row.file])
     with database.transaction(pool) as cursor:
         cursor.execute(query("wanted_table"))
         database.copy(cursor, "wanted", {(row.key, row.sha256) for row in rows if not row.file and row.name})
         cursor.execute(query("match_labels"), {"bucket": store.bucket})
         seen = {(row.object_key, row.sha256): (row.by_key, row.by_sha256) for row in cursor.fetchall()}
     unseen = [row.key for row in rows if row.key and not row.file and not seen[row.key, row.sha256][0]]
-    fetched = _fetched(pool, store, settings, unseen)
+    fetched = _fetch_unseen(pool, store, settings, unseen)
     contents: list[str | None] = []
     left_out = {}
     for place, row in enumerate(rows):
         if row.file:
-            content, why = files[row.file], None if files[row.file] else GONE
+            content, why = files[row.file], None if files[row.file] else FILE_MISSING
         else:
             by_key, by_sha256 = seen.get((row.key, row.sha256), (None, None))
             found = fetched.get(row.key or "")
             why = found.problem if found else None
             content = by_key or (found.content if found else None) or by_sha256
         if content and row.sha256 and row.sha256 != content:
-            why = ANOTHER
+            why = HASH_MISMATCH
         if why:
-            left_out[place] = LeftOut(row.line, row.name, why)
+            left_out[place] = RowNote(row.line, row.name, why)
         contents.append(content)
     return Located(tuple(contents), left_out)
 
@@ -107,21 +107,21 @@ def store_files(pool: sa.Engine, store: Store, settings: Settings, files: Mappin
             return found.problem or "not decodable"
         data = files[content].read_bytes()
         if not content == found.content == hashlib.sha256(data).hexdigest():
-            return CHANGED
-        key = f"{FOLDER}{content[:2]}/{content}{'.jpg' if found.measurement.format == 'JPEG' else '.png'}"
+            return FILE_CHANGED
+        key = f"{LABELLED_PREFIX}{content[:2]}/{content}{'.jpg' if found.measurement.format == 'JPEG' else '.png'}"
         store.write(key, data, content_type(key))
         return key, found.measurement
 
     fresh = [one for one in files if one not in known]
-    with ThreadPoolExecutor(threads(settings.intake_threads)) as executor:
+    with ThreadPoolExecutor(thread_count(settings.intake_threads)) as executor:
         outcomes = dict(zip(fresh, executor.map(put, fresh), strict=True))
     stored = [outcome for outcome in outcomes.values() if not isinstance(outcome, str)]
-    listed = _listed(store, [key for key, _ in stored])
-    _note(pool, store, [(listed[key], found) for key, found in stored if key in listed])
+    listed = _list_keys(store, [key for key, _ in stored])
+    _record(pool, store, [(listed[key], found) for key, found in stored if key in listed])
     return {content: outcome for content, outcome in outcomes.items() if isinstance(outcome, str)}
 
 
-def _hashed(files: Iterable[Path]) -> dict[Path, str | None]:
+def _hash_files(files: Iterable[Path]) -> dict[Path, str | None]:
     def one(path: Path) -> str | None:
         try:
             return sha256_of(path)
@@ -129,13 +129,15 @@ def _hashed(files: Iterable[Path]) -> dict[Path, str | None]:
             return None
 
     distinct = list(dict.fromkeys(files))
-    with ThreadPoolExecutor(threads(0)) as executor:
+    with ThreadPoolExecutor(thread_count(0)) as executor:
         return dict(zip(distinct, executor.map(one, distinct), strict=True))
 
 
-def _fetched(pool: sa.Engine, store: Store, settings: Settings, keys: Sequence[str]) -> dict[str, Radiograph[None]]:
+def _fetch_unseen(
+    pool: sa.Engine, store: Store, settings: Settings, keys: Sequence[str]
+) -> dict[str, Radiograph[None]]:
     """Fetch, measure and record objects; objects that are not in the bucket are absent from the result."""
-    listed = _listed(store, keys)
+    listed = _list_keys(store, keys)
     with database.transaction(pool) as cursor:
         cursor.execute(query("noted_versions"), {"bucket": store.bucket, "keys": list(listed)})
         noted = {(row.object_key, row.etag): row.content_sha256 for row in cursor.fetchall()}
@@ -147,33 +149,35 @@ def _fetched(pool: sa.Engine, store: Store, settings: Settings, keys: Sequence[s
             return Radiograph(Measurement(n_bytes=item.size, sha256=content, decodable=True))
         return measure(StoredObject(store, item.key, item.etag, item.size, item.key.startswith(made)), limits)
 
-    with ThreadPoolExecutor(threads(settings.intake_threads)) as executor:
+    with ThreadPoolExecutor(thread_count(settings.intake_threads)) as executor:
         found = dict(zip(listed, executor.map(one, listed.values()), strict=True))
     seen = [(listed[key], one.measurement) for key, one in found.items() if one.measurement]
     fresh = [(item, measured) for item, measured in seen if (item.key, item.etag) not in noted]
-    _note(pool, store, [(item, measured) for item, measured in fresh if measured.decodable])
+    _record(pool, store, [(item, measured) for item, measured in fresh if measured.decodable])
     return found
 
 
-def _listed(store: Store, keys: Iterable[str]) -> dict[str, Listed]:
+def _list_keys(store: Store, keys: Iterable[str]) -> dict[str, Listed]:
     """Return the listing of those keys that are in the bucket."""
     folders: defaultdict[str, set[str]] = defaultdict(set)
     for key in keys:
         folder, slash, _ = key.rpartition("/")
         folders[folder + slash].add(key)
     prefixes = [
-        prefix for folder, inside in folders.items() for prefix in ([folder] if len(inside) > ONE_BY_ONE else inside)
+        prefix
+        for folder, inside in folders.items()
+        for prefix in ([folder] if len(inside) > MAX_SINGLE_LOOKUPS else inside)
     ]
     wanted = set().union(*folders.values())
 
     def look(prefix: str) -> list[Listed]:
         return [item for page in store.list(prefix) for item in page if item.key in wanted]
 
-    with ThreadPoolExecutor(threads(0)) as executor:
+    with ThreadPoolExecutor(thread_count(0)) as executor:
         return {item.key: item for items in executor.map(look, prefixes) for item in items}
 
 
-def _note(pool: sa.Engine, store: Store, objects: Sequence[tuple[Listed, Measurement]]) -> None:
+def _record(pool: sa.Engine, store: Store, objects: Sequence[tuple[Listed, Measurement]]) -> None:
     if not objects:
         return
     with database.transaction(pool) as cursor:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-SHEET: Final = "labels.csv"
+SHEET_NAME: Final = "labels.csv"
 """The file name of a folder's sheet."""
 SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
     "key": ("object_key", "key", "s3_key", "path"),
@@ -27,14 +27,14 @@ SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
     "site": ("site", "hospital", "institution"),
 }
 """Accepted column names, case-insensitive, with spaces or hyphens for underscores. The first one present counts."""
-WANTED: Final = (
+EXPECTED_FORMAT: Final = (
     "a CSV file with the columns object_key (or sha256), label, patient_id and, where --source is not given, source"
 )
 ADJUDICATION: Final = "adjudication"
 """The source that overrides all others."""
-LATERAL: Final = frozenset({"l", "ll", "rl", "lat", "lateral", "left lateral", "right lateral", "ap lateral"})
+LATERAL_WORDS: Final = frozenset({"l", "ll", "rl", "lat", "lateral", "left lateral", "right lateral", "ap lateral"})
 """Words for a lateral view."""
-UNSAID: Final = frozenset({"", "?", "-", "n/a", "na", "nan", "null", "none", "unknown", "todo", "unspecified"})
+EMPTY_WORDS: Final = frozenset({"", "?", "-", "n/a", "na", "nan", "null", "none", "unknown", "todo", "unspecified"})
 """Words in a cell that mean "no value"."""
 
 
@@ -68,7 +68,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class RowNote:
     """A note on a row: why it did not become a label, or which value was left out."""
 
     line: int
@@ -81,7 +81,7 @@ class Sheet:
     """The rows of a sheet, and those that its reader left out on purpose."""
 
     rows: tuple[Row, ...]
-    left_out: tuple[LeftOut, ...] = ()
+    left_out: tuple[RowNote, ...] = ()
 
 
 def read(path: Path, source: str | None = None) -> Sheet:
@@ -96,45 +96,45 @@ def read(path: Path, source: str | None = None) -> Sheet:
         LabelError: the sheet cannot be read, or names no source.
     """
     if not path.is_dir():
-        return Sheet(tuple(_row(line, values, source, path) for line, values in table(path, ("label", "patient"))))
-    sheet = path / SHEET
+        return Sheet(tuple(_row(line, values, source, path) for line, values in read_table(path, ("label", "patient"))))
+    sheet = path / SHEET_NAME
     if sheet.is_file():
         return Sheet(
             tuple(
                 replace(
                     _row(line, given, source, sheet),
-                    file=inside(path, given["file"], f"{sheet}, line {line}"),
+                    file=path_inside(path, given["file"], f"{sheet}, line {line}"),
                     key=None,
                 )
-                for line, given in table(sheet, ("file", "label", "patient"))
+                for line, given in read_table(sheet, ("file", "label", "patient"))
             )
         )
     if not source:
-        raise LabelError(f"{path} has no {SHEET} that names a source: name it with --source NAME")
+        raise LabelError(f"{path} has no {SHEET_NAME} that names a source: name it with --source NAME")
     files = [one for one in sorted(path.glob("*/*")) if one.is_file() and not one.name.startswith(".")]
     if not files:
         raise LabelError(f"{path} holds no images: one sub-folder per class is expected, such as NORMAL/")
     # The class is part of the patient id: the same file name in two sub-folders must not become one patient.
     return Sheet(
         tuple(
-            Row(place, one.parent.name, f"{one.parent.name}/{one.stem}", canonical(source), file=one)
+            Row(place, one.parent.name, f"{one.parent.name}/{one.stem}", canonical_source(source), file=one)
             for place, one in enumerate(files, start=1)
         )
     )
 
 
-def canonical(source: str) -> str:
+def canonical_source(source: str) -> str:
     """Return a source's name as it is stored: any spelling of adjudication becomes `ADJUDICATION`."""
     name = " ".join(source.split())
     return ADJUDICATION if name.casefold() == ADJUDICATION else name
 
 
-def columns(sheet: Path) -> frozenset[str]:
+def column_names(sheet: Path) -> frozenset[str]:
     """Return a sheet's column names, normalised: lower case, with underscores."""
-    return frozenset(_bare(name) for name in _reader(sheet).fieldnames or ())
+    return frozenset(_normalise(name) for name in _reader(sheet).fieldnames or ())
 
 
-def table(sheet: Path, needed: Sequence[str], wanted: str = WANTED) -> list[tuple[int, dict[str, str]]]:
+def read_table(sheet: Path, needed: Sequence[str], wanted: str = EXPECTED_FORMAT) -> list[tuple[int, dict[str, str]]]:
     """Read a CSV file in UTF-8, with or without a byte order mark.
 
     Args:
@@ -150,7 +150,7 @@ def table(sheet: Path, needed: Sequence[str], wanted: str = WANTED) -> list[tupl
         LabelError: the file is empty, not UTF-8, not CSV, or lacks a column.
     """
     reader = _reader(sheet, wanted)
-    head = [_bare(name) for name in reader.fieldnames or ()]
+    head = [_normalise(name) for name in reader.fieldnames or ()]
     twice = [name for name, count in Counter(head).items() if count > 1 and name]
     if twice:
         raise LabelError(f"{sheet} has {head.count(twice[0])} columns named {twice[0]}: keep one of them")
@@ -162,7 +162,7 @@ def table(sheet: Path, needed: Sequence[str], wanted: str = WANTED) -> list[tupl
     try:
         for values in reader:
             line = reader.line_num
-            given = {_bare(name): (value or "").strip() for name, value in values.items() if isinstance(name, str)}
+            given = {_normalise(name): (value or "").strip() for name, value in values.items() if isinstance(name, str)}
             if any(given.values()):
                 rows.append((line, given | {name: given[one] for name, one in found.items() if one}))
     except csv.Error as error:
@@ -170,7 +170,7 @@ def table(sheet: Path, needed: Sequence[str], wanted: str = WANTED) -> list[tupl
     return rows
 
 
-def _reader(sheet: Path, wanted: str = WANTED) -> csv.DictReader[str]:
+def _reader(sheet: Path, wanted: str = EXPECTED_FORMAT) -> csv.DictReader[str]:
     try:
         text = sheet.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -190,16 +190,16 @@ def _reader(sheet: Path, wanted: str = WANTED) -> csv.DictReader[str]:
 
 
 def _row(line: int, given: Mapping[str, str], source: str | None, sheet: Path) -> Row:
-    said = canonical(given.get("source") or source or "")
-    if not said:
+    source_name = canonical_source(given.get("source") or source or "")
+    if not source_name:
         raise LabelError(f"{sheet}, line {line}: no source; give --source NAME, or add a column source")
     if not {"key", "sha256", "file"} & given.keys():
-        raise LabelError(f"{sheet} names no images: {WANTED} is expected")
+        raise LabelError(f"{sheet} names no images: {EXPECTED_FORMAT} is expected")
     return Row(
         line,
         label=given["label"],
         patient=given["patient"],
-        source=said,
+        source=source_name,
         key=given.get("key") or None,
         sha256=(given.get("sha256") or "").lower() or None,
         view=given.get("view") or None,
@@ -209,11 +209,11 @@ def _row(line: int, given: Mapping[str, str], source: str | None, sheet: Path) -
     )
 
 
-def _bare(name: str | None) -> str:
+def _normalise(name: str | None) -> str:
     return "_".join((name or "").replace("-", " ").replace("_", " ").casefold().split())
 
 
-def inside(folder: Path, file: str, where: str) -> Path:
+def path_inside(folder: Path, file: str, where: str) -> Path:
     """Return the path of a file that a sheet names.
 
     Raises:

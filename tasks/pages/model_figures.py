@@ -44,7 +44,7 @@ HASH_SHOWN: Final = 8
 RESEARCH: Final = "Research use, not for diagnosis."
 
 
-def words(metric: str) -> str:
+def metric_label(metric: str) -> str:
     """Return a metric's name in words."""
     return (HEADLINES | PER_CLASS).get(metric, metric.replace("_", " "))
 
@@ -82,7 +82,7 @@ def environment() -> Environment:
         "value": value_text,
         "cell": _cell,
         "share": lambda share: f"{share:.0%}".replace("%", " %"),
-        "words": words,
+        "words": metric_label,
         "p_value": p_value,
     }
     made.globals |= {"ORDER": ORDER, "CLASS_ORDER": CLASS_ORDER, "HINTS": HINTS, "RESEARCH": RESEARCH}

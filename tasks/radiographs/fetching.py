@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from infra.storage import ObjectError
 from models.radiographs.preprocessing import preprocess
-from models.radiographs.radiograph import Limits, Measurement, read
+from models.radiographs.radiograph import Limits, Measurement, decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,14 +69,14 @@ class LocalFile:
         try:
             return self.path.stat().st_size
         except OSError as error:
-            raise _unreadable(error) from None
+            raise _fetch_error(error) from None
 
     def fetch(self) -> bytes:
         """Return its bytes; raises `FetchError`."""
         try:
             return self.path.read_bytes()
         except OSError as error:
-            raise _unreadable(error) from None
+            raise _fetch_error(error) from None
 
 
 Location = StoredObject | LocalFile
@@ -128,7 +128,7 @@ def read_radiograph(
         data = location.fetch()
     except FetchError as error:
         return Radiograph(failure=str(error))
-    pixels, measurement = read(data, limits)
+    pixels, measurement = decode(data, limits)
     if location.made and not measurement.made:
         measurement = replace(measurement, made=True)
     return Radiograph(measurement, None if pixels is None else prepare(pixels))
@@ -136,7 +136,7 @@ def read_radiograph(
 
 def measure(location: Location, limits: Limits) -> Radiograph[None]:
     """Read one radiograph and discard its pixels; see `read_radiograph`."""
-    return read_radiograph(location, limits, _nothing)
+    return read_radiograph(location, limits, _discard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +154,13 @@ class Reference:
         """Build a reference from a row with the columns image_id, object_key, etag, size_bytes and made."""
         return cls(row.image_id, row.object_key, row.etag, row.size_bytes, row.made)
 
-    def within(self, store: Store) -> StoredObject:
+    def in_store(self, store: Store) -> StoredObject:
         """Return the object that this refers to in a store."""
         return StoredObject(store, self.key, self.etag, self.size, self.made)
 
 
 @dataclass(frozen=True, slots=True)
-class Intake:
+class ScoringInput:
     """One image read for scoring: either `measurement`, or `failure`, why it could not be fetched.
 
     `pixels` is the model's input, uint8 (height, width, channels), or None if the file is not decodable.
@@ -174,26 +174,26 @@ class Intake:
     shadow_pixels: NDArray[np.uint8] | None = None
 
 
-def threads(configured: int) -> int:
+def thread_count(configured: int) -> int:
     """Return the number of reading threads: as configured, or two more than processors, to hide network latency."""
     return (
         configured or (os.process_cpu_count() if hasattr(os, "process_cpu_count") else len(os.sched_getaffinity(0))) + 2
     )
 
 
-def take_in(
+def read_for_scoring(
     reference: Reference, store: Store, spec: PreprocessingSpec, limits: Limits,
     shadow_spec: PreprocessingSpec | None = None,
-) -> Intake:  # fmt: skip
+) -> ScoringInput:  # fmt: skip
     """Fetch, decode, measure and preprocess one image, also for the shadow if it has a spec of its own.
 
     Raises:
         StorageError: the store as a whole is unreachable. A problem with this object alone is in the result.
     """
     prepare = partial(_model_inputs, spec=spec, shadow_spec=shadow_spec)
-    found = read_radiograph(reference.within(store), limits, prepare)
+    found = read_radiograph(reference.in_store(store), limits, prepare)
     pixels, shadow_pixels = found.prepared or (None, None)
-    return Intake(reference.image_id, found.measurement, pixels, found.failure, shadow_pixels)
+    return ScoringInput(reference.image_id, found.measurement, pixels, found.failure, shadow_pixels)
 
 
 def _model_inputs(
@@ -207,11 +207,11 @@ def _model_inputs(
     return own, None
 
 
-def _nothing(_: Pixels) -> None:
+def _discard(_: Pixels) -> None:
     """Discard the pixels."""
 
 
-def _unreadable(error: OSError) -> FetchError:
+def _fetch_error(error: OSError) -> FetchError:
     """Translate an error without its own message, which names the file."""
     gone = isinstance(error, FileNotFoundError)
     return FetchError("the file is not there" if gone else f"the file cannot be opened: {error.strerror}")

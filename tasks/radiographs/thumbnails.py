@@ -34,7 +34,7 @@ class Thumbnail:
 
 
 @dataclass(frozen=True, slots=True)
-class Heat:
+class HeatMaps:
     """Heat maps of some of the images, or the reason why there are none."""
 
     overlays: Mapping[int, bytes]
@@ -61,7 +61,7 @@ def thumbnails(
 
 def thumbnail(store: Store, reference: Reference, limits: Limits) -> Thumbnail:
     """Fetch and shrink one image; see `thumbnails`."""
-    found = read_radiograph(reference.within(store), limits, shrink)
+    found = read_radiograph(reference.in_store(store), limits, shrink)
     if found.too_large:
         return Thumbnail(problem="too large to be fetched")
     return Thumbnail(found.prepared, found.problem)

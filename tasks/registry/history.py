@@ -39,7 +39,7 @@ def history(pool: sa.Engine) -> list[Change]:
         return [Change(**row._asdict()) for row in cursor.fetchall()]
 
 
-def trial(pool: sa.Engine) -> str | None:
+def shadow_sentence(pool: sa.Engine) -> str | None:
     """Return a sentence about the shadow, since when and why it is on trial; None if there is no shadow."""
     with database.transaction(pool) as cursor:
         cursor.execute(query("current_trial"))

@@ -76,7 +76,7 @@ def champion(pool: sa.Engine) -> ModelVersion:
     Raises:
         NoChampionError: no model version has ever been promoted.
     """
-    found = _one(pool, "champion")
+    found = _read_one(pool, "champion")
     if found is None:
         raise NoChampionError("there is no champion yet: import labels (`cxr labels import`), then run `cxr retrain`")
     return found
@@ -84,7 +84,7 @@ def champion(pool: sa.Engine) -> ModelVersion:
 
 def shadow(pool: sa.Engine) -> ModelVersion | None:
     """Return the shadow: the model version that scores alongside the champion, if there is one."""
-    return _one(pool, "shadow")
+    return _read_one(pool, "shadow")
 
 
 def require(pool: sa.Engine, name: str) -> ModelVersion:
@@ -93,7 +93,7 @@ def require(pool: sa.Engine, name: str) -> ModelVersion:
     Raises:
         RegistryError: no model version has this name.
     """
-    found = _one(pool, "model_version", name)
+    found = _read_one(pool, "model_version", name)
     if found is None:
         raise RegistryError(f"there is no model version {name}; analysis.model_versions lists them")
     return found
@@ -105,7 +105,7 @@ def newest(pool: sa.Engine) -> ModelVersion:
     Raises:
         RegistryError: there is no model version.
     """
-    found = _one(pool, "newest_model_version")
+    found = _read_one(pool, "newest_model_version")
     if found is None:
         raise RegistryError("there is no model version yet: `cxr retrain` trains one")
     return found
@@ -162,39 +162,39 @@ def register(
     return (by_training_key(pool, training_key) if training_key else None) or metadata.model_version
 
 
-def fetch(store: Store, wanted: ModelVersion, cache: Path) -> Path:
+def fetch(store: Store, version: ModelVersion, cache: Path) -> Path:
     """Return the folder of a model version's artifact, fetched once and verified by its sha256 each time.
 
     Raises:
         ArtifactError: the stored artifact is missing or is not the registered one.
         StorageError: the store as a whole is unreachable.
     """
-    folder = cache / "artifacts" / wanted.artifact_sha256
+    folder = cache / "artifacts" / version.artifact_sha256
     if folder.is_dir():
         try:
-            artifact.load(folder, wanted.artifact_sha256)
+            artifact.load(folder, version.artifact_sha256)
         except artifact.ArtifactError:
             shutil.rmtree(folder, ignore_errors=True)  # fetched again below
     if not folder.is_dir():
-        _download(store, wanted, folder)
+        _download(store, version, folder)
     metadata = artifact.read_metadata(folder)
-    if metadata.classes != wanted.classes or metadata.preprocessing.hash != wanted.preprocessing_hash:
+    if metadata.classes != version.classes or metadata.preprocessing.hash != version.preprocessing_hash:
         raise artifact.ArtifactError(
-            f"{wanted.model_version}: classes or preprocessing in the artifact differ from the registry's row; "
+            f"{version.model_version}: classes or preprocessing in the artifact differ from the registry's row; "
             "promote another version or register this one again"
         )
     return folder
 
 
-def _one(pool: sa.Engine, which: str, name: str | None = None) -> ModelVersion | None:
+def _read_one(pool: sa.Engine, query_name: str, name: str | None = None) -> ModelVersion | None:
     """Read the only row of a query's result, if there is one."""
     with database.transaction(pool) as cursor:
-        cursor.execute(query(which), {"model_version": name})
+        cursor.execute(query(query_name), {"model_version": name})
         row = cursor.fetchone()
     return ModelVersion.from_row(row) if row else None
 
 
-def _download(store: Store, wanted: ModelVersion, folder: Path) -> None:
+def _download(store: Store, version: ModelVersion, folder: Path) -> None:
     """Fetch and verify an artifact. The folder appears only after the verification."""
     # An artifact's sample holds patients' pixels.
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -202,13 +202,13 @@ def _download(store: Store, wanted: ModelVersion, folder: Path) -> None:
         with files.atomic_folder(folder, several_writers=True) as fetched:
             for name in artifact.FILES:
                 try:
-                    store.fetch(f"{wanted.artifact_key}/{name}", fetched / name)
+                    store.fetch(f"{version.artifact_key}/{name}", fetched / name)
                 except ObjectError as error:
                     raise artifact.ArtifactError(
-                        f"{wanted.model_version}: {name} of its artifact cannot be fetched ({error}): restore the "
+                        f"{version.model_version}: {name} of its artifact cannot be fetched ({error}): restore the "
                         "bucket's models/ from its backup"
                     ) from None
-            artifact.load(fetched, wanted.artifact_sha256)
+            artifact.load(fetched, version.artifact_sha256)
     except OSError:
         if not folder.is_dir():  # if it exists, another process was faster
             raise

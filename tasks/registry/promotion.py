@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from infra.database import Cursor
 
 DecisionOutcome = Literal["promoted", "would promote", "kept", "declined"]
-BY_HAND = "`cxr champion promote VERSION --reason '...'`"
+PROMOTE_COMMAND = "`cxr champion promote VERSION --reason '...'`"
 
 
 class PromotionError(RuntimeError):
@@ -52,7 +52,7 @@ class Ruling:
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class RecordedDecision:
     """A decision as stored in the database."""
 
     decision_id: int
@@ -64,7 +64,7 @@ class Recorded:
 
 def record(
     pool: sa.Engine, retraining_id: UUID, ruling: Ruling, *, outcome: DecisionOutcome, approved_by: str | None = None
-) -> Recorded:
+) -> RecordedDecision:
     """Write a decision and its consequences in one transaction.
 
     These are the decision's row, the new champion if `promoted`, and the end of the retraining. Idempotent: a repeat
@@ -82,10 +82,10 @@ def record(
         PromotionError: the retraining is no longer running, or the gate may not promote the winner; nothing was
             written.
     """
-    with _alone(pool) as cursor:
+    with _promotion_lock(pool) as cursor:
         if repeated := _recorded(cursor, retraining_id):
             return repeated
-        _require_at_work(cursor, retraining_id, outcome)
+        _require_running(cursor, retraining_id, outcome)
         champion = _champion(cursor)
         if champion != ruling.champion_version:
             raise StaleError(
@@ -93,7 +93,7 @@ def record(
                 "retraining: nothing was decided; run it again"
             )
         if outcome in ("promoted", "would promote"):
-            _require_fit(cursor, ruling, unasked=outcome == "promoted" and not approved_by)
+            _require_promotable(cursor, ruling, automatic=outcome == "promoted" and not approved_by)
         return _write(cursor, retraining_id, ruling, outcome, approved_by)
 
 
@@ -113,7 +113,7 @@ def promote(pool: sa.Engine, model_version: str, reason: str, *, by: str | None 
         PromotionError: no reason is given, there is no such version, or it is the champion already.
     """
     _require_reason(reason)
-    with _alone(pool) as cursor:
+    with _promotion_lock(pool) as cursor:
         cursor.execute(query("model_version"), {"model_version": model_version})
         if cursor.rowcount != 1:
             raise PromotionError(f"there is no model version {model_version}")
@@ -134,7 +134,7 @@ def rollback(pool: sa.Engine, reason: str, *, by: str | None = None) -> tuple[st
         PromotionError: no reason is given, there is no previous champion, or the last change was itself a rollback.
     """
     _require_reason(reason)
-    with _alone(pool) as cursor:
+    with _promotion_lock(pool) as cursor:
         cursor.execute(query("newest_promotion"))
         newest = cursor.fetchone()
         if newest is None:
@@ -143,32 +143,32 @@ def rollback(pool: sa.Engine, reason: str, *, by: str | None = None) -> tuple[st
         if newest.kind == "rollback":
             raise PromotionError(
                 f"the last change was itself a rollback, from {previous} to {champion}: only one step back is "
-                f"possible. To score with another model, promote it: {BY_HAND}"
+                f"possible. To score with another model, promote it: {PROMOTE_COMMAND}"
             )
         if previous is None:
             raise PromotionError(
-                f"{champion} is the first champion, so there is no previous one. Choose another: {BY_HAND}"
+                f"{champion} is the first champion, so there is no previous one. Choose another: {PROMOTE_COMMAND}"
             )
         _change(cursor, previous, champion, "rollback", reason, by=by)
         return champion, previous
 
 
 @contextmanager
-def _alone(pool: sa.Engine) -> Iterator[Cursor]:
+def _promotion_lock(pool: sa.Engine) -> Iterator[Cursor]:
     """Yield a cursor in a transaction that holds the promotion lock: nobody else can change the champion."""
     with database.transaction(pool) as cursor:
         cursor.execute(query("transaction_lock"), {"lock": "cxr.promotion"})
         yield cursor
 
 
-def _recorded(cursor: Cursor, retraining_id: UUID) -> Recorded | None:
+def _recorded(cursor: Cursor, retraining_id: UUID) -> RecordedDecision | None:
     """Return the decision that this retraining has already recorded, if any."""
     cursor.execute(query("decision_of_retraining"), {"retraining_id": str(retraining_id)})
     row = cursor.fetchone()
-    return Recorded(**row._asdict()) if row else None
+    return RecordedDecision(**row._asdict()) if row else None
 
 
-def _require_at_work(cursor: Cursor, retraining_id: UUID, outcome: DecisionOutcome) -> None:
+def _require_running(cursor: Cursor, retraining_id: UUID, outcome: DecisionOutcome) -> None:
     """Refuse a decision of a retraining that is no longer running, and a promotion by a dry run."""
     cursor.execute(query("lock_retraining"), {"retraining_id": str(retraining_id)})
     row = cursor.fetchone()
@@ -179,8 +179,8 @@ def _require_at_work(cursor: Cursor, retraining_id: UUID, outcome: DecisionOutco
         raise PromotionError(f"retraining {retraining_id} is a dry run: it promotes nothing")
 
 
-def _require_fit(cursor: Cursor, ruling: Ruling, *, unasked: bool) -> None:
-    """Refuse a winner that the gate may not promote, whatever its figures. `unasked`: no person has approved."""
+def _require_promotable(cursor: Cursor, ruling: Ruling, *, automatic: bool) -> None:
+    """Refuse a winner that the gate may not promote, whatever its figures. `automatic`: without a person's approval."""
     if ruling.winner not in ruling.challengers:
         raise PromotionError(f"the winner, {ruling.winner}, is not among the challengers: nothing was decided")
     cursor.execute(query("model_version"), {"model_version": ruling.winner})
@@ -196,19 +196,20 @@ def _require_fit(cursor: Cursor, ruling: Ruling, *, unasked: bool) -> None:
     if winner.made_data and not champion.made_data:
         raise PromotionError(
             f"{ruling.winner} was trained on made data, the champion on radiographs: the gate never promotes it, "
-            f"whatever its figures; a person may: {BY_HAND}"
+            f"whatever its figures; a person may: {PROMOTE_COMMAND}"
         )
     # A champion trained on phantoms does not count against a winner trained on radiographs.
-    if unasked and set(winner.classes) != set(champion.classes) and champion.made_data <= winner.made_data:
+    if automatic and set(winner.classes) != set(champion.classes) and champion.made_data <= winner.made_data:
         raise PromotionError(
             f"{ruling.winner} predicts {', '.join(winner.classes)}, the champion {', '.join(champion.classes)}: "
-            f"analysts would see other classes, so the gate does not promote it by itself; a person may: {BY_HAND}"
+            "analysts would see other classes, so the gate does not promote it by itself; a person may: "
+            f"{PROMOTE_COMMAND}"
         )
 
 
 def _write(
     cursor: Cursor, retraining_id: UUID, ruling: Ruling, outcome: DecisionOutcome, approved_by: str | None
-) -> Recorded:
+) -> RecordedDecision:
     """Write the decision, the promotion if there is one, and the end of the retraining."""
     decision = asdict(ruling) | {
         "retraining_id": str(retraining_id),
@@ -232,7 +233,7 @@ def _write(
     cursor.execute(query("finish_retraining"), ended)
     # A page stored while waiting for approval is out of date now; the decision's page is written later.
     cursor.execute(query("set_retraining_report"), {"retraining_id": str(retraining_id), "report_key": None})
-    return Recorded(decision_id, outcome, ruling.sentence, promotion_id)
+    return RecordedDecision(decision_id, outcome, ruling.sentence, promotion_id)
 
 
 def _require_reason(reason: str) -> None:

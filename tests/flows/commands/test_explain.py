@@ -95,14 +95,14 @@ def test_an_id_a_key_and_a_file_of_the_same_image_are_read_as_the_same_content(
     pool = database.engine(night.settings.database)
     spec = champion.metadata.preprocessing
     subjects = [
-        subject.admit(subject.find(pool, night.store, night.settings, named, spec), Limits())
+        subject.validate_image(subject.read_named_image(pool, night.store, night.settings, named, spec), Limits())
         for named in (str(image_id), key, str(tmp_path / "copy.png"))
     ]
     pool.dispose()
     assert len({one.content for one in subjects}) == 1
     named = f"content {subjects[0].content[:12]}"
     assert [one.name for one in subjects] == [f"image {image_id}", f"image {image_id}", named]
-    assert [one.what for one in subjects] == [f"image {image_id}", "the object", "the file"]
+    assert [one.description for one in subjects] == [f"image {image_id}", "the object", "the file"]
 
 
 @pytest.mark.parametrize(

@@ -144,13 +144,13 @@ def test_only_training_and_validation_images_known_to_be_another_view_are_left_o
         for view in ("PA", "AP", None)
     ]
     data = dataset.Dataset(tuple(seen))
-    frontal = dataset.of_views(data, ("PA",))
+    frontal = dataset.with_views(data, ("PA",))
     assert {(item.split, item.view) for item in data.items} - {(item.split, item.view) for item in frontal.items} == {
         ("train", "AP"), ("validation", "AP"),
     }  # fmt: skip
     assert frontal.left_out == {dataset.OTHER_VIEW: len(data.items) - len(frontal.items)}
     assert frontal.test_fingerprint == data.test_fingerprint
-    assert dataset.of_views(data, ()) is data
+    assert dataset.with_views(data, ()) is data
 
 
 def test_subgroups_are_named_where_they_are_known() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tasks.labels import covid_chestxray, sheets
-from tasks.labels.expectations import judge
+from tasks.labels.expectations import validate_rows
 from tasks.labels.sheets import LabelError, Row
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def test_a_folder_without_a_sheet_takes_its_sub_folders_as_classes(tmp_path: Pat
 
 def test_the_covid_chestxray_sheet_is_known_by_its_columns_and_read_in_both_its_styles(tmp_path: Path) -> None:
     path = written(tmp_path, METADATA)
-    assert covid_chestxray.recognised(path)
+    assert covid_chestxray.is_metadata_sheet(path)
     sheet = covid_chestxray.read(path, None, None, "ieee/")
     classes = ["COVID-19"] * 3 + ["PNEUMONIA"] * 2 + ["NORMAL", "Tuberculosis"]
     assert [(row.key, row.label) for row in sheet.rows] == [
@@ -107,7 +107,7 @@ def test_the_covid_chestxray_sheet_is_known_by_its_columns_and_read_in_both_its_
 
 def test_a_covid_chestxray_sheet_without_files_is_refused_in_words(tmp_path: Path, xrays: Path) -> None:
     figure1 = xrays / "metadata" / "figure1.csv"
-    assert covid_chestxray.recognised(figure1)
+    assert covid_chestxray.is_metadata_sheet(figure1)
     with pytest.raises(LabelError, match="has no column filename"):
         covid_chestxray.read(figure1, "x", None, "p/")
     with pytest.raises(LabelError, match="--images FOLDER"):
@@ -126,7 +126,7 @@ def test_a_row_without_what_a_label_needs_is_refused_and_its_neighbours_are_not(
         Row(9, "PNEUMONIA", "p1", "b", key="k5"),
         Row(10, "NORMAL", "p1", "a", key="k1"),
     ]
-    judged = judge(rows, [row.key for row in rows], KNOWN)
+    judged = validate_rows(rows, [row.key for row in rows], KNOWN)
     assert {one.line: one.why for one in judged.refused} == {
         3: "no label",
         4: "no patient_id; it names no image",
@@ -134,9 +134,9 @@ def test_a_row_without_what_a_label_needs_is_refused_and_its_neighbours_are_not(
         7: "another row contradicts it about the same image: label or patient_id differ",
         8: "another row contradicts it about the same image: label or patient_id differ",
     }
-    assert [rows[place].line for place in judged.taken] == [2, 9, 10]
-    assert [rows[place].line for place in judged.unknown] == [6]
-    assert judge([], [], KNOWN).rows == ()
+    assert [rows[place].line for place in judged.accepted] == [2, 9, 10]
+    assert [rows[place].line for place in judged.unknown_class] == [6]
+    assert validate_rows([], [], KNOWN).rows == ()
 
 
 def test_a_bad_sex_or_age_is_left_out_with_a_note_and_the_label_is_kept() -> None:
@@ -153,8 +153,8 @@ def test_a_bad_sex_or_age_is_left_out_with_a_note_and_the_label_is_kept() -> Non
         Row(line, "NORMAL", f"p{line}", "a", key=f"k{line}", sex=sex, age=age, view=" ap_Supine")
         for line, (sex, age) in enumerate(given, start=2)
     ]
-    judged = judge(rows, [row.key for row in rows], KNOWN)
-    assert len(judged.taken) == len(rows)
+    judged = validate_rows(rows, [row.key for row in rows], KNOWN)
+    assert len(judged.accepted) == len(rows)
     found = [(row.sex, row.age) for row in judged.rows]
     assert found == [("F", "45"), ("M", None), (None, None), (None, None), ("M", "0.5"), ("F", None), ("F", None)]
     assert [note.line for note in judged.notes] == [3, 4, 4, 7, 8]
@@ -164,6 +164,6 @@ def test_a_bad_sex_or_age_is_left_out_with_a_note_and_the_label_is_kept() -> Non
 
 def test_a_sheet_cannot_reach_outside_its_folder(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / sheets.SHEET).write_text("file,label,patient_id\n../other/1.png,NORMAL,p1\n")
+    (tmp_path / "data" / sheets.SHEET_NAME).write_text("file,label,patient_id\n../other/1.png,NORMAL,p1\n")
     with pytest.raises(LabelError, match=r"line 2: the file is outside the folder"):
         sheets.read(tmp_path / "data", "dr-a")

@@ -13,7 +13,7 @@ import pytest
 from infra.database import DatabaseError
 from tasks.nights import overview
 from tasks.registry import history, promotion
-from tasks.registry.promotion import PromotionError, Recorded, StaleError
+from tasks.registry.promotion import PromotionError, RecordedDecision, StaleError
 from tasks.retraining import record
 from tests.support.nights import MODEL
 from tests.support.rulings import RULING, retraining
@@ -58,7 +58,7 @@ def require_linear(db: Database) -> None:
 def test_a_promotion_is_one_decision_one_change_and_the_end_of_the_retraining(db: Database, models: Nights) -> None:
     one = retraining(models.pool)
     recorded = promotion.record(models.pool, one, RULING, outcome="promoted", approved_by="Dr Ito")
-    assert recorded == Recorded(recorded.decision_id, "promoted", RULING.sentence, recorded.promotion_id)
+    assert recorded == RecordedDecision(recorded.decision_id, "promoted", RULING.sentence, recorded.promotion_id)
     assert champion(db) == "model-2"
     newest, first = history.history(models.pool)
     assert (newest.kind, newest.reason, newest.decision_id) == ("gate", RULING.sentence, recorded.decision_id)

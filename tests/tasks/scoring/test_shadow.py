@@ -11,7 +11,7 @@ import pytest
 
 from models.radiographs.radiograph import Measurement
 from models.serving.artifact import ArtifactError
-from tasks.radiographs.fetching import Intake
+from tasks.radiographs.fetching import ScoringInput
 from tasks.registry import model_versions, promotion
 from tasks.registry import trial as shadow_trial
 from tasks.registry.model_versions import RegistryError
@@ -70,7 +70,9 @@ class Shard:
         nights.commit(run_id, *self.results)
         seen = [Measurement(n_bytes=1, sha256=sha256(f"content {one}")) for one in ids]
         self.intakes = [
-            Intake(one, about, np.full((2, 2, 1), one, np.uint8), shadow_pixels=np.full((4, 4, 1), 100 + one, np.uint8))
+            ScoringInput(
+                one, about, np.full((2, 2, 1), one, np.uint8), shadow_pixels=np.full((4, 4, 1), 100 + one, np.uint8)
+            )
             for one, about in zip(ids, seen, strict=True)
         ]
 

@@ -52,7 +52,7 @@ def verdict(measurement: Measurement) -> Verdict:
 
 
 def measured(data: bytes, limits: Limits = LIMITS) -> Measurement:
-    return radiograph.read(data, limits)[1]
+    return radiograph.decode(data, limits)[1]
 
 
 def png(pixels: np.ndarray) -> bytes:
