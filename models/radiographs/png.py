@@ -39,7 +39,7 @@ def may_have_orientation(data: bytes) -> bool:
 
 
 class DamagedPngError(ValueError):
-    """A chunk is missing, cut off, or its checksum is wrong."""
+    """A chunk is missing or truncated, or its checksum is wrong."""
 
 
 def chunks(data: bytes) -> Iterator[memoryview]:

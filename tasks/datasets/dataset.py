@@ -87,13 +87,13 @@ class Dataset:
 
     @property
     def labels(self) -> tuple[int, ...]:
-        """The place of each item's class in `classes`."""
-        place = {name: number for number, name in enumerate(self.classes)}
-        return tuple(place[item.label] for item in self.items)
+        """The index of each item's class in `classes`."""
+        index = {name: number for number, name in enumerate(self.classes)}
+        return tuple(index[item.label] for item in self.items)
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Train, validation or test, for each item."""
+        """The split of each item: train, validation or test."""
         return tuple(item.split for item in self.items)
 
     @property

@@ -60,11 +60,11 @@ def link(settings: Settings, key: str) -> str:
 
 
 def unwritable(file: Path) -> str | None:
-    """Say why a file cannot be written; None where nothing speaks against it."""
-    if file.exists() and not file.is_file():  # a device may be there, and would be replaced
-        return f"{file} cannot be written: it is no plain file"
+    """Return why a file cannot be written; None if it can."""
+    if file.exists() and not file.is_file():  # a device, for example, which the rename would replace
+        return f"{file} cannot be written: it is not a regular file"
     if not file.parent.is_dir():
-        return f"{file} cannot be written: there is no folder {file.parent}; make it first"
+        return f"{file} cannot be written: there is no folder {file.parent}; create it first"
     if not os.access(file.parent, os.W_OK):
-        return f"{file} cannot be written: nothing may be written into {file.parent}; choose another folder"
+        return f"{file} cannot be written: no permission to write into {file.parent}; choose another folder"
     return None
