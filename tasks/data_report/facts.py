@@ -125,7 +125,7 @@ def compute_facts(survey: Survey, progress: Callable[[str], None] | None = None)
         classes=classes,
         images=len(survey.images),
         patients=len(owned),
-        made=sum(one.made for one in survey.measurements),
+        made=sum(file.made for file in survey.measurements),
         multi_class_patients=dict(
             Counter(tuple(sorted(labels)) for labels in owned.values() if len(labels) > 1).most_common()
         ),
@@ -143,9 +143,9 @@ def _class_facts(survey: Survey, name: str, patients: Sequence[str]) -> ClassFac
     measured = [survey.measurements[place] for place in places]
     sums = survey.sums[name]
     kinds = Counter(
-        f"{one.format}, {one.bit_depth} bit, {CHANNEL_NAMES.get(one.channels or 0, OTHER_CHANNELS)}"
-        + (" (palette)" if one.mode == "P" else "")
-        for one in measured
+        f"{file.format}, {file.bit_depth} bit, {CHANNEL_NAMES.get(file.channels or 0, OTHER_CHANNELS)}"
+        + (" (palette)" if file.mode == "P" else "")
+        for file in measured
     )
     return ClassFacts(
         name=name,
@@ -154,10 +154,10 @@ def _class_facts(survey: Survey, name: str, patients: Sequence[str]) -> ClassFac
         mean=sums.picture / sums.n,
         original=sums.original / sums.n,
         prepared=sums.prepared / sums.n,
-        width=_spread([one.width or 0 for one in measured]),
-        height=_spread([one.height or 0 for one in measured]),
-        aspect=_spread([one.aspect or 0 for one in measured]),
-        kilobytes=_spread([one.n_bytes / 1000 for one in measured]),
+        width=_spread([file.width or 0 for file in measured]),
+        height=_spread([file.height or 0 for file in measured]),
+        aspect=_spread([file.aspect or 0 for file in measured]),
+        kilobytes=_spread([file.n_bytes / 1000 for file in measured]),
         kinds=dict(kinds.most_common()),
         unreadable=survey.unreadable_classes.get(name, 0),
     )

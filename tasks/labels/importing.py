@@ -143,7 +143,7 @@ def import_labels(
         if (content := contents[place]) in unreadable
     )
     resolved = resolve_waiting(pool, store, settings, classes)
-    refused = sorted((*located.left_out.values(), *checked.refused, *spoiled), key=lambda one: one.line)
+    refused = sorted((*located.left_out.values(), *checked.refused, *spoiled), key=lambda note: note.line)
     return ImportResult(
         rows=len(sheet.rows) + len(sheet.left_out),
         new=kinds["new"],

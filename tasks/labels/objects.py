@@ -112,7 +112,7 @@ def store_files(pool: sa.Engine, store: Store, settings: Settings, files: Mappin
         store.write(key, data, content_type(key))
         return key, found.measurement
 
-    fresh = [one for one in files if one not in known]
+    fresh = [content for content in files if content not in known]
     with ThreadPoolExecutor(thread_count(settings.intake_threads)) as executor:
         outcomes = dict(zip(fresh, executor.map(put, fresh), strict=True))
     stored = [outcome for outcome in outcomes.values() if not isinstance(outcome, str)]
@@ -122,7 +122,7 @@ def store_files(pool: sa.Engine, store: Store, settings: Settings, files: Mappin
 
 
 def _hash_files(files: Iterable[Path]) -> dict[Path, str | None]:
-    def one(path: Path) -> str | None:
+    def hash_file(path: Path) -> str | None:
         try:
             return sha256_of(path)
         except (FileNotFoundError, IsADirectoryError):
@@ -130,7 +130,7 @@ def _hash_files(files: Iterable[Path]) -> dict[Path, str | None]:
 
     distinct = list(dict.fromkeys(files))
     with ThreadPoolExecutor(thread_count(0)) as executor:
-        return dict(zip(distinct, executor.map(one, distinct), strict=True))
+        return dict(zip(distinct, executor.map(hash_file, distinct), strict=True))
 
 
 def _fetch_unseen(
@@ -144,14 +144,14 @@ def _fetch_unseen(
     limits = Limits(settings.max_bytes, settings.max_pixels)
     made = tuple(settings.made_prefixes)
 
-    def one(item: Listed) -> Radiograph[None]:
+    def read(item: Listed) -> Radiograph[None]:
         if content := noted.get((item.key, item.etag)):
             return Radiograph(Measurement(n_bytes=item.size, sha256=content, decodable=True))
         return measure(StoredObject(store, item.key, item.etag, item.size, item.key.startswith(made)), limits)
 
     with ThreadPoolExecutor(thread_count(settings.intake_threads)) as executor:
-        found = dict(zip(listed, executor.map(one, listed.values()), strict=True))
-    seen = [(listed[key], one.measurement) for key, one in found.items() if one.measurement]
+        found = dict(zip(listed, executor.map(read, listed.values()), strict=True))
+    seen = [(listed[key], radiograph.measurement) for key, radiograph in found.items() if radiograph.measurement]
     fresh = [(item, measured) for item, measured in seen if (item.key, item.etag) not in noted]
     _record(pool, store, [(item, measured) for item, measured in fresh if measured.decodable])
     return found

@@ -109,8 +109,8 @@ def _unknown(result: ImportResult) -> list[str]:
 def _listed(found: Sequence[RowNote], words: str) -> list[str]:
     if not found:
         return []
-    reasons = Counter(one.why for one in found)
-    head = f"{counted(len({one.line for one in found}), 'row')} {words}:"
+    reasons = Counter(note.why for note in found)
+    head = f"{counted(len({note.line for note in found}), 'row')} {words}:"
     if len(found) <= MAX_NAMED:
         return [head, *(f"  row {one.line}{f', {one.name}' if one.name else ''}: {one.why}" for one in found)]
     lines = [head]
