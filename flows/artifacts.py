@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from infra.settings import Settings
     from infra.storage import Store
     from tasks.nights.figures import ContactSheets, RunFigures
-    from tasks.radiographs.thumbnails import Heat, Thumbnail
+    from tasks.radiographs.thumbnails import HeatMaps, Thumbnail
     from tasks.retraining.evidence import ComparisonEvidence
     from tasks.validation.verdicts import ShardVerdicts
 
@@ -105,7 +105,7 @@ def contact_sheets(
 
 def write_report(
     store: Store, settings: Settings, found: RunFigures, run_id: UUID, sheets: tuple[ContactSheets, Pictures],
-    docs_key: str | None, heat: Heat | None = None,
+    docs_key: str | None, heat: HeatMaps | None = None,
 ) -> str:  # fmt: skip
     """Render the HTML report and store it; returns its key."""
     ui = (settings.prefect_api_url or "").removesuffix("/api")

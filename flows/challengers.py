@@ -52,7 +52,7 @@ class Plan:
 
     def data(self, whole: Dataset) -> Dataset:
         """What it learns from, and is tested on: the test set is always whole."""
-        return dataset.of_views(whole, self.recipe.views)
+        return dataset.with_views(whole, self.recipe.views)
 
     def job(self, whole: Dataset, settings: Settings) -> TrainingJob:
         """The training on a whole data set, as a worker process is asked for it."""
@@ -105,7 +105,7 @@ def load(run: Retraining) -> Dataset:
     wanted = {(item.bucket_key, item.etag) for item in data.items}
     there = {(one.key, one.etag) for page in run.store.list("") for one in page if (one.key, one.etag) in wanted}
     gone = [place for place, item in enumerate(data.items) if (item.bucket_key, item.etag) not in there]
-    return dataset.without_rare_classes(dataset.without(data, gone, dataset.GONE) if gone else data)
+    return dataset.without_rare_classes(dataset.without(data, gone, dataset.OBJECT_MISSING) if gone else data)
 
 
 @step("decode images")
@@ -136,7 +136,7 @@ def find_near_duplicates(run: Retraining, data: Dataset, spec: PreprocessingSpec
     cache, contents = run.settings.cache, data.contents
     images = arrays.assemble(jobs.job_folder(cache, WORKBENCH) / IMAGES, contents, spec, cache)
     pairs = near_duplicates.find(images, data.splits)
-    return run.retrying_database(splits.remember, run.pool, contents, pairs)
+    return run.retrying_database(splits.store_near_duplicates, run.pool, contents, pairs)
 
 
 def keep(run: Retraining, data: Dataset, spec: PreprocessingSpec) -> Dataset:
@@ -178,7 +178,7 @@ def describe(run: Retraining, data: Dataset, plans: Sequence[Plan]) -> list[str]
         run.run_id, ", ".join(f"{images:,} {name}" for name, images in counts.items()), ", ".join(data.classes),
         "; ".join(f"{images:,} {reason}" for reason, images in data.left_out.items()) or "none",
     )  # fmt: skip
-    labels = run.retrying_database(importing.images, run.pool)
+    labels = run.retrying_database(importing.count_images, run.pool)
     run.retrying_database(
         record.describe, run.pool, run.run_id,
         labels=labels, data_fingerprint=data.fingerprint, test_fingerprint=data.test_fingerprint,

@@ -186,7 +186,7 @@ def answer(
 def gathered(run: Retraining, compared: Compared, outcome: str, approval: Approval | None) -> ComparisonEvidence:
     """Put together what report, cards, artifacts and the decision's row say."""
     asked, names = compared.asked, list(compared.models)
-    disputes = run.retrying_database(importing.disputes, run.pool)
+    disputes = run.retrying_database(importing.count_disputes, run.pool)
     return evidence.ComparisonEvidence(
         retraining_id=run.run_id,
         decided_at=datetime.now(UTC),
@@ -200,7 +200,7 @@ def gathered(run: Retraining, compared: Compared, outcome: str, approval: Approv
         challengers=[compared.models[name] for name in names if not asked or name != asked.model_version],
         failures=run.failures,
         data=evidence.DataFacts.of(
-            compared.data, conflicts=disputes.images, sources=run.retrying_database(importing.sources, run.pool)
+            compared.data, conflicts=disputes.images, sources=run.retrying_database(importing.count_by_source, run.pool)
         ),
         gate=compared.gate,
         approved_by=approval.name.strip() or None if approval else None,

@@ -16,7 +16,7 @@ from models.radiographs.radiograph import Limits
 from tasks.explain import subject
 from tasks.pages.wording import counted
 from tasks.radiographs import fetching, thumbnails
-from tasks.radiographs.thumbnails import Heat
+from tasks.radiographs.thumbnails import HeatMaps
 from tasks.training import jobs
 
 if TYPE_CHECKING:
@@ -58,17 +58,17 @@ def explain_highest(run: Run, champion: ModelVersion) -> None:
         )  # fmt: skip
 
 
-def looked(run: Run, champion: ModelVersion, report: Report, shown: Sequence[Exhibit]) -> Heat:
+def looked(run: Run, champion: ModelVersion, report: Report, shown: Sequence[Exhibit]) -> HeatMaps:
     """Return the heat maps for the published classes of some images, or a note where there are none."""
     try:
         return _heat(run, champion, report, shown)
     except Exception as error:  # noqa: BLE001 - whatever it is, the report says so, and the night goes on
         why = in_words(error)
     run.note([f"no heat maps: {why}"])
-    return Heat({}, why)
+    return HeatMaps({}, why)
 
 
-def _heat(run: Run, champion: ModelVersion, report: Report, shown: Sequence[Exhibit]) -> Heat:
+def _heat(run: Run, champion: ModelVersion, report: Report, shown: Sequence[Exhibit]) -> HeatMaps:
     if find_spec("keras") is None:
         raise jobs.AnswersMissing("Keras is not installed where this night ran")
     until = time.monotonic() + PATIENCE_S
@@ -76,7 +76,7 @@ def _heat(run: Run, champion: ModelVersion, report: Report, shown: Sequence[Exhi
     executor = ThreadPoolExecutor(thumbnails.WORKERS, thread_name_prefix="heatmaps")
     try:
         taken = executor.map(
-            lambda one: fetching.take_in(one.reference, run.store, champion.preprocessing, limits), shown,
+            lambda one: fetching.read_for_scoring(one.reference, run.store, champion.preprocessing, limits), shown,
             timeout=PATIENCE_S,
         )  # fmt: skip
         at_hand = [(one, image.pixels) for one, image in zip(shown, taken, strict=True) if image.pixels is not None]
@@ -86,7 +86,7 @@ def _heat(run: Run, champion: ModelVersion, report: Report, shown: Sequence[Exhi
         executor.shutdown(wait=False, cancel_futures=True)
     if not at_hand:
         raise jobs.AnswersMissing("none of the images could be fetched again")
-    answers = subject.answers(
+    answers = subject.answer_images(
         run.store, run.settings.cache, champion, np.stack([pixels for _, pixels in at_hand]),
         [(row, champion.classes.index(one.caption)) for row, (one, _) in enumerate(at_hand)],
         max(until - time.monotonic(), 0),
@@ -100,4 +100,4 @@ def _heat(run: Run, champion: ModelVersion, report: Report, shown: Sequence[Exhi
         thumbnail = report.pictures[one.reference.image_id]
         if thumbnail.jpeg:
             made[one.reference.image_id] = over_thumbnail(thumbnail.jpeg, heat, champion.preprocessing)
-    return Heat(made)
+    return HeatMaps(made)

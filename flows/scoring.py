@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from models.serving.runtime import Runtime
     from tasks.nights.figures import RunFigures
-    from tasks.radiographs.fetching import Intake
+    from tasks.radiographs.fetching import ScoringInput
     from tasks.scoring.discovery import Shard
     from tasks.scoring.shadow import Shadow
 
@@ -154,12 +154,12 @@ def score_shards(run: Run, champion: model_versions.ModelVersion, shards: list[S
         for one in some:
             yield one, run.retrying_database(discovery.begin, run.pool, run.run_id, one.number)
 
-    def score(shard: Shard, taken: list[Intake]) -> None:
+    def score(shard: Shard, taken: list[ScoringInput]) -> None:
         score_shard(run, shard.number, taken, lineage, scorer, limits, shadow)
         with run.best_effort("progress could not be shown"):
             progress.add(len(taken))
 
-    workers = fetching.threads(run.settings.intake_threads)
+    workers = fetching.thread_count(run.settings.intake_threads)
     with (
         shadow_scoring(run, champion) as shadow,
         intake.IntakePool(run.store, scorer.spec, limits, workers, shadow.own_spec if shadow else None) as pool,
@@ -177,7 +177,7 @@ def score_shards(run: Run, champion: model_versions.ModelVersion, shards: list[S
 
 @step("score shard", run_name="score shard {shard}")
 def score_shard(
-    run: Run, shard: int, taken: Sequence[Intake], lineage: predictions.Lineage, scorer: Runtime, limits: Limits,
+    run: Run, shard: int, taken: Sequence[ScoringInput], lineage: predictions.Lineage, scorer: Runtime, limits: Limits,
     shadow: Shadow | None,
 ) -> None:  # fmt: skip
     """Validate, score and commit one shard."""

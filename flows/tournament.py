@@ -133,11 +133,11 @@ def read_sets(run: Tournament, folders: Sequence[str]) -> list[Entries]:
     shares = settings.validation_share, settings.test_share
     if folders:
         return [
-            enter(labelled_images.of_folder(folder, shares), name, limits)
+            enter(labelled_images.from_folder(folder, shares), name, limits)
             for folder, name in named([Path(folder) for folder in folders]).items()
         ]
-    found = run.retrying_database(labelled_images.of_database, run.pool, run.store, shares)
-    return [enter(labelled_images.without_test(found), DATABASE, limits)]
+    found = run.retrying_database(labelled_images.from_database, run.pool, run.store, shares)
+    return [enter(labelled_images.without_test_set(found), DATABASE, limits)]
 
 
 def named(folders: Sequence[Path]) -> dict[Path, str]:

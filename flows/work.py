@@ -104,7 +104,7 @@ class Work:
     @functools.cached_property
     def store(self) -> Store:
         """The bucket."""
-        return Store(self.settings, fetching.threads(self.settings.intake_threads) + publishing.UPLOADS)
+        return Store(self.settings, fetching.thread_count(self.settings.intake_threads) + publishing.UPLOADS)
 
     def note(self, notes: Sequence[str]) -> None:
         """Keep what ops should know of this run, for its report, and log it once."""

@@ -1,7 +1,7 @@
-"""Fast reads: objects through obstore, which needs less of the processor than boto3 and not Python's lock.
+"""Fast reads: read objects with obstore, which uses less CPU than boto3 and releases the GIL.
 
-Only reads that succeed go this way. After any other the caller asks boto3, which knows what each refusal means and
-what to try again; so an object costs at most one request more.
+obstore handles only successful reads. After any other result the caller falls back to boto3, which explains and retries
+errors. So a failed fast read costs one extra request.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
     import boto3
 
 MAX_FAILURES: Final = 5
-"""In a row. After so many, obstore is not asked any more: it cannot use this store."""
+"""After this many failures in a row, obstore is not used any more: it probably cannot use this store."""
 
 
 class FastReader:
-    """Reads objects of one bucket with obstore, or says that it cannot. Safe to share between threads.
+    """Reads objects of one bucket with obstore where possible. Thread-safe.
 
     Args:
-        session: whose credentials sign the requests.
-        client: the S3 client whose region and endpoint are used.
-        bucket: its name.
-        connect_timeout_s: seconds after which an attempt to connect is given up.
-        read_timeout_s: seconds of silence after which reading is given up.
+        session: provides the credentials.
+        client: provides the region and the endpoint.
+        bucket: the bucket's name.
+        connect_timeout_s: seconds before a connection attempt is abandoned.
+        read_timeout_s: seconds without data before a read is abandoned.
     """
 
     def __init__(
         self, session: boto3.Session, client: Any, bucket: str, connect_timeout_s: float, read_timeout_s: float
     ) -> None:
         self._failures = 0
-        self._patience_s = min(connect_timeout_s, read_timeout_s)
+        self._timeout_s = min(connect_timeout_s, read_timeout_s)
         self._store: S3Store | None = None
-        # Without credentials, or with a name that is none to obstore, boto3 is asked, and says it in words.
+        # Without credentials, or with a bucket name that obstore rejects, boto3 reads and gives a clear error.
         with suppress(BaseError, BotoCoreError, ValueError):
             self._store = S3Store(
                 bucket,
@@ -58,19 +58,19 @@ class FastReader:
             )
 
     def read(self, key: str) -> tuple[bytes, str] | None:
-        """Return an object's bytes and etag, or None where boto3 must be asked."""
+        """Return an object's bytes and etag, or None if boto3 must read it."""
         if self._store is None or self._failures >= MAX_FAILURES:
             return None
         began = time.monotonic()
         try:
             answer = obstore.get(self._store, key)
             data, etag = answer.bytes().to_bytes(), answer.meta["e_tag"]
-        except FileNotFoundError:  # deleted since it was listed
+        except FileNotFoundError:  # deleted after it was listed
             return None
-        except Exception:  # noqa: BLE001 - also what credential providers raise; boto3 meets it again and explains it
-            # After a silence each later try would wait as long, before boto3's own.
-            silent = time.monotonic() - began >= self._patience_s
-            self._failures = MAX_FAILURES if silent else self._failures + 1
+        except Exception:  # noqa: BLE001 - credential providers raise anything; boto3 repeats and explains the error
+            # After a timeout, give up at once: every later read would wait as long again, before boto3's own timeout.
+            timed_out = time.monotonic() - began >= self._timeout_s
+            self._failures = MAX_FAILURES if timed_out else self._failures + 1
             return None
         if etag is None:
             return None

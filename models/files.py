@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, folders that open for their owner only, and hashes."""
+"""Files: atomic writes, private folders, hashes."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 OWNER_ONLY: Final = 0o700
 OWNER_ONLY_FILE: Final = 0o600
-UNFINISHED: Final = ".unfinished-"
-"""How the names of files and folders begin that are being written, or that a killed writer left."""
+UNFINISHED_PREFIX: Final = ".unfinished-"
+"""Prefix of files and folders that are being written, or that a killed writer left behind."""
 
 
 def sha256_of(path: Path) -> str:
@@ -33,23 +33,24 @@ def sha256_of(path: Path) -> str:
 
 @contextmanager
 def atomic_file(path: Path, *, several_writers: bool = False) -> Iterator[Path]:
-    """Write a file that is there whole or not at all, by a rename at the end.
+    """Write a file atomically, by a rename at the end.
 
     Args:
-        path: what is written; a file that is there already is replaced.
-        several_writers: others may write the same file at the same time. Where nobody does, the next writer overwrites
-            what a killed one left; else it stays, under a name of its own, for the caller to remove.
+        path: the file to write; an existing file is replaced.
+        several_writers: whether others may write the same file at the same time. Each writer then uses a unique
+            temporary name, and the caller must remove what a killed writer left. Otherwise the next writer overwrites
+            it.
 
     Yields:
-        An empty file in the same folder, for its owner only, to write to. Its name ends as the path's does. It is
-        removed where the block raises.
+        An empty, private file in the same folder to write to. Its name has the same ending as the path. It is removed
+        if the block raises.
     """
     if several_writers:
-        handle, name = tempfile.mkstemp(prefix=UNFINISHED, suffix=f"-{path.name}", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=UNFINISHED_PREFIX, suffix=f"-{path.name}", dir=path.parent)
         os.close(handle)
         unfinished = Path(name)
     else:
-        unfinished = path.with_name(f"{UNFINISHED}{path.name}")
+        unfinished = path.with_name(f"{UNFINISHED_PREFIX}{path.name}")
         unfinished.unlink(missing_ok=True)
         unfinished.touch(OWNER_ONLY_FILE)
     try:
@@ -62,22 +63,22 @@ def atomic_file(path: Path, *, several_writers: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path, *, several_writers: bool = False) -> Iterator[Path]:
-    """Write a folder that is there whole or not at all, by a rename at the end.
+    """Write a folder atomically, by a rename at the end.
 
     Args:
-        path: what is written. It must not be there when the block ends.
-        several_writers: as of `atomic_file`.
+        path: the folder to write. It must not exist when the block ends.
+        several_writers: as for `atomic_file`.
 
     Yields:
-        An empty folder in the same folder, for its owner only, to write to. It is removed where the block raises.
+        An empty, private folder next to the path to write to. It is removed if the block raises.
 
     Raises:
-        OSError: the path is there already: another writer was faster.
+        OSError: the path already exists: another writer was faster.
     """
     if several_writers:
-        unfinished = Path(tempfile.mkdtemp(prefix=UNFINISHED, suffix=f"-{path.name}", dir=path.parent))
+        unfinished = Path(tempfile.mkdtemp(prefix=UNFINISHED_PREFIX, suffix=f"-{path.name}", dir=path.parent))
     else:
-        unfinished = path.with_name(f"{UNFINISHED}{path.name}")
+        unfinished = path.with_name(f"{UNFINISHED_PREFIX}{path.name}")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(OWNER_ONLY)
     try:
@@ -89,27 +90,27 @@ def atomic_folder(path: Path, *, several_writers: bool = False) -> Iterator[Path
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a file that is there whole or not at all."""
+    """Write a value as JSON, atomically."""
     with atomic_file(path) as unfinished:
         unfinished.write_text(json.dumps(value, allow_nan=False))
 
 
 def write_arrays(path: Path, *, several_writers: bool = False, **arrays: NDArray[Any]) -> None:
-    """Write arrays by name into a file that ends in .npz and is there whole or not at all; see `atomic_file`."""
+    """Write named arrays into an .npz file, atomically; see `atomic_file`."""
     with atomic_file(path, several_writers=several_writers) as unfinished:
-        np.savez(unfinished, allow_pickle=False, **arrays)  # the name ends in .npz, so NumPy adds nothing
+        np.savez(unfinished, allow_pickle=False, **arrays)  # NumPy appends .npz only if the name lacks it
 
 
-def private(*folders: Path) -> None:
-    """Make folders that open for their owner only, and so do those above them that are made now."""
+def make_private_folders(*folders: Path) -> None:
+    """Create folders, and missing parents, that only their owner can open."""
     for folder in folders:
         for missing in reversed([one for one in (folder, *folder.parents) if not one.exists()]):
             missing.mkdir(mode=OWNER_ONLY, exist_ok=True)
 
 
-def read_json(path: Path, otherwise: Any) -> Any:
-    """Read a file, or say something else where it is missing or no JSON."""
+def read_json(path: Path, default: Any) -> Any:
+    """Read a JSON file; return `default` if it is missing or not valid JSON."""
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError):
-        return otherwise
+        return default

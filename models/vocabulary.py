@@ -1,4 +1,4 @@
-"""Words that all of models/ and tasks/ share: classes, splits, and the mark of a phantom."""
+"""Vocabulary of models/ and tasks/: classes, splits, and the marker of phantoms."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CLASSES: Final = ("COVID-19", "NORMAL", "PNEUMONIA")
-"""The classes of the five reports. A model version brings its own list."""
+"""The classes of the five reports. Each model version has its own list."""
 NORMAL: Final = "NORMAL"
-"""The class that is no finding; the contact sheet of the highest scores leaves it out."""
+"""The class without a finding."""
 
 Split = Literal["train", "validation", "test"]
 SPLITS: Final[tuple[Split, ...]] = get_args(Split)
-"""What each image is for; their positions are the codes in arrays."""
+"""The purpose of each image. Arrays encode a split by its position here."""
 STRICTNESS: Final[Mapping[str, int]] = {"test": 2, "validation": 1, "train": 0}
-"""What an image in a stricter split shows must not be learned from in a laxer one."""
+"""A patient or picture in a stricter split must not be used in a laxer one."""
 
-MARKER: Final = "cxr-nightly phantom"
-"""Stands in the file of each phantom, so that made data is known wherever it goes."""
+PHANTOM_MARKER: Final = "cxr-nightly phantom"
+"""Written into each phantom's file, so that made data is recognised wherever it goes."""

@@ -32,7 +32,7 @@ def history() -> None:
     from tasks.registry import history as champions
 
     with connected() as (_, pool):
-        changes, trial = champions.history(pool), champions.trial(pool)
+        changes, trial = champions.history(pool), champions.shadow_sentence(pool)
     for number, one in enumerate(changes):
         now = "  champion now" if number == 0 else ""
         made = "  trained on made data" if one.made_data else ""
@@ -83,7 +83,7 @@ def rollback(reason: Reason, by: By) -> None:
         before, after = promotion.rollback(pool, reason, by=by)
         shadow, made = model_versions.shadow(pool), model_versions.require(pool, after).made_data
     if made:
-        typer.echo(f"WARNING: {after} was trained on made data: its word on a radiograph means nothing", err=True)
+        typer.echo(f"WARNING: {after} was trained on made data: its predictions for radiographs mean nothing", err=True)
     typer.echo(f"{after} is champion again, instead of {before}; the next night scores with it")
     if shadow:
         typer.echo(

@@ -61,7 +61,7 @@ def report(
     if target:
         require_writable(target)
     if target and (folder or metadata):
-        found = labelled_images.of_folder(folder, shares) if folder else None
+        found = labelled_images.from_folder(folder, shares) if folder else None
         _write(_page(settings, found, metadata), target)
         return
     with connected() as (settings, pool):
@@ -69,7 +69,7 @@ def report(
         from tasks.data_report import report as data_report
 
         store = Store(settings)
-        page = _page(settings, labelled_images.of_database(pool, store, shares), None)
+        page = _page(settings, labelled_images.from_database(pool, store, shares), None)
     if target:
         _write(page, target)
     else:
@@ -87,15 +87,16 @@ def _page(settings: Settings, collection: Collection | None, metadata: Path | No
 
     now, code = datetime.now(ZoneInfo(settings.timezone)), code_version()
     classes = sorted({image.label for image in collection.images}) if collection else []
-    said = {data_report.SHEET: people.of_sheet(metadata, classes)} if metadata else {}  # before the images: it is quick
+    # Before the images: it is quick.
+    said = {data_report.SHEET: people.from_sheet(metadata, classes)} if metadata else {}
     if collection is None:
         return data_report.render(
             data_report.DataEvidence(made_at=now, code_version=code, people=said), settings.timezone
         )
     limits = Limits(settings.max_bytes, settings.max_pixels)
-    survey = data_survey.take(collection, limits, workers=settings.intake_threads, say=_say)
-    facts = data_facts.gather(survey, _say)
-    labels = people.of_images(survey.images)
+    survey = data_survey.survey_images(collection, limits, workers=settings.intake_threads, progress=_say)
+    facts = data_facts.compute_facts(survey, _say)
+    labels = people.from_images(survey.images)
     evidence = data_report.DataEvidence(
         made_at=now, code_version=code, collection=collection, survey=survey, facts=facts,
         pictures=data_report.pictures(survey, facts, limits),

@@ -200,14 +200,14 @@ def ensure_champion(settings: Settings, labelled: Path | None) -> bool:
 
     with connected() as (_, pool):
         folder = labelled or _folder("training")
-        done = importing.bring_in(pool, Store(settings), settings, folder, source="demo")
-        typer.echo(textwrap.indent("\n".join(report.tell(done)), "   "))
+        done = importing.import_labels(pool, Store(settings), settings, folder, source="demo")
+        typer.echo(textwrap.indent("\n".join(report.import_lines(done)), "   "))
         try:
             present = model_versions.champion(pool)
         except model_versions.NoChampionError:
             present = None
         if present and not (labelled and present.made_data):
-            typer.echo(f"   {present.model_version} is champion already.")
+            typer.echo(f"   {present.model_version} is already the champion.")
             return present.made_data
         _retrain(None if labelled else FIRST_EPOCHS)
         return _crowned(pool, present).made_data

@@ -70,11 +70,11 @@ def explained(settings: Settings, pool: sa.Engine, key: str, version: str | None
             raise typer.BadParameter(f"{name}: choose from {', '.join(model.classes)}", param_hint="--class")
     store = Store(settings)
     limits = Limits(settings.max_bytes, settings.max_pixels)
-    image = explaining.find(pool, store, settings, key, model.preprocessing)
+    image = explaining.read_named_image(pool, store, settings, key, model.preprocessing)
     typer.echo("checking the image, then asking the model: half a minute on a slow machine", err=True)
-    subject = explaining.admit(image, limits)
+    subject = explaining.validate_image(image, limits)
     asked = [model.classes.index(name) for name in dict.fromkeys(classes)]
-    answers = explaining.answers(
+    answers = explaining.answer_images(
         store, settings.cache, model, subject.pixels[None], [(0, None), *((0, place) for place in asked)], LONGEST_S
     )
     probabilities = dict(zip(model.classes, map(float, answers.probabilities[0]), strict=True))
@@ -88,7 +88,7 @@ def explained(settings: Settings, pool: sa.Engine, key: str, version: str | None
         runtime=answers.runtime,
         heat=dict(zip(shown, answers.heatmaps, strict=False)),  # none where the network cannot be explained
         unexplained="; ".join(answers.notes) or None,
-        said=explaining.said(pool, subject.content),
+        published=explaining.published_prediction(pool, subject.content),
     )
 
 

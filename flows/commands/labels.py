@@ -55,11 +55,11 @@ def bring_in(
     from tasks.labels import report
 
     with connected() as (settings, pool):
-        done = ground_truth.bring_in(
+        done = ground_truth.import_labels(
             pool, Store(settings), settings, path, source=source, images=images, prefix=prefix,
             new_classes=new_class or (),
         )  # fmt: skip
-    typer.echo("\n".join(report.tell(done)))
+    typer.echo("\n".join(report.import_lines(done)))
     if len(done.refused) == done.rows:  # of an empty sheet, too
         raise typer.Exit(1)
 
@@ -73,4 +73,4 @@ def status() -> None:
     from tasks.labels import report
 
     with connected() as (settings, pool):
-        typer.echo("\n".join(report.status(pool, settings.bucket)))
+        typer.echo("\n".join(report.status_lines(pool, settings.bucket)))

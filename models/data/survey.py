@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from models.data import shortcuts
-from models.radiographs.histogram import LEVELS_8, USED_SHARES, histogram
+from models.radiographs.histogram import LEVELS_8, USED_QUANTILES, histogram
 from models.radiographs.preprocessing import PreprocessingSpec, preprocess
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def grey_shares(counts: Counts) -> NDArray[np.float64]:
     shares = counts / counts.sum()
     if counts.size == LEVELS_8:
         return np.asarray(shares.reshape(BINS, -1).sum(axis=1), np.float64)
-    low, high = np.searchsorted(np.cumsum(shares), USED_SHARES)
+    low, high = np.searchsorted(np.cumsum(shares), USED_QUANTILES)
     values = np.clip((np.arange(counts.size) - low) / max(int(high - low), 1), 0, 1)
     binned = np.bincount((values * (BINS - 1e-9)).astype(np.intp), weights=shares, minlength=BINS)
     return np.asarray(binned, np.float64)

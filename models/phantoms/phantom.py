@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from models.phantoms.anatomy import draw
-from models.vocabulary import CLASSES, MARKER
+from models.vocabulary import CLASSES, PHANTOM_MARKER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CLASSES",
     "FORMATS",
-    "MARKER",
+    "PHANTOM_MARKER",
     "PLAIN_FORMATS",
     "Phantom",
     "draw",
@@ -164,7 +164,7 @@ def _plan(folder: Path, count: int, seed: int, size: int | None, formats: Sequen
 
 
 def encode(picture: NDArray[np.float32], name: str, quality: int = 90) -> bytes:
-    """Encode a picture in one of `FORMATS`, with `MARKER` in its bytes.
+    """Encode a picture in one of `FORMATS`, with `PHANTOM_MARKER` in its bytes.
 
     Args:
         picture: Brightness within 0 to 1, shape (height, width), upright.
@@ -193,17 +193,17 @@ def encode(picture: NDArray[np.float32], name: str, quality: int = 90) -> bytes:
         exif = Image.Exif()
         exif[_ORIENTATION_TAG] = orientation
         stored = Image.fromarray(np.rot90(np.asarray(image), _QUARTER_TURNS[orientation]))
-        stored.save(out, "JPEG", quality=quality, comment=MARKER, exif=exif)
+        stored.save(out, "JPEG", quality=quality, comment=PHANTOM_MARKER, exif=exif)
     else:
         image = image.convert("RGB") if name == "jpeg-rgb" else image
-        image.save(out, "JPEG", quality=quality, comment=MARKER)
+        image.save(out, "JPEG", quality=quality, comment=PHANTOM_MARKER)
     return out.getvalue()
 
 
 def png_text() -> PngImagePlugin.PngInfo:
-    """Return `MARKER` as a PNG text chunk, which Pillow writes before the pixels."""
+    """Return `PHANTOM_MARKER` as a PNG text chunk, which Pillow writes before the pixels."""
     text = PngImagePlugin.PngInfo()
-    text.add_text("Software", MARKER)
+    text.add_text("Software", PHANTOM_MARKER)
     return text
 
 

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, PngImagePlugin
 
 from models.phantoms.anatomy import draw
 from models.phantoms.phantom import encode, png_text
-from models.vocabulary import CLASSES, MARKER
+from models.vocabulary import CLASSES, PHANTOM_MARKER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,7 +85,7 @@ def _flipped_byte(picture: NDArray[np.float32], _: np.random.Generator) -> bytes
 
 
 def _text(_: NDArray[np.float32], __: np.random.Generator) -> bytes:
-    return f"This is not an image. {MARKER}\n".encode() * 20
+    return f"This is not an image. {PHANTOM_MARKER}\n".encode() * 20
 
 
 def _empty(_: NDArray[np.float32], __: np.random.Generator) -> bytes:
@@ -94,13 +94,13 @@ def _empty(_: NDArray[np.float32], __: np.random.Generator) -> bytes:
 
 def _gif(picture: NDArray[np.float32], _: np.random.Generator) -> bytes:
     out = io.BytesIO()
-    _image(picture).save(out, "GIF", comment=MARKER)
+    _image(picture).save(out, "GIF", comment=PHANTOM_MARKER)
     return out.getvalue()
 
 
 def _tiff(picture: NDArray[np.float32], _: np.random.Generator) -> bytes:
     out = io.BytesIO()
-    _image(picture).save(out, "TIFF", tiffinfo={_TIFF_SOFTWARE: MARKER})
+    _image(picture).save(out, "TIFF", tiffinfo={_TIFF_SOFTWARE: PHANTOM_MARKER})
     return out.getvalue()
 
 
@@ -116,7 +116,7 @@ def _bomb(_: NDArray[np.float32], __: np.random.Generator) -> bytes:
     out = io.BytesIO()
     out.write(b"\x89PNG\r\n\x1a\n")
     PngImagePlugin.putchunk(out, b"IHDR", side, side, bytes((8, 0, 0, 0, 0)))  # 8 bit, grey
-    PngImagePlugin.putchunk(out, b"tEXt", b"Software\0", MARKER.encode())
+    PngImagePlugin.putchunk(out, b"tEXt", b"Software\0", PHANTOM_MARKER.encode())
     PngImagePlugin.putchunk(out, b"IDAT", zlib.compress(bytes(100 * (_BOMB_SIDE + 1)), 9))
     PngImagePlugin.putchunk(out, b"IEND")
     return out.getvalue()
@@ -178,7 +178,7 @@ def _meadow(picture: NDArray[np.float32], rng: np.random.Generator) -> bytes:
         axes = int(rng.integers(4, 16)), int(rng.integers(3, 9))
         cv2.ellipse(scene, place, axes, float(rng.uniform(0, 180)), 0, 360, colour, -1, cv2.LINE_AA)
     out = io.BytesIO()
-    Image.fromarray(scene).save(out, "JPEG", quality=92, comment=MARKER)
+    Image.fromarray(scene).save(out, "JPEG", quality=92, comment=PHANTOM_MARKER)
     return out.getvalue()
 
 

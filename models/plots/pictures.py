@@ -11,7 +11,7 @@ import cv2
 import matplotlib as mpl
 import numpy as np
 
-from models.radiographs.preprocessing import seen
+from models.radiographs.preprocessing import crop_slices
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,7 +61,7 @@ def over_thumbnail(thumbnail: bytes, heat: NDArray[np.floating[Any]], spec: Prep
     """
     grey = np.asarray(cv2.imdecode(np.frombuffer(thumbnail, np.uint8), cv2.IMREAD_GRAYSCALE), np.uint8)
     height, width = grey.shape
-    rows, columns = seen(height, width, spec)
+    rows, columns = crop_slices(height, width, spec)
     picture = np.repeat((grey * UNSEEN).astype(np.uint8)[..., None], 3, axis=2)
     picture[rows, columns] = warmed(grey[rows, columns], heat)
     return jpeg(picture)

@@ -1,1 +1,1 @@
-"""One radiograph: decoded, measured, preprocessed."""
+"""One radiograph: decoding, measuring, preprocessing."""

@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 LEVELS_8: Final = 256
 BLACK_AND_WHITE_TAIL: Final = 0.01
 """Share of the grey range at either end that counts as black or white."""
-USED_SHARES: Final = (0.005, 0.995)
-"""Between these shares of its pixels lies the range that a 16-bit film uses; as preprocessing stretches by default."""
+USED_QUANTILES: Final = (0.005, 0.995)
+"""Quantiles of the pixels that bound the used range of a 16-bit image; the same as preprocessing's default."""
 
 
 def histogram(grey: NDArray[Any]) -> Counts:
-    """Counts of each grey value: shape (256,) for uint8, (65536,) for uint16."""
+    """Count the pixels of each grey value: shape (256,) for uint8, (65536,) for uint16."""
     bins = LEVELS_8 if grey.dtype == np.uint8 else 65536
     return cv2.calcHist([grey], [0], None, [bins], [0, bins]).ravel().astype(np.float64)
 
 
 def statistics(counts: Counts) -> dict[str, Any]:
-    """Return what a histogram tells of an image; names and units are those of `radiograph.Measurement`."""
+    """Return an image's grey statistics, with the names and units of `radiograph.Measurement`."""
     share = counts / counts.sum()
     cumulative = np.cumsum(share)
-    lowest, highest = (0, 255) if counts.size == LEVELS_8 else np.searchsorted(cumulative, USED_SHARES).tolist()
+    lowest, highest = (0, 255) if counts.size == LEVELS_8 else np.searchsorted(cumulative, USED_QUANTILES).tolist()
     scale = _scale(counts.size, lowest, highest)
     mean = float(share @ scale.values)
     coarse = np.bincount(scale.bins, weights=share, minlength=LEVELS_8)
@@ -53,13 +53,14 @@ def statistics(counts: Counts) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Scale:
-    """What each grey value stands for: its place in the range (0..1) and in 256 bins; 1 where black, white, neither."""
+    """For each grey value: its position in the used range (0..1), its bin of 256, and masks (0 or 1)."""
 
     values: NDArray[np.float64]
     bins: NDArray[np.intp]
     black: NDArray[np.float64]
     white: NDArray[np.float64]
     inner: NDArray[np.float64]
+    """Neither black nor white."""
 
 
 @lru_cache(maxsize=2)

@@ -1,6 +1,6 @@
 """OpenCV, set up once: import `cv2` from here wherever radiographs are decoded, preprocessed or compared.
 
-Whoever handles many images does so in threads. OpenCV's own threads would only compete with them, so they are off.
+Callers process many images in threads of their own. OpenCV's threads would compete with them, so they are off.
 """
 
 from __future__ import annotations

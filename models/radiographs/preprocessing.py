@@ -1,7 +1,7 @@
-"""The one way from a radiograph's pixels to the model's input, for training and scoring alike.
+"""Preprocessing: the single function that turns pixels into the model's input, for training and scoring.
 
-A specification is stored with each model version and read back by the scorer. Size, format and colour depth of the
-file leave no trace: every image is cut to the same shape, resized, and stretched between the same percentiles.
+The specification is stored with each model version and read back by the scorer. Size, format and colour depth of the
+file leave no trace: every image is cropped to the same aspect, resized, and stretched between the same percentiles.
 """
 
 from __future__ import annotations
@@ -24,33 +24,33 @@ if TYPE_CHECKING:
 
 Crop = Literal["centre", "none", "chest"]
 Equalisation = Literal["none", "clahe", "local"]
-CHEST: Final = 0.8
-"""Share of height and width that the crop of that name leaves: shoulders, arms and most written marks lie outside."""
-RADIUS: Final = 70
-"""Of the disk of local equalisation, in pixels of the model's input, as in the Harrisburg report."""
+CHEST_SHARE: Final = 0.8
+"""Share of height and width that the chest crop keeps. Shoulders, arms and most burnt-in marks are outside."""
+EQUALISATION_RADIUS: Final = 70
+"""Radius of the disk for local equalisation, in pixels of the model's input, as in the Harrisburg report."""
 
 
 @dataclass(frozen=True, slots=True)
 class PreprocessingSpec:
-    """What is done to each image; equal specifications have equal hashes."""
+    """The steps applied to each image. Equal specifications have equal hashes."""
 
     height: int = 224
     width: int = 224
     channels: int = 1
     crop: Crop = "centre"
-    """centre: the largest centred rectangle of the target's aspect, so that no image is distorted; none: squeezed;
-    chest: the middle of `centre`, see `CHEST`."""
+    """centre: the largest centred rectangle with the target's aspect ratio, so that no image is distorted; none: no
+    crop, resizing may distort; chest: the middle of `centre`, see `CHEST_SHARE`."""
     low_percentile: float = 0.5
     high_percentile: float = 99.5
-    """Grey values at these percentiles of the resized image become 0 and 255: exposure and bit depth are no cue."""
+    """Grey values at these percentiles of the resized image become 0 and 255, to remove exposure and bit depth."""
     equalisation: Equalisation = "none"
-    """clahe: contrast-limited adaptive histogram equalisation, clip limit 2, 8x8 tiles; local: each pixel by the
-    histogram of a disk around it, see `RADIUS`, by scikit-image's rank filter."""
+    """clahe: contrast-limited adaptive histogram equalisation, clip limit 2, 8x8 tiles; local: equalisation over a
+    disk around each pixel, see `EQUALISATION_RADIUS`, with scikit-image's rank filter."""
 
     def __post_init__(self) -> None:
         for name, known in (("crop", Crop), ("equalisation", Equalisation)):
             if getattr(self, name) not in get_args(known):
-                raise ValueError(f"preprocessing: {name} is one of {get_args(known)}, not {getattr(self, name)!r}")
+                raise ValueError(f"preprocessing: {name} must be one of {get_args(known)}, not {getattr(self, name)!r}")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -64,16 +64,16 @@ class PreprocessingSpec:
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:
-        """The specification as JSON-ready values."""
+        """Return the specification as JSON-ready values."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Read back what `to_dict` wrote; an unknown or missing name raises ValueError, never a silent default."""
+        """Build a specification from the result of `to_dict`; an unknown or missing name raises ValueError."""
         expected = set(cls.__dataclass_fields__)
         if set(values) != expected:
             difference = sorted(set(values) ^ expected)
-            raise ValueError(f"preprocessing specification differs from this code's in {difference}")
+            raise ValueError(f"its preprocessing specification has other fields than this code's: {difference}")
         return cls(**values)
 
 
@@ -82,13 +82,13 @@ def preprocess(pixels: Pixels, spec: PreprocessingSpec) -> NDArray[np.uint8]:
 
     Args:
         pixels: (height, width), uint8 or uint16, any size.
-        spec: what to do.
+        spec: the steps.
 
     Returns:
-        uint8 array of shape `spec.shape`; grey repeated where the model wants three channels.
+        uint8 array of shape `spec.shape`; grey is repeated for a model with three channels.
     """
     height, width = pixels.shape
-    rows, columns = seen(height, width, spec)
+    rows, columns = crop_slices(height, width, spec)
     resized = _resize(pixels[rows, columns], spec.height, spec.width)
     low, high = _percentiles(histogram(resized), spec.low_percentile, spec.high_percentile)
     scale = 255.0 / max(high - low, 1)
@@ -97,7 +97,7 @@ def preprocess(pixels: Pixels, spec: PreprocessingSpec) -> NDArray[np.uint8]:
         stretched: NDArray[np.uint8] = np.clip((grey.astype(np.float32) - low) * scale + 0.5, 0, 255).astype(np.uint8)
         return stretched
 
-    if resized.dtype == np.uint8:  # each of the 256 values once, not each pixel
+    if resized.dtype == np.uint8:  # a lookup table is faster than computing each pixel
         stretched = cast("NDArray[np.uint8]", cv2.LUT(resized, stretch(np.arange(256))))
     else:
         stretched = stretch(resized)
@@ -107,29 +107,29 @@ def preprocess(pixels: Pixels, spec: PreprocessingSpec) -> NDArray[np.uint8]:
         from skimage.filters import rank
         from skimage.morphology import disk
 
-        stretched = rank.equalize(stretched, disk(RADIUS))
+        stretched = rank.equalize(stretched, disk(EQUALISATION_RADIUS))
     grey = stretched[:, :, None]
     return grey if spec.channels == 1 else np.repeat(grey, spec.channels, axis=2)
 
 
-def seen(height: int, width: int, spec: PreprocessingSpec) -> tuple[slice, slice]:
-    """Return the rows and columns of an image of this size that the model sees."""
+def crop_slices(height: int, width: int, spec: PreprocessingSpec) -> tuple[slice, slice]:
+    """Return the rows and columns of an image of this size that the crop keeps."""
     if spec.crop == "none":
         return slice(0, height), slice(0, width)
     rows, columns = _centre(height, width, spec.width / spec.height)
-    return (_middle(rows), _middle(columns)) if spec.crop == "chest" else (rows, columns)
+    return (_chest_part(rows), _chest_part(columns)) if spec.crop == "chest" else (rows, columns)
 
 
-def _middle(whole: slice) -> slice:
-    """The chest's share of a slice, from its middle."""
+def _chest_part(whole: slice) -> slice:
+    """The middle part of a slice that the chest crop keeps."""
     size = whole.stop - whole.start
-    kept = max(1, round(size * CHEST))
+    kept = max(1, round(size * CHEST_SHARE))
     start = whole.start + (size - kept) // 2
     return slice(start, start + kept)
 
 
 def _centre(height: int, width: int, aspect: float) -> tuple[slice, slice]:
-    """Rows and columns of the largest centred rectangle of an aspect (width over height)."""
+    """Rows and columns of the largest centred rectangle with an aspect ratio (width over height)."""
     if width > height * aspect:
         kept = max(1, round(height * aspect))
         left = (width - kept) // 2
@@ -140,10 +140,10 @@ def _centre(height: int, width: int, aspect: float) -> tuple[slice, slice]:
 
 
 def _resize(pixels: Pixels, height: int, width: int) -> Pixels:
-    """Resize; a large picture is halved as often as it stays larger than the target, as in a mipmap (Williams, 1983).
+    """Resize by repeated halving, as in a mipmap (Williams, 1983), then by bilinear interpolation.
 
-    What is left is a factor below two, for which bilinear interpolation reads every pixel. This takes a third of the
-    time of averaging over areas in one step. Halving drops an odd last row or column.
+    The remaining factor is below two, so bilinear interpolation reads every pixel. This takes a third of the time of
+    area averaging in one step. Halving drops an odd last row or column.
     """
     while pixels.shape[0] >= 2 * height and pixels.shape[1] >= 2 * width:
         size = (pixels.shape[1] // 2, pixels.shape[0] // 2)

@@ -1,7 +1,7 @@
-"""One radiograph: from the bytes of a file to grey pixels and measurements, or a reason in words why not.
+"""One radiograph: from the bytes of a file to grey pixels and a measurement, or the reason why there are no pixels.
 
-The format is told by the content (Pillow reads headers lazily), limits are held against the header before a pixel is
-decoded, and OpenCV decodes, because it releases the GIL. OpenCV accepts files that are cut off, so completeness is
+Pillow detects the format from the content (it reads headers lazily), and the limits are checked against the header
+before any pixel is decoded. OpenCV decodes, because it releases the GIL. It accepts truncated files, so completeness is
 checked first: PNG by its chunks' checksums, JPEG by its end-of-image marker.
 """
 
@@ -18,7 +18,7 @@ from PIL import Image
 from models.radiographs import png
 from models.radiographs.histogram import histogram, statistics
 from models.radiographs.opencv import cv2
-from models.vocabulary import MARKER
+from models.vocabulary import PHANTOM_MARKER
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,25 +26,25 @@ if TYPE_CHECKING:
     Pixels = NDArray[Any]
     """Grey pixels (height, width), uint8 or uint16."""
 
-# Pillow's own limit would refuse a bomb before its size is known; ours is held against the header below.
+# Pillow's own limit would raise before the size is known; ours is checked against the header below.
 Image.MAX_IMAGE_PIXELS = None
 
 FORMATS: Final = ("PNG", "JPEG")
 DICOM_MARK: Final = (slice(128, 132), b"DICM")
-"""Where a DICOM file says that it is one, behind its preamble (DICOM part 10, 7.1); Pillow does not know the format."""
-SAME_FORMAT: Final = {"MPO": "JPEG"}
-"""A JPEG with more pictures behind the first one (CIPA DC-007), from phones and some scanners: the first is read."""
+"""The prefix that follows a DICOM file's preamble (DICOM part 10, 7.1). Pillow does not know the format."""
+FORMAT_ALIASES: Final = {"MPO": "JPEG"}
+"""MPO is a JPEG with further pictures after the first (CIPA DC-007), from phones and scanners; the first is read."""
 JPEG_END: Final = b"\xff\xd9"
 ORIENTATION_TAG: Final = 0x0112
 PNG_DEPTH_OFFSET: Final = 24  # signature (8) + IHDR's length, type, width and height (16): ISO/IEC 15948, 11.2.2
 COLOUR_CHANNELS: Final = 3
-MEASURED_ROWS: Final = 128
-"""Rows that statistics are taken of at least, where there are as many: they settle what is asked of a radiograph."""
+MIN_MEASURED_ROWS: Final = 128
+"""Minimum number of rows for grey statistics, if the image has as many: enough for all expectations."""
 BLOCK_ROWS: Final = 256
-"""Rows that are made opaque at a time: the products are float32, for a whole film a multiple of the decoded file."""
+"""Rows composited over black at a time: the float32 products of a whole image would be several times its size."""
 
 # EXIF 2.3, tag Orientation: what to do to the stored pixels to see the image upright.
-UPRIGHT: Final[dict[int, tuple[int | None, int | None]]] = {  # (rotate code, flip code)
+ORIENTATION_STEPS: Final[dict[int, tuple[int | None, int | None]]] = {  # (rotate code, flip code)
     2: (None, 1),
     3: (cv2.ROTATE_180, None),
     4: (None, 0),
@@ -57,13 +57,13 @@ UPRIGHT: Final[dict[int, tuple[int | None, int | None]]] = {  # (rotate code, fl
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What is refused before decoding."""
+    """The largest file that is fetched, and the largest image that is decoded."""
 
     max_bytes: int = 64 * 1024**2
     max_pixels: int = 64_000_000
 
     def too_large(self, n_bytes: int) -> str | None:
-        """Say in words why a file of so many bytes is refused; None where it is not."""
+        """Return why a file of this many bytes is refused; None if it is not."""
         if n_bytes <= self.max_bytes:
             return None
         return f"the file has {n_bytes:,} bytes, more than the limit of {self.max_bytes:,}"
@@ -71,25 +71,26 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What is known of one file. Fields that could not be measured are None.
+    """The measurement of one file. Fields that could not be measured are None.
 
-    Grey statistics are in units of the full grey range of the data (0..1), taken over evenly spread rows of the decoded
-    image at its own size (all rows below 256, at least 128 above). 16-bit images, of which many use 12 bits only, span
-    the range between the 0.5th and the 99.5th percentile of their pixels, and what lies beyond counts as its ends:
-    burnt-in text must not make a film look dark.
+    Grey statistics are in units of the full grey range (0..1), over evenly spaced rows of the decoded image at full
+    resolution (all rows up to 255, at least 128 above). For 16-bit images, many of which use only 12 bits, the range is
+    that between the 0.5th and the 99.5th percentile of the pixels, and values beyond it are clipped: burnt-in text must
+    not make an image look dark.
     """
 
     n_bytes: int
     sha256: str | None
-    """None where the file was too large to be fetched."""
+    """None if the file was too large to be fetched."""
     made: bool = False
+    """Whether this is made data, by the file's marker or its location."""
     format: str | None = None
-    """Format told by the content, as Pillow names it: PNG, JPEG, GIF ..."""
+    """Format detected from the content, as Pillow names it: PNG, JPEG, GIF ..."""
     width: int | None = None
     height: int | None = None
     """Size in pixels as displayed (EXIF orientation applied)."""
     bit_depth: int | None = None
-    """Bits per channel in the file (a palette's entries count as 8)."""
+    """Bits per channel in the file (8 for a palette image)."""
     channels: int | None = None
     mode: str | None = None
     """Pillow's mode: L, I;16, RGB, RGBA, P, LA, CMYK, 1 ..."""
@@ -101,48 +102,48 @@ class Measurement:
     p05: float | None = None
     p95: float | None = None
     black_share: float | None = None
-    """Share of pixels in the darkest hundredth of the range."""
+    """Share of pixels in the darkest 1 % of the range."""
     white_share: float | None = None
     peak_share: float | None = None
-    """Share of pixels that have the most frequent value among those neither black nor white."""
+    """Share of pixels with the most frequent value that is neither black nor white."""
     entropy: float | None = None
     """Shannon entropy of the 256-bin grey histogram, bits."""
     colour: float | None = None
-    """Mean difference between the largest and smallest colour channel, 0 (grey) to 1."""
+    """Mean difference between the largest and the smallest colour channel, 0 (grey) to 1."""
 
     @property
     def aspect(self) -> float | None:
-        """Width over height."""
+        """Width divided by height."""
         return self.width / self.height if self.width and self.height else None
 
     @property
     def contrast(self) -> float | None:
-        """Distance between the 5th and 95th percentile of grey, 0..1."""
+        """Difference between the 95th and the 5th percentile of grey, 0..1."""
         return self.p95 - self.p05 if self.p95 is not None and self.p05 is not None else None
 
 
-class Unreadable(Exception):  # noqa: N818 - a verdict in words, caught in this file, not an error of the program
-    """The file cannot become pixels; the message says why in words that end up in the images table."""
+class Unreadable(Exception):  # noqa: N818 - a verdict that is caught in this file, not a program error
+    """The file cannot be decoded; the message is the reason that is stored in the images table."""
 
 
-def read(data: bytes, limits: Limits) -> tuple[Pixels | None, Measurement]:
+def decode(data: bytes, limits: Limits) -> tuple[Pixels | None, Measurement]:
     """Decode and measure one file.
 
     Args:
         data: the file's bytes.
-        limits: what is refused before decoding.
+        limits: checked before decoding.
 
     Returns:
-        Grey pixels (height, width), uint8 or uint16, upright, or None; and the measurement, which says why not.
+        Grey pixels (height, width), uint8 or uint16, upright, or None; and the measurement, whose `problem` says why.
         Never raises for bad input.
     """
     known: dict[str, Any] = {"n_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     try:
         orientation = _header(data, limits, known)
-        complete = _complete(data, known["format"])
+        complete = _checked_bytes(data, known["format"])
         stored = cv2.imdecode(np.frombuffer(complete, np.uint8), cv2.IMREAD_UNCHANGED)
         if stored is None:
-            raise Unreadable("the decoder rejects its contents")  # noqa: TRY301 - one way out for every reason
+            raise Unreadable("the decoder rejects its contents")  # noqa: TRY301 - one handler for every reason
         if stored.dtype not in (np.uint8, np.uint16):
             raise Unreadable(f"its pixels are of type {stored.dtype}, not integers")  # noqa: TRY301 - as above
         grey, colour = _grey(stored)
@@ -150,12 +151,12 @@ def read(data: bytes, limits: Limits) -> tuple[Pixels | None, Measurement]:
     except (Unreadable, cv2.error, MemoryError) as error:
         problem = str(error) if isinstance(error, Unreadable) else "the decoder fails on its contents"
         return None, Measurement(**known, decodable=False, problem=problem)
-    rows = grey[:: max(1, len(grey) // MEASURED_ROWS)]
+    rows = grey[:: max(1, len(grey) // MIN_MEASURED_ROWS)]
     return grey, Measurement(**known, **statistics(histogram(rows)), colour=colour, decodable=True)
 
 
 def _header(data: bytes, limits: Limits, known: dict[str, Any]) -> int:
-    """Fill in what the header tells; return the EXIF orientation."""
+    """Add the header's values to `known` and return the EXIF orientation."""
     if not data:
         raise Unreadable("the file is empty")
     if problem := limits.too_large(len(data)):
@@ -169,12 +170,12 @@ def _header(data: bytes, limits: Limits, known: dict[str, Any]) -> int:
             raise Unreadable("it is a DICOM file; PNG and JPEG are read") from None
         raise Unreadable("it is not an image") from None
     with image:
-        known["format"] = SAME_FORMAT.get(str(image.format), image.format)
+        known["format"] = FORMAT_ALIASES.get(str(image.format), image.format)
         known["mode"] = image.mode
         known["width"], known["height"] = image.size
         known["channels"] = len(image.getbands())
         known["bit_depth"] = _bit_depth(data, image)
-        known["made"] = MARKER.encode() in _notes(image)
+        known["made"] = PHANTOM_MARKER.encode() in _header_text(image)
         if image.width * image.height > limits.max_pixels:
             raise Unreadable(
                 f"decoding it would take {image.width * image.height:,} pixels, more than {limits.max_pixels:,}"
@@ -182,7 +183,7 @@ def _header(data: bytes, limits: Limits, known: dict[str, Any]) -> int:
         if known["format"] not in FORMATS:
             raise Unreadable(f"it is a {image.format} file; PNG and JPEG are read")
         orientation = _orientation(data, image)
-        if orientation in UPRIGHT and UPRIGHT[orientation][0] in (
+        if orientation in ORIENTATION_STEPS and ORIENTATION_STEPS[orientation][0] in (
             cv2.ROTATE_90_CLOCKWISE,
             cv2.ROTATE_90_COUNTERCLOCKWISE,
         ):
@@ -191,9 +192,9 @@ def _header(data: bytes, limits: Limits, known: dict[str, Any]) -> int:
 
 
 def _orientation(data: bytes, image: Image.Image) -> int:
-    """The EXIF orientation, 1 (upright) where there is none."""
-    # Pillow decodes a whole PNG to look for EXIF behind the pixels; nearly none has any.
-    if image.format == "PNG" and not png.may_be_turned(data):
+    """The EXIF orientation; 1 (upright) if there is none."""
+    # Pillow decodes a whole PNG to look for EXIF after the pixels, and hardly any PNG has it.
+    if image.format == "PNG" and not png.may_have_orientation(data):
         return 1
     try:
         return int(image.getexif().get(ORIENTATION_TAG, 1))
@@ -202,7 +203,7 @@ def _orientation(data: bytes, image: Image.Image) -> int:
 
 
 def _bit_depth(data: bytes, image: Image.Image) -> int:
-    """Bits per channel in the file: Pillow converts deep colour to 8 bits, so a PNG's own header is asked."""
+    """Bits per channel in the file, read from a PNG's own header since Pillow converts deep colour to 8 bits."""
     if image.format == "PNG" and image.mode != "P":
         return data[PNG_DEPTH_OFFSET]
     if image.mode == "1":
@@ -210,32 +211,32 @@ def _bit_depth(data: bytes, image: Image.Image) -> int:
     return 16 if image.mode.startswith("I") else 8
 
 
-def _notes(image: Image.Image) -> bytes:
-    """Free text of the header: a PNG's text chunks, a JPEG's comment."""
+def _header_text(image: Image.Image) -> bytes:
+    """Free text in the header: a PNG's Software text, a JPEG's comment."""
     notes = [image.info.get("Software", ""), image.info.get("comment", b"")]
     return b" ".join(note if isinstance(note, bytes) else str(note).encode() for note in notes)
 
 
-def _complete(data: bytes, kind: str) -> bytes:
-    """Return the file for the decoder, or say that it is cut off."""
+def _checked_bytes(data: bytes, kind: str) -> bytes:
+    """Return the bytes for the decoder; raise `Unreadable` if the file is truncated or damaged."""
     if kind == "JPEG":
         if JPEG_END not in data[-4096:] and JPEG_END not in data[len(data) // 2 :]:
-            raise Unreadable("the JPEG is cut off: its end marker is missing")
+            raise Unreadable("the JPEG is truncated: its end marker is missing")
         return data
     try:
-        return png.stored(list(png.chunks(data))) or data
+        return png.with_stored_pixels(list(png.chunks(data))) or data
     except png.DamagedPngError as error:
-        raise Unreadable(f"the PNG is cut off or damaged: {error}") from None
+        raise Unreadable(f"the PNG is truncated or damaged: {error}") from None
 
 
 def _grey(stored: NDArray[Any]) -> tuple[Pixels, float]:
-    """Grey pixels and how colourful the file was; transparent parts become black."""
+    """Grey pixels, and the file's colourfulness (see `Measurement.colour`). Transparent parts become black."""
     if stored.ndim == 2:  # noqa: PLR2004 - height, width
         return stored, 0.0
     if stored.shape[2] < COLOUR_CHANNELS:
         return np.ascontiguousarray(stored[:, :, 0]), 0.0
     step = max(1, min(stored.shape[:2]) // 256)
-    sparse = _opaque(stored[::step, ::step])
+    sparse = _composite_over_black(stored[::step, ::step])
     spread = sparse.max(axis=2).astype(np.float32) - sparse.min(axis=2)
     colour = float(spread.mean() / np.iinfo(stored.dtype).max)
     if stored.shape[2] == COLOUR_CHANNELS:
@@ -243,12 +244,12 @@ def _grey(stored: NDArray[Any]) -> tuple[Pixels, float]:
     grey = np.empty(stored.shape[:2], stored.dtype)
     for top in range(0, len(stored), BLOCK_ROWS):
         rows = slice(top, top + BLOCK_ROWS)
-        grey[rows] = cv2.cvtColor(_opaque(stored[rows]), cv2.COLOR_BGR2GRAY)
+        grey[rows] = cv2.cvtColor(_composite_over_black(stored[rows]), cv2.COLOR_BGR2GRAY)
     return grey, colour
 
 
-def _opaque(stored: NDArray[Any]) -> NDArray[Any]:
-    """Three colour channels, over black where there is a fourth, alpha."""
+def _composite_over_black(stored: NDArray[Any]) -> NDArray[Any]:
+    """The three colour channels; with an alpha channel, composited over black."""
     if stored.shape[2] == COLOUR_CHANNELS:
         return stored
     colours, alpha, opaque = stored[:, :, :3], stored[:, :, 3:], np.iinfo(stored.dtype).max
@@ -259,7 +260,7 @@ def _opaque(stored: NDArray[Any]) -> NDArray[Any]:
 
 
 def _upright(grey: Pixels, orientation: int) -> Pixels:
-    rotate, flip = UPRIGHT.get(orientation, (None, None))
+    rotate, flip = ORIENTATION_STEPS.get(orientation, (None, None))
     if rotate is not None:
         grey = cv2.rotate(grey, rotate)
     return cv2.flip(grey, flip) if flip is not None else grey

@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from models.files import UNFINISHED, atomic_folder, sha256_of
+from models.files import UNFINISHED_PREFIX, atomic_folder, sha256_of
 from models.serving import quiet_imports
 from models.serving.artifact import open_model
 from models.serving.quiet_imports import silence_telemetry
@@ -78,7 +78,7 @@ def _is_intact(folder: Path) -> bool:
 
 def _clear_abandoned(folder: Path) -> None:
     """Remove working folders that killed conversions left behind."""
-    for work in folder.glob(f"{UNFINISHED}*"):
+    for work in folder.glob(f"{UNFINISHED_PREFIX}*"):
         try:
             abandoned = time.time() - work.stat().st_mtime > ABANDONED_S
         except FileNotFoundError:

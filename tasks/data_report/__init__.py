@@ -1,1 +1,1 @@
-"""The report on labelled images: `cxr data report`."""
+"""The data report: `cxr data report`."""

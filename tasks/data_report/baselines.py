@@ -1,4 +1,4 @@
-"""Data baselines: what can be told of the classes of labelled images without looking at the lungs."""
+"""Shortcut baselines: how well the classes of labelled images can be predicted without looking at the lungs."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from tasks.data_report.survey import Survey
 
 FOLDS: Final = 5
-LEAST_PATIENTS: Final = 10
-"""Of a class, for baselines: two in each fold."""
+MIN_PATIENTS: Final = 10
+"""Per class, for the baselines: two in each fold."""
 RESAMPLES: Final = 2000
-LEVEL: Final = 0.95
-TELLING: Final = 0.2
-"""Share of the way from chance to perfect from which, at the lower end of the interval, it is called a shortcut."""
+CONFIDENCE: Final = 0.95
+STRONG_SHARE: Final = 0.2
+"""A shortcut is strong if the interval's lower end covers at least this share of the way from chance to perfect."""
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """How well the classes can be told without looking at the lungs; cross-validated by patient."""
+    """How well one kind of shortcut predicts the classes, cross-validated by patient."""
 
     sees: str
     value: float
@@ -35,39 +35,39 @@ class Baseline:
     high: float
     """Balanced accuracy with its 95 % interval, from resampled patients."""
     chance: float
-    found: Mapping[str, float]
-    """Share of each class that it finds."""
+    sensitivity: Mapping[str, float]
+    """Sensitivity of each class."""
 
     @property
-    def telling(self) -> str:
-        """strong, weak or none: whether it tells the classes apart."""
+    def strength(self) -> str:
+        """How well the shortcut separates the classes: strong, weak or none."""
         if self.low <= self.chance:
             return "none"
-        return "strong" if (self.low - self.chance) / (1 - self.chance) >= TELLING else "weak"
+        return "strong" if (self.low - self.chance) / (1 - self.chance) >= STRONG_SHARE else "weak"
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """What the baselines answered; none where fewer than two classes have enough patients."""
+class BaselineResults:
+    """The results of the baselines; empty if fewer than two classes have enough patients."""
 
     baselines: tuple[Baseline, ...]
     classes: tuple[str, ...]
-    """Those with enough patients."""
+    """Classes with enough patients."""
     images: int
-    """That were asked about."""
+    """Number of images used."""
 
 
-def ask(survey: Survey) -> Answered:
-    """Let the shortcut audit's baselines answer five folds by patient, for the classes that have enough patients."""
+def run_baselines(survey: Survey) -> BaselineResults:
+    """Cross-validate the shortcut audit's baselines, in five folds by patient, on classes with enough patients."""
     from models.data import shortcuts
     from models.evaluation.crossvalidation import pooled
 
     labels = survey.labels[survey.compared]
     owners = np.array([survey.images[place].patient for place in survey.compared])
-    enough = [place for place in range(len(survey.classes)) if len(set(owners[labels == place])) >= LEAST_PATIENTS]
+    enough = [place for place in range(len(survey.classes)) if len(set(owners[labels == place])) >= MIN_PATIENTS]
     judged = tuple(survey.classes[place] for place in enough)
     if len(enough) < 2:  # noqa: PLR2004 - nothing to tell apart
-        return Answered((), judged, 0)
+        return BaselineResults((), judged, 0)
     rows = np.flatnonzero(np.isin(labels, enough))
     truth, groups = np.searchsorted(enough, labels[rows]), owners[rows].tolist()
     features = measured_files([survey.measurements[place] for place in survey.compared[rows]])
@@ -79,9 +79,9 @@ def ask(survey: Survey) -> Answered:
     def by_border(train: NDArray[np.intp], test: NDArray[np.intp]) -> NDArray[np.float32]:
         return shortcuts.frame_baseline(frames[train], truth[train], frames[test], len(enough))
 
-    return Answered(
+    return BaselineResults(
         tuple(
-            _judged(sees, pooled(answer, truth, groups, count=FOLDS), truth, groups, judged)
+            _scored(sees, pooled(answer, truth, groups, count=FOLDS), truth, groups, judged)
             for sees, answer in ((FILE, by_file), (BORDER, by_border))
         ),
         judged,
@@ -89,10 +89,10 @@ def ask(survey: Survey) -> Answered:
     )
 
 
-def _judged(
+def _scored(
     sees: str, answers: NDArray[np.float32], truth: NDArray[np.intp], patients: Sequence[str], classes: Sequence[str]
 ) -> Baseline:
-    """Balanced accuracy with the interval of the patient bootstrap, as for models."""
+    """Score answers by balanced accuracy, with the interval of the patient bootstrap, as for models."""
     from models.evaluation.bootstrap import interval, rates, tallies, weights
 
     size = len(classes)
@@ -100,7 +100,7 @@ def _judged(
     said = answers.argmax(axis=1)
     point = rates(tallies(truth, said, size, np.ones((1, len(truth)), np.uint8)), present)
     drawn = tallies(truth, said, size, weights(patients, RESAMPLES, seed=0))
-    low, high = interval(rates(drawn, present)["balanced_accuracy"], LEVEL)
+    low, high = interval(rates(drawn, present)["balanced_accuracy"], CONFIDENCE)
     value = float(point["balanced_accuracy"][0])
     return Baseline(
         sees, value, value if low is None else low, value if high is None else high, 1 / size,

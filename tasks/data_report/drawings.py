@@ -1,4 +1,4 @@
-"""The drawings of the data report, each with the words for those who do not see it."""
+"""The drawings of the data report, each with alternative text."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     View = dict[str, Any]
 
 
-def of_images(facts: Facts, survey: Survey) -> View:
-    """Return the drawings and pictures about the images."""
+def draw_images(facts: Facts, survey: Survey) -> View:
+    """Return the drawings and pictures of the images, by the name that the template uses."""
     from models.plots.data import Group, bars, boxes, distributions, highest, scatter
 
     classes = list(enumerate(facts.classes))
@@ -62,13 +62,13 @@ def of_images(facts: Facts, survey: Survey) -> View:
     }  # fmt: skip
 
 
-def of_people(people: People, number: int, places: Mapping[str, int]) -> View:
+def draw_people(people: People, number: int, places: Mapping[str, int]) -> View:
     """Return the drawing of ages.
 
     Args:
-        people: what is known of them.
-        number: of this part on its page.
-        places: the classes' places, so that a finding of the same name looks alike.
+        people: the people to draw.
+        number: the index of this section on the page.
+        places: the classes' colour indices, so that a finding with a class's name has its colour.
     """
     from models.plots.data import NOWHERE, Group, boxes
 
@@ -84,7 +84,7 @@ def of_people(people: People, number: int, places: Mapping[str, int]) -> View:
 
 
 def _templates(facts: Facts) -> View:
-    """The mean pictures, and their differences, all on one scale."""
+    """The mean pictures and their differences, all on one scale."""
     from models.plots.data import difference, scale_colours
 
     whole = facts.mean

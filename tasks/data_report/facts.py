@@ -1,4 +1,4 @@
-"""Data facts: the figures of a survey of labelled images."""
+"""Data facts: the figures that a survey of labelled images gives."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from models.data import near_duplicates
 from models.data.survey import overlap
 from models.recipes.catalogue import SPLITS
-from tasks.data_report.baselines import Answered, ask
+from tasks.data_report.baselines import BaselineResults, run_baselines
 from tasks.datasets.dataset import SplitFacts
 
 if TYPE_CHECKING:
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 SHOWN_PAIRS: Final = 6
 PER_PATIENT: Final = ((1, "1"), (2, "2"), (3, "3"), (5, "4 or 5"), (10, "6 to 10"))
 MANY: Final = "more than 10"
-GREY, COLOURS = {1: "grey", 2: "grey, alpha", 3: "RGB", 4: "RGBA"}, "colours"
+CHANNEL_NAMES, OTHER_CHANNELS = {1: "grey", 2: "grey, alpha", 3: "RGB", 4: "RGBA"}, "colours"
 
 
 @dataclass(frozen=True, slots=True)
 class ClassFacts:
-    """One class; sizes are (5th percentile, median, 95th percentile)."""
+    """The figures of one class; sizes are (5th percentile, median, 95th percentile)."""
 
     name: str
     images: int
@@ -38,7 +38,7 @@ class ClassFacts:
     mean: NDArray[np.float64]
     """(224, 224), 0 to 255: the mean of its preprocessed images."""
     original: NDArray[np.float64]
-    """(64,) mean shares of the pixels by grey value, as stored."""
+    """(64,) mean share of the pixels in each grey bin, as stored."""
     prepared: NDArray[np.float64]
     """The same after preprocessing."""
     width: tuple[float, float, float]
@@ -46,27 +46,27 @@ class ClassFacts:
     aspect: tuple[float, float, float]
     kilobytes: tuple[float, float, float]
     kinds: Mapping[str, int]
-    """Images by format, bits and channels."""
+    """Number of images by format, bits and channels."""
     unreadable: int
 
 
 @dataclass(frozen=True, slots=True)
-class Twins:
-    """Images that show the same picture."""
+class Duplicates:
+    """Exact copies and near-duplicates."""
 
     compared: int
-    """Different files among which they were looked for."""
+    """Distinct files among which near-duplicates were searched."""
     copies: int
-    """Files whose bytes another file has, too."""
-    copies_classes: int
-    """Of these, those whose copy has another class."""
+    """Files with the same bytes as another file."""
+    copies_in_several_classes: int
+    """Those of `copies` that have a copy with another class."""
     pairs: int
+    """Near-duplicate pairs; below, those with different patients, classes and splits."""
     patients: int
-    """Of the pairs, those of different patients; and so on."""
     classes: int
     splits: int
     shown: tuple[tuple[int, int, float], ...]
-    """Places in the survey's images, and how much the two agree: different classes first."""
+    """Pairs to show: two indices into the survey's images, and their similarity. Different classes come first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,73 +77,75 @@ class Facts:
     images: int
     patients: int
     made: int
-    several: Mapping[tuple[str, ...], int]
-    """Patients with images of several classes, by these classes."""
+    multi_class_patients: Mapping[tuple[str, ...], int]
+    """Number of patients with images of several classes, by those classes."""
     per_patient: Mapping[str, int]
-    """Patients by how many images they have."""
+    """Number of patients by their number of images."""
     splits: Mapping[str, SplitFacts]
-    answered: Answered
+    baseline_results: BaselineResults
     overlaps: tuple[tuple[str, str, float, float], ...]
-    """Two classes, and what their grey distributions have in common as stored and after preprocessing; least first."""
-    twins: Twins
+    """Two classes, and the overlap of their grey distributions as stored and after preprocessing; smallest first."""
+    duplicates: Duplicates
     unreadable: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def baselines(self) -> tuple[Baseline, ...]:
-        """What can be told without looking at the lungs; none where there are too few patients."""
-        return self.answered.baselines
+        """The shortcut baselines; empty if there are too few patients."""
+        return self.baseline_results.baselines
 
     @property
     def imbalance(self) -> float:
-        """How many times as many images the largest class has as the smallest one."""
+        """Ratio of the largest class's number of images to the smallest one's."""
         sizes = [one.images for one in self.classes]
         return max(sizes) / min(sizes)
 
     @property
     def mean(self) -> NDArray[np.float64]:
-        """(224, 224): the mean of the classes' means, so that the largest class does not decide."""
+        """(224, 224): the mean of the class means, so that the largest class does not dominate."""
         return np.asarray(np.mean([one.mean for one in self.classes], axis=0), np.float64)
 
 
-def gather(survey: Survey, say: Callable[[str], None] | None = None) -> Facts:
-    """Work out all figures of a survey.
+def compute_facts(survey: Survey, progress: Callable[[str], None] | None = None) -> Facts:
+    """Compute all figures of a survey.
 
     Args:
-        survey: what was found in the images.
-        say: told what is being done.
+        survey: the survey of the images.
+        progress: called with a progress message before each slow step.
     """
-    tell = say or (lambda _: None)
+    report = progress or (lambda _: None)
     patients = [image.patient for image in survey.images]
     owned: defaultdict[str, set[str]] = defaultdict(set)
     for image in survey.images:
         owned[image.patient].add(image.label)
-    tell("asking what the files and the borders tell of the classes")
-    answered = ask(survey)
-    tell("looking for near-duplicates")
-    classes = tuple(_of_class(survey, name, patients) for name in survey.classes)
+    report("testing whether files and borders predict the classes")
+    results = run_baselines(survey)
+    report("searching for near-duplicates")
+    classes = tuple(_class_facts(survey, name, patients) for name in survey.classes)
     return Facts(
         classes=classes,
         images=len(survey.images),
         patients=len(owned),
-        made=sum(one.made for one in survey.measurements),
-        several=dict(Counter(tuple(sorted(labels)) for labels in owned.values() if len(labels) > 1).most_common()),
+        made=sum(file.made for file in survey.measurements),
+        multi_class_patients=dict(
+            Counter(tuple(sorted(labels)) for labels in owned.values() if len(labels) > 1).most_common()
+        ),
         per_patient=_per_patient(Counter(patients)),
         splits=_splits(survey),
-        answered=answered,
+        baseline_results=results,
         overlaps=_overlaps(classes),
-        twins=_twins(survey),
+        duplicates=_duplicates(survey),
         unreadable=survey.unreadable,
     )
 
 
-def _of_class(survey: Survey, name: str, patients: Sequence[str]) -> ClassFacts:
+def _class_facts(survey: Survey, name: str, patients: Sequence[str]) -> ClassFacts:
     places = np.flatnonzero(survey.labels == survey.classes.index(name))
     measured = [survey.measurements[place] for place in places]
     sums = survey.sums[name]
     kinds = Counter(
-        f"{one.format}, {one.bit_depth} bit, {GREY.get(one.channels or 0, COLOURS)}"
-        + (" (palette)" if one.mode == "P" else "")
-        for one in measured
+        f"{file.format}, {file.bit_depth} bit, {CHANNEL_NAMES.get(file.channels or 0, OTHER_CHANNELS)}"
+        + (" (palette)" if file.mode == "P" else "")
+        for file in measured
     )
     return ClassFacts(
         name=name,
@@ -152,10 +154,10 @@ def _of_class(survey: Survey, name: str, patients: Sequence[str]) -> ClassFacts:
         mean=sums.picture / sums.n,
         original=sums.original / sums.n,
         prepared=sums.prepared / sums.n,
-        width=_spread([one.width or 0 for one in measured]),
-        height=_spread([one.height or 0 for one in measured]),
-        aspect=_spread([one.aspect or 0 for one in measured]),
-        kilobytes=_spread([one.n_bytes / 1000 for one in measured]),
+        width=_spread([file.width or 0 for file in measured]),
+        height=_spread([file.height or 0 for file in measured]),
+        aspect=_spread([file.aspect or 0 for file in measured]),
+        kilobytes=_spread([file.n_bytes / 1000 for file in measured]),
         kinds=dict(kinds.most_common()),
         unreadable=survey.unreadable_classes.get(name, 0),
     )
@@ -190,8 +192,8 @@ def _overlaps(classes: Sequence[ClassFacts]) -> tuple[tuple[str, str, float, flo
     return tuple(sorted(pairs, key=lambda pair: pair[2]))
 
 
-def _twins(survey: Survey) -> Twins:
-    """Exact copies among all files; near-duplicates among those of which a small copy was kept, one of each content."""
+def _duplicates(survey: Survey) -> Duplicates:
+    """Find exact copies among all files, and near-duplicates among the images with a small copy, one per content."""
     labels: defaultdict[str, list[int]] = defaultdict(list)
     for place, one in enumerate(survey.measurements):
         labels[str(one.sha256)].append(int(survey.labels[place]))
@@ -206,10 +208,10 @@ def _twins(survey: Survey) -> Twins:
         for pair in near_duplicates.find(survey.small[rows], None)
     ]
     order = sorted(found, key=lambda one: (one[0].label == one[1].label, one[0].patient == one[1].patient))
-    return Twins(
+    return Duplicates(
         compared=len(rows),
         copies=sum(map(len, copies)),
-        copies_classes=sum(len(one) for one in copies if len(set(one)) > 1),
+        copies_in_several_classes=sum(len(one) for one in copies if len(set(one)) > 1),
         pairs=len(found),
         patients=sum(one.patient != other.patient for one, other, _ in found),
         classes=sum(one.label != other.label for one, other, _ in found),

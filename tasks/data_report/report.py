@@ -1,7 +1,7 @@
-"""The data report: what labelled images are like, and what a model could learn from them that is no disease.
+"""The data report: what labelled images look like, and which shortcuts a model could learn from them.
 
-One HTML page without script and without any other file. It shows radiographs, so it is patient data; no image and no
-patient is named on it.
+One HTML page without scripts or other files. It shows radiographs, so it is patient data, but it names no image and no
+patient.
 """
 
 from __future__ import annotations
@@ -36,31 +36,33 @@ if TYPE_CHECKING:
 
 
 MADE_ONLY: Final = "Made data (phantoms): no image here is of a patient."
-SHEET, LABELS = "the sheet of metadata", "the labels of the images"
+SHEET, LABELS = "the metadata sheet", "the labels of the images"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataEvidence:
-    """What the page rests on: images, people, or both."""
+    """What the page is based on: images, people, or both."""
 
     made_at: datetime
     collection: Collection | None = None
     survey: Survey | None = None
     facts: Facts | None = None
     pictures: Mapping[int, NDArray[np.uint8]] | None = None
-    """Preprocessed images by their place in the survey: those of the near-duplicates that are shown."""
+    """Preprocessed images of the near-duplicates to show, by their index in the survey."""
     people: Mapping[str, People]
-    """By who says so: `SHEET`, `LABELS`."""
+    """By source: `SHEET`, `LABELS`."""
     code_version: str
 
 
 def pictures(survey: Survey, facts: Facts, limits: Limits) -> dict[int, NDArray[np.uint8]]:
-    """Read the images again that the page shows: those of a few near-duplicates.
+    """Read again the images that the page shows: those of a few near-duplicates.
+
+    An image that has disappeared in the meantime is left out.
 
     Raises:
-        StorageError: the store as a whole is out of reach; one image that is gone meanwhile is left out.
+        StorageError: the store as a whole is unreachable.
     """
-    wanted = {place for one, other, _ in facts.twins.shown for place in (one, other)}
+    wanted = {place for one, other, _ in facts.duplicates.shown for place in (one, other)}
     found = {place: _picture(survey.images[place], limits) for place in sorted(wanted)}
     return {place: picture for place, picture in found.items() if picture is not None}
 
@@ -69,8 +71,8 @@ def render(evidence: DataEvidence, timezone: str = "UTC") -> str:
     """Return the report as one HTML page.
 
     Args:
-        evidence: what it is about.
-        timezone: the zone in which times are given.
+        evidence: the contents.
+        timezone: the time zone for displayed times.
     """
     facts = evidence.facts
     return (
@@ -83,10 +85,10 @@ def render(evidence: DataEvidence, timezone: str = "UTC") -> str:
             classes=[one.name for one in facts.classes] if facts else [],
             warning=_made(facts),
             warnings=warnings(facts, evidence.collection, evidence.people),
-            drawn=drawings.of_images(facts, evidence.survey) if facts and evidence.survey else None,
+            drawn=drawings.draw_images(facts, evidence.survey) if facts and evidence.survey else None,
             pairs=_pairs(evidence),
             people=[
-                {"title": title, "of": found, "drawn": drawings.of_people(found, number, _places(facts))}
+                {"title": title, "of": found, "drawn": drawings.draw_people(found, number, _places(facts))}
                 for number, (title, found) in enumerate(evidence.people.items())
             ],
             zone=ZoneInfo(timezone),
@@ -100,11 +102,11 @@ def publish(store: Store, when: datetime, html: str) -> str:
 
     Args:
         store: the bucket.
-        when: in the site's own time; two reports of the same second are one.
+        when: in the site's time zone. A report of the same second is overwritten.
         html: from `render`.
 
     Returns:
-        Its key.
+        The report's key.
 
     Raises:
         StorageError: the store refuses or cannot be reached.
@@ -121,17 +123,17 @@ def _made(facts: Facts | None) -> str | None:
 
 
 def _places(facts: Facts | None) -> dict[str, int]:
-    """The classes' places on the page: a finding of the same name has the same colour."""
+    """The classes' colour indices: a finding with a class's name has its colour."""
     return {one.name: place for place, one in enumerate(facts.classes)} if facts else {}
 
 
 def _pairs(evidence: DataEvidence) -> list[dict[str, Any]]:
-    """The near-duplicates that are shown, without saying which images they are."""
+    """The near-duplicates to show, without anything that identifies the images."""
     if evidence.facts is None or evidence.survey is None:
         return []
 
     shown = []
-    for one, other, similarity in evidence.facts.twins.shown:
+    for one, other, similarity in evidence.facts.duplicates.shown:
         images = [evidence.survey.images[place] for place in (one, other)]
         found = [(evidence.pictures or {}).get(place) for place in (one, other)]
         shown.append(

@@ -1,6 +1,6 @@
 """The survey of labelled images: each is read once, and only sums, sizes and a bounded number of small copies are kept.
 
-So hundreds of thousands of images can be looked at: what grows with their number is a few hundred bytes of each.
+Memory grows by a few hundred bytes per image, so that hundreds of thousands of images can be surveyed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from models.data.survey import Glance, Sums, glance
 from tasks.datasets.dataset import MIN_CLASSES, DatasetError
 from tasks.pages.wording import counted
-from tasks.radiographs.fetching import read_radiograph, threads
+from tasks.radiographs.fetching import read_radiograph, thread_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,66 +26,66 @@ if TYPE_CHECKING:
     from models.radiographs.radiograph import Limits, Measurement
     from tasks.datasets.labelled_images import Collection, LabelledImage
 
-AT_A_TIME: Final = 256
+BATCH_SIZE: Final = 256
 """Images in memory at once: 20 MB."""
-MOST_COMPARED: Final = 10_000
-"""Images of which a small copy and the border are kept, for near-duplicates and baselines: 70 MB, and some minutes."""
-TOLD_EACH: Final = 5_000
+MAX_COMPARED: Final = 10_000
+"""Most images whose small copy and border are kept, for near-duplicates and baselines: 70 MB, and a few minutes."""
+PROGRESS_EVERY: Final = 5_000
 NUMBER: Final = re.compile(r"\d[\d,]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What was found; all arrays are in the order of `images`."""
+    """The findings of a survey."""
 
     images: tuple[LabelledImage, ...]
-    """Those that could be read."""
+    """The n images that could be read."""
     classes: tuple[str, ...]
     labels: NDArray[np.int64]
-    """(n,), place in `classes`."""
+    """(n,) indices into `classes`."""
     measurements: tuple[Measurement, ...]
     sums: Mapping[str, Sums]
     """By class."""
     compared: NDArray[np.intp]
-    """(m,) places of the images of which the next two are kept: all, or `MOST_COMPARED` drawn at random."""
+    """(m,) indices of the images with `small` and `frames`: all, or `MAX_COMPARED` drawn at random."""
     small: NDArray[np.uint8]
-    """(m, 64, 64, 1)"""
+    """(m, 64, 64, 1) small copies."""
     frames: NDArray[np.float32]
-    """(m, 768)"""
+    """(m, 768) features of the border."""
     unreadable: Mapping[str, int] = field(default_factory=dict)
-    """Images that could not be read: how many, by reason."""
+    """Number of images that could not be read, by reason."""
     unreadable_classes: Mapping[str, int] = field(default_factory=dict)
-    """The same by class."""
+    """The same, by class."""
 
 
-def take(
-    collection: Collection, limits: Limits, *, workers: int = 0, most: int = MOST_COMPARED,
-    say: Callable[[str], None] | None = None,
+def survey_images(
+    collection: Collection, limits: Limits, *, workers: int = 0, max_compared: int = MAX_COMPARED,
+    progress: Callable[[str], None] | None = None,
 ) -> Survey:  # fmt: skip
     """Read all images once.
 
     Args:
         collection: the images.
         limits: what is refused before decoding.
-        workers: threads; 0: two more than there are processors.
-        most: images of which small copies are kept.
-        say: told now and then how far it is.
+        workers: number of threads; 0: two more than there are processors.
+        max_compared: the largest number of images whose small copies are kept.
+        progress: called with a progress message from time to time.
 
     Raises:
-        DatasetError: fewer than two classes have an image that can be read.
-        StorageError: the store as a whole is out of reach.
+        DatasetError: fewer than two classes have a readable image.
+        StorageError: the store as a whole is unreachable.
     """
     images = collection.images
-    drawn = _drawn(len(images), most)
-    kept: list[LabelledImage] = []
+    drawn = _drawn(len(images), max_compared)
+    readable: list[LabelledImage] = []
     measurements: list[Measurement] = []
     copies: list[tuple[int, NDArray[np.uint8], NDArray[np.float32]]] = []
     sums: dict[str, Sums] = {}
     reasons: Counter[str] = Counter()
     classes: Counter[str] = Counter()
-    with ThreadPoolExecutor(threads(workers), thread_name_prefix="survey") as executor:
-        for start in range(0, len(images), AT_A_TIME):
-            part = images[start : start + AT_A_TIME]
+    with ThreadPoolExecutor(thread_count(workers), thread_name_prefix="survey") as executor:
+        for start in range(0, len(images), BATCH_SIZE):
+            part = images[start : start + BATCH_SIZE]
             for place, (image, found) in enumerate(
                 zip(part, executor.map(lambda one: _look(one, limits), part), strict=True), start
             ):
@@ -96,22 +96,22 @@ def take(
                 seen, measurement = found
                 sums.setdefault(image.label, Sums()).add(seen)
                 if place in drawn:
-                    copies.append((len(kept), seen.small, seen.frame))
-                kept.append(image)
+                    copies.append((len(readable), seen.small, seen.frame))
+                readable.append(image)
                 measurements.append(measurement)
-            if say and (start + len(part)) // TOLD_EACH > start // TOLD_EACH:
-                say(f"{start + len(part):,} of {counted(len(images), 'image')} read")
+            if progress and (start + len(part)) // PROGRESS_EVERY > start // PROGRESS_EVERY:
+                progress(f"{start + len(part):,} of {counted(len(images), 'image')} read")
     names = tuple(sorted(sums))
     if len(names) < MIN_CLASSES:
         raise DatasetError(
-            f"{len(kept):,} of {counted(len(images), 'image')} can be read, and they are of {len(names)} classes; at "
-            f"least {MIN_CLASSES} are needed{_why(reasons)}"
+            f"{len(readable):,} of {counted(len(images), 'image')} can be read, of {len(names)} classes; at least "
+            f"{MIN_CLASSES} classes are needed{_why(reasons)}"
         )
     numbers = {name: place for place, name in enumerate(names)}
     return Survey(
-        images=tuple(kept),
+        images=tuple(readable),
         classes=names,
-        labels=np.array([numbers[image.label] for image in kept], np.int64),
+        labels=np.array([numbers[image.label] for image in readable], np.int64),
         measurements=tuple(measurements),
         sums={name: sums[name] for name in names},
         compared=np.array([place for place, *_ in copies], np.intp),
@@ -123,7 +123,7 @@ def take(
 
 
 def _look(image: LabelledImage, limits: Limits) -> tuple[Glance, Measurement] | str:
-    """An image's share of the survey, or why it has none; without figures, so that equal reasons are counted as one."""
+    """An image's part of the survey, or the reason why there is none, without numbers, so that equal reasons add up."""
     found = read_radiograph(image.location, limits, glance)
     if found.measurement is None:
         return found.failure or "not fetched"
@@ -132,10 +132,10 @@ def _look(image: LabelledImage, limits: Limits) -> tuple[Glance, Measurement] | 
     return found.prepared, found.measurement
 
 
-def _drawn(total: int, most: int) -> Sequence[int] | set[int]:
-    if total <= most:
+def _drawn(total: int, max_compared: int) -> Sequence[int] | set[int]:
+    if total <= max_compared:
         return range(total)
-    return set(np.random.default_rng(0).choice(total, most, replace=False).tolist())
+    return set(np.random.default_rng(0).choice(total, max_compared, replace=False).tolist())
 
 
 def _why(reasons: Mapping[str, int]) -> str:

@@ -1,4 +1,4 @@
-"""Labelled images to look at, wherever they lie: in a folder, or in the bucket with their labels in the database."""
+"""Labelled images for the data report, from a folder, or from the bucket with their labels in the database."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from infra import database
 from tasks.datasets import dataset, splits
 from tasks.datasets.dataset import MIN_CLASSES, DatasetError
 from tasks.labels import sheets
-from tasks.labels.expectations import tidy_sex, tidy_view
-from tasks.labels.sheets import SHEET, UNSAID, LabelError
+from tasks.labels.expectations import normalise_sex, normalise_view
+from tasks.labels.sheets import EMPTY_WORDS, SHEET_NAME, LabelError
 from tasks.radiographs.fetching import LocalFile, StoredObject
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tasks.radiographs.fetching import Location
 
     Shares = tuple[float, float]
-    """Of patients that validate and that test."""
+    """Shares of patients for validation and for test."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,48 +43,49 @@ class LabelledImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collection:
-    """Labelled images, none of them read yet."""
+    """Labelled images whose pixels have not been read yet."""
 
     images: tuple[LabelledImage, ...]
     place: str
     """folder or database."""
     patients_known: bool = True
-    """False: nobody says whose the images are, and each counts as a patient of its own."""
+    """False: the patients are unknown, and each image counts as a separate patient."""
     without_split: int = 0
-    """Images of the database that have no split yet; each is shown in the one that it would get."""
+    """Images in the database without a split yet; each is listed in the split that it would get."""
     left_out: Mapping[str, int] = field(default_factory=dict)
-    """Labelled images that are not among them: how many, by reason."""
+    """Number of labelled images that are excluded, by reason."""
 
 
-def of_folder(folder: Path, shares: Shares) -> Collection:
-    """List a folder with one sub-folder for each class, and a labels.csv (file, label, patient_id ...) if there is one.
+def from_folder(folder: Path, shares: Shares) -> Collection:
+    """List a folder with one sub-folder per class, described by its labels.csv (file, label, patient_id ...) if any.
 
-    The splits are those that the patients' hashes would give them. Views and sexes are written as in the database, and
-    cells that say nothing ("unknown", "n/a") are empty. Views from the side are listed too.
+    The splits are those that the hashes of the patients would give. Views and sexes are normalised as in the database,
+    and cells that mean "no value" ("unknown", "n/a") become None. Lateral views are included.
 
     Raises:
-        DatasetError: it holds no images or those of one class only, or the sheet cannot be read.
+        DatasetError: the folder has images of fewer than two classes, or the sheet cannot be read.
     """
     images = tuple(
         LabelledImage(row.label, row.patient, splits.split_of(row.patient, *shares), LocalFile(row.file),
-                      tidy_view(_said(row.view)), tidy_sex(_said(row.sex)), _said(row.age), _said(row.site))
+                      normalise_view(_value(row.view)), normalise_sex(_value(row.sex)), _value(row.age),
+                      _value(row.site))
         for row in _rows(folder)
-        if row.file  # all of a folder's rows have one
+        if row.file  # always true for a folder; narrows the type
     )  # fmt: skip
     if len(classes := sorted({image.label for image in images})) < MIN_CLASSES:
         raise DatasetError(
-            f"{folder} holds one class only ({classes[0]}): one sub-folder for each class is expected, at least "
+            f"{folder} holds only one class ({classes[0]}): one sub-folder per class is expected, at least "
             f"{MIN_CLASSES}, such as NORMAL/ and PNEUMONIA/"
             if classes
-            else f"{folder / SHEET} has a head and no rows"
+            else f"{folder / SHEET_NAME} has a header but no rows"
         )
-    return Collection(images=images, place="folder", patients_known=(folder / SHEET).is_file())
+    return Collection(images=images, place="folder", patients_known=(folder / SHEET_NAME).is_file())
 
 
-def of_database(pool: sa.Engine, store: Store, shares: Shares) -> Collection:
-    """List the labelled images of the database whose objects lie in the bucket, each in the split that it has.
+def from_database(pool: sa.Engine, store: Store, shares: Shares) -> Collection:
+    """List the labelled images in the database whose objects are in the bucket, each with its split.
 
-    An image without a split is listed in the one that it would get; nothing is assigned.
+    An image without a split is listed in the split that it would get; nothing is assigned.
 
     Raises:
         DatasetError: there are fewer than two classes.
@@ -102,23 +103,23 @@ def of_database(pool: sa.Engine, store: Store, shares: Shares) -> Collection:
     return Collection(images=images, place="database", without_split=fresh, left_out=data.left_out)
 
 
-def without_test(found: Collection) -> Collection:
-    """Return a collection without the frozen test set, which is left for the gate."""
-    images = tuple(image for image in found.images if image.split != "test")
-    gone = {"of the frozen test set, which is left for the gate": len(found.images) - len(images)}
-    return replace(found, images=images, left_out=dict(found.left_out) | gone)
+def without_test_set(collection: Collection) -> Collection:
+    """Return a collection without the frozen test set, which is reserved for the gate."""
+    images = tuple(image for image in collection.images if image.split != "test")
+    excluded = {"in the frozen test set, which is reserved for the gate": len(collection.images) - len(images)}
+    return replace(collection, images=images, left_out=dict(collection.left_out) | excluded)
 
 
 def _rows(folder: Path) -> tuple[Row, ...]:
-    """What a folder says that it has: the rows of its labels.csv, or else all files of its sub-folders."""
+    """The rows of a folder's labels.csv, or one row for each file in its sub-folders."""
     try:
-        found = sheets.read(folder, "the folder").rows
+        rows = sheets.read(folder, "the folder").rows
     except LabelError as error:
         raise DatasetError(str(error)) from None
-    if incomplete := next((row.line for row in found if not (row.label and row.patient)), None):
-        raise DatasetError(f"{folder / SHEET}, line {incomplete}: no label or no patient_id")
-    return found
+    if incomplete := next((row.line for row in rows if not (row.label and row.patient)), None):
+        raise DatasetError(f"{folder / SHEET_NAME}, line {incomplete}: no label or no patient_id")
+    return rows
 
 
-def _said(written: str | None) -> str | None:
-    return None if written is None or written.strip().casefold() in UNSAID else written
+def _value(written: str | None) -> str | None:
+    return None if written is None or written.strip().casefold() in EMPTY_WORDS else written

@@ -1,8 +1,8 @@
-"""Splits: which labelled images train, which validate and which test, for ever.
+"""Splits: assign labelled images permanently to training, validation or test.
 
-A patient's hash decides once; after that the row in cxr.splits does, whatever becomes of labels, patient ids, shares.
-Whoever may be the same patient counts as one: patients are joined where any label ever gave one image to both, and
-where an image of the one shows the same picture as an image of the other.
+A hash of the patient decides once. From then on the row in cxr.splits decides, even if labels, patient ids or shares
+change. Patient ids that may mean the same person are merged: those that any label, current or not, gave to the same
+image, and those with near-duplicate images.
 """
 
 from __future__ import annotations
@@ -26,27 +26,28 @@ if TYPE_CHECKING:
     from models.recipes.catalogue import Split
 
 
-OF_A_PATIENT: Final = "patient has images in the {} set"
+SAME_PATIENT: Final = "patient has images in the {} set"
 NEAR_DUPLICATE: Final = "near-duplicate of a {} image"
 
 
 @dataclass(frozen=True, slots=True)
-class Assigned:
-    """How many images got their split now, and how many have one in all."""
+class AssignedSplits:
+    """The number of images per split: newly assigned, and in total."""
 
     new: Mapping[str, int]
     total: Mapping[str, int]
 
 
 def split_of(patient: str, validation_share: float, test_share: float) -> Split:
-    """Say which split a new patient belongs to: the first 32 bits of the identifier's sha256 decide.
+    """Return the split of a new patient, from the first 32 bits of the sha256 of the identifier.
 
-    The test set lies at the upper end and validation below it: a larger test share takes patients in and lets none out.
+    Test takes the upper end of the range and validation the part below it. So a larger test share adds patients to the
+    test set and removes none.
 
     Args:
         patient: the identifier.
-        validation_share: share of patients that validate, 0 to 1.
-        test_share: share that tests.
+        validation_share: share of patients for validation, 0 to 1.
+        test_share: share of patients for test, 0 to 1.
     """
     place = int(hashlib.sha256(patient.encode()).hexdigest()[:8], 16) / 2**32
     if place >= 1 - test_share:
@@ -54,32 +55,32 @@ def split_of(patient: str, validation_share: float, test_share: float) -> Split:
     return "validation" if place >= 1 - test_share - validation_share else "train"
 
 
-def assign(pool: sa.Engine, validation_share: float, test_share: float) -> Assigned:
-    """Give each labelled image that has none its split, for ever; safe to repeat.
+def assign(pool: sa.Engine, validation_share: float, test_share: float) -> AssignedSplits:
+    """Assign a permanent split to each labelled image that has none. Idempotent.
 
-    An image of a patient who is in a split goes there too; of a patient in several, to the strictest one.
+    An image joins the split that its patient is in already, or the strictest one of several.
 
     Args:
         pool: connections to the database.
-        validation_share: share of new patients that validate.
-        test_share: share that tests.
+        validation_share: share of new patients for validation.
+        test_share: share of new patients for test.
 
     Raises:
         DatabaseError: Postgres failed; nothing was assigned.
     """
     with database.transaction(pool) as cursor:
-        # One at a time: two would put a new patient's images into two splits where the shares differ.
+        # Concurrent assignments with different shares could put one new patient's images into two splits.
         cursor.execute(query("transaction_lock"), {"lock": "cxr.assign_splits"})
         known, patients = read_splits(cursor), read_patients(cursor)
         fresh = [content for content in patients if content not in known]
         rows: list[tuple[str, str, str]] = []
         if fresh:
-            words, pairs = read_words(cursor), read_pairs(cursor)
-            given = proposed(patients, known, words, pairs, validation_share, test_share)
-            rows = [(content, patients[content], given[content]) for content in fresh]
+            label_history, pairs = read_label_history(cursor), read_near_duplicates(cursor)
+            assigned = propose(patients, known, label_history, pairs, validation_share, test_share)
+            rows = [(content, patients[content], assigned[content]) for content in fresh]
             database.copy(cursor, "cxr.splits (content_sha256, patient_id, split)", rows)
     new = Counter(split for *_, split in rows)
-    return Assigned(new, Counter(known.values()) + new)
+    return AssignedSplits(new, Counter(known.values()) + new)
 
 
 def read_splits(cursor: Cursor) -> dict[str, str]:
@@ -89,41 +90,41 @@ def read_splits(cursor: Cursor) -> dict[str, str]:
 
 
 def read_patients(cursor: Cursor) -> dict[str, str]:
-    """Read whose each labelled content is, by its current label."""
+    """Read the patient of each labelled content, from its current label."""
     cursor.execute(query("labelled_patients"))
     return {row.content_sha256: row.patient_id for row in cursor.fetchall()}
 
 
-def read_words(cursor: Cursor) -> list[tuple[str, str]]:
-    """Read which content was ever said to be which patient's, as (content, patient)."""
+def read_label_history(cursor: Cursor) -> list[tuple[str, str]]:
+    """Read the (content, patient) pairs of all labels ever written, superseded ones included."""
     cursor.execute(query("label_words"))
     return [(row.content_sha256, row.patient_id) for row in cursor.fetchall()]
 
 
-def read_pairs(cursor: Cursor) -> list[tuple[str, str]]:
-    """Read the pairs of contents that show the same picture."""
+def read_near_duplicates(cursor: Cursor) -> list[tuple[str, str]]:
+    """Read the pairs of contents that are near-duplicates."""
     cursor.execute(query("near_duplicates"))
     return [(row.content_sha256, row.other_sha256) for row in cursor.fetchall()]
 
 
-def proposed(
-    patients: Mapping[str, str], known: Mapping[str, str], words: Iterable[tuple[str, str]],
-    near: Iterable[tuple[str, str]], validation_share: float, test_share: float,
+def propose(
+    patients: Mapping[str, str], known: Mapping[str, str], label_history: Iterable[tuple[str, str]],
+    near_duplicates: Iterable[tuple[str, str]], validation_share: float, test_share: float,
 ) -> dict[str, str]:  # fmt: skip
-    """Say which split each image that has none gets.
+    """Return the split that each content without one would get.
 
     Args:
-        patients: whose each labelled content is.
+        patients: the patient of each labelled content.
         known: the split of each content that has one.
-        words: as for `left_out`; each content of `patients` is among them.
-        near: as for `left_out`.
-        validation_share: share of new patients that validate.
-        test_share: share that tests.
+        label_history: as for `exclusions`; covers every content in `patients`.
+        near_duplicates: as for `exclusions`.
+        validation_share: share of new patients for validation.
+        test_share: share of new patients for test.
     """
-    groups = people(words, near)
+    groups = group_by_person(label_history, near_duplicates)
     strictest = _strictest(known, groups)
     fresh = [content for content in patients if content not in known]
-    # All patients of a group share the hash of one of them.
+    # One patient id decides for the whole group, so that merged patients share a split.
     first: dict[int, str] = {}
     for content in fresh:
         group = groups[content]
@@ -134,43 +135,45 @@ def proposed(
     }
 
 
-def left_out(
-    splits: Mapping[str, str], words: Iterable[tuple[str, str]], near: Iterable[tuple[str, str]] = ()
+def exclusions(
+    splits: Mapping[str, str], label_history: Iterable[tuple[str, str]], near_duplicates: Iterable[tuple[str, str]] = ()
 ) -> dict[str, str]:
-    """Say which images must not be used in their split, and why: a stricter split shows the same patient or picture.
+    """Return the images that must not be used in their split, since a stricter split has the same patient or picture.
 
     Args:
         splits: the split of each content that has one.
-        words: (content, patient) of each label ever written, superseded ones included.
-        near: pairs of contents that show the same picture.
+        label_history: (content, patient) of each label ever written, superseded ones included.
+        near_duplicates: pairs of contents that are near-duplicates.
 
     Returns:
-        For each such content of train or validation the reason.
+        The reason for each such content in train or validation.
     """
-    pairs = list(near)
-    found = {}
+    pairs = list(near_duplicates)
+    reasons = {}
     for pair in pairs:
-        for one, other in (pair, pair[::-1]):
-            split, others = splits.get(one), splits.get(other)
+        for content, other in (pair, pair[::-1]):
+            split, others = splits.get(content), splits.get(other)
             if split and others and STRICTNESS[others] > STRICTNESS[split]:
-                found[one] = NEAR_DUPLICATE.format(others)
-    groups = people(words, pairs)
+                reasons[content] = NEAR_DUPLICATE.format(others)
+    groups = group_by_person(label_history, pairs)
     strictest = _strictest(splits, groups)
     for content, split in splits.items():
         if content in groups and STRICTNESS[strictest[groups[content]]] > STRICTNESS[split]:
-            found.setdefault(content, OF_A_PATIENT.format(strictest[groups[content]]))
-    return found
+            reasons.setdefault(content, SAME_PATIENT.format(strictest[groups[content]]))
+    return reasons
 
 
-def people(words: Iterable[tuple[str, str]], near: Iterable[tuple[str, str]] = ()) -> dict[str, int]:
-    """Number the people: contents are of one group where a chain of patients, contents and same pictures joins them.
+def group_by_person(
+    label_history: Iterable[tuple[str, str]], near_duplicates: Iterable[tuple[str, str]] = ()
+) -> dict[str, int]:
+    """Group contents by person: the connected components of the graph of contents, patient ids and near-duplicates.
 
     Args:
-        words: as for `left_out`.
-        near: as for `left_out`.
+        label_history: as for `exclusions`.
+        near_duplicates: as for `exclusions`.
 
     Returns:
-        The number of whoever each content shows.
+        The group number of each content. Numbers depend on the order of the rows; see `group_names`.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -178,26 +181,26 @@ def people(words: Iterable[tuple[str, str]], near: Iterable[tuple[str, str]] = (
     contents: dict[str, int] = {}
     patients: dict[str, int] = {}
     rows, columns = [], []
-    links = [(content, f"patient {patient}") for content, patient in words]
-    links += [(content, f"picture {number}") for number, pair in enumerate(near) for content in pair]
-    for content, what in links:
+    links = [(content, f"patient {patient}") for content, patient in label_history]
+    links += [(content, f"picture {number}") for number, pair in enumerate(near_duplicates) for content in pair]
+    for content, link in links:
         rows.append(contents.setdefault(content, len(contents)))
-        columns.append(patients.setdefault(what, len(patients)))
+        columns.append(patients.setdefault(link, len(patients)))
     if not contents:
         return {}
     size = len(contents) + len(patients)
-    joined = coo_array(([1] * len(rows), (rows, [len(contents) + one for one in columns])), shape=(size, size))
+    joined = coo_array(([1] * len(rows), (rows, [len(contents) + column for column in columns])), shape=(size, size))
     _, numbers = connected_components(joined, directed=False)
     return {content: int(numbers[place]) for content, place in contents.items()}
 
 
-def named(groups: Mapping[str, int]) -> dict[str, str]:
-    """Name the people of `people` by what they are of, the same in each run: by the smallest content of the group.
+def group_names(groups: Mapping[str, int]) -> dict[str, str]:
+    """Name the groups of `group_by_person` by their smallest content, which is the same in each run.
 
-    Their numbers follow the order of the rows, which a database gives as it likes.
+    The group numbers are not: they follow the order of the rows, which the database does not guarantee.
 
     Returns:
-        The name of whoever each content shows.
+        The group name of each content.
     """
     names: dict[int, str] = {}
     for content, number in groups.items():
@@ -213,16 +216,16 @@ def _strictest(splits: Mapping[str, str], groups: Mapping[str, int]) -> dict[int
     return strictest
 
 
-def remember(pool: sa.Engine, contents: Sequence[str], pairs: Iterable[Pair]) -> int:
-    """Keep pairs for ever: an image of the test set may be gone when the other one comes to be trained on again.
+def store_near_duplicates(pool: sa.Engine, contents: Sequence[str], pairs: Iterable[Pair]) -> int:
+    """Store near-duplicate pairs permanently: the pair still counts after one of its images is deleted.
 
     Args:
         pool: connections to the database.
-        contents: sha256 of each image, in the order of the array that `find` was given.
-        pairs: what `find` found.
+        contents: sha256 of each image, in the order of the array given to `near_duplicates.find`.
+        pairs: the result of `near_duplicates.find`.
 
     Returns:
-        How many were not known before.
+        The number of new pairs.
     """
     rows = [(*sorted((contents[pair.i], contents[pair.j])), pair.similarity) for pair in pairs]
     with database.transaction(pool) as cursor:

@@ -1,1 +1,1 @@
-"""What a model says of one image, and where it looked."""
+"""Explaining a prediction: what a model answers for one image, and where it looked."""

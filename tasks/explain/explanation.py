@@ -1,6 +1,6 @@
-"""Explanation: what a model answers to one image and where it looked, for people: lines, a page, a picture.
+"""Explanation: a model's answer for one image and where it looked, as lines, a page or a picture.
 
-Nothing here holds an object key or a patient's identity; the page and the picture show a radiograph all the same.
+Nothing here holds an object key or a patient's identity, but the page and the picture show a radiograph.
 """
 
 from __future__ import annotations
@@ -17,40 +17,40 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tasks.explain.subject import Said, Subject
+    from tasks.explain.subject import PublishedPrediction, Subject
     from tasks.registry.model_versions import ModelVersion
 
 AGREES_WITHIN: Final = 0.02
-"""Probabilities of the same model that differ by less agree: Keras answers here, perhaps another runtime did there."""
-LOWEST: Final = 0.001
-HIGHEST: Final = 0.999
+"""Largest difference between equal probabilities of one model: a night may use another runtime than Keras."""
+LOWEST_SHOWN: Final = 0.001
+HIGHEST_SHOWN: Final = 0.999
 PICTURE_SIDE: Final = 448
-BAR: Final = 24
-HONEST: Final = (
+BAR_WIDTH: Final = 24
+HEAT_MAP_CAVEAT: Final = (
     "A heat map (Grad-CAM, Selvaraju et al., ICCV 2017) shows where in the image the score for a class came from: the "
-    "warmer, the more. It is coarse, each map is scaled to its own maximum, and it is no proof: heat does not outline "
-    "a finding, and a map that looks right does not show that the model is (Adebayo et al., NeurIPS 2018, Sanity "
-    "Checks for Saliency Maps). Heat outside the lungs is a warning."
+    "warmer, the more. It is coarse, each map is scaled to its own maximum, and it proves nothing: heat does not "
+    "outline a finding, and a plausible map does not mean that the model is right (Adebayo et al., NeurIPS 2018, "
+    "Sanity Checks for Saliency Maps). Heat outside the lungs is a warning."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A model's answer to one image."""
+    """A model's answer for one image."""
 
     subject: Subject
     model: ModelVersion
     champion: bool
-    """The model is the champion now."""
+    """Whether the model is the current champion."""
     probabilities: Mapping[str, float]
     """By class, highest first."""
     runtime: str
     heat: Mapping[str, NDArray[Any]]
-    """(height, width), 0 to 1, by class, the predicted one first; empty where the network cannot be explained."""
+    """(height, width), 0 to 1, by class, the predicted one first; empty if the network cannot be explained."""
     unexplained: str | None
-    """Why it cannot."""
-    said: Said | None
-    """What was published of this content."""
+    """Why there are no heat maps, if there are none."""
+    published: PublishedPrediction | None
+    """The newest published prediction for this content, if any."""
 
     @property
     def predicted(self) -> str:
@@ -59,99 +59,105 @@ class Explanation:
 
 
 def probability(value: float) -> str:
-    """Return a probability as people read it: no 1.000 for what is almost sure, no 0.000 for what is unlikely."""
-    if value > HIGHEST:
-        return f"> {HIGHEST}"
-    return f"{value:.3f}" if value >= LOWEST else f"< {LOWEST}"
+    """Return a probability as text; never 1.000 or 0.000, but > 0.999 and < 0.001."""
+    if value > HIGHEST_SHOWN:
+        return f"> {HIGHEST_SHOWN}"
+    return f"{value:.3f}" if value >= LOWEST_SHOWN else f"< {LOWEST_SHOWN}"
 
 
-def warning(found: Explanation) -> str | None:
-    """Return the warning that belongs at the top where made data is involved."""
-    if found.model.made_data and not found.subject.made:
-        return "This model was trained on made data (phantoms): its word on a real radiograph means nothing."
-    if found.model.made_data or found.subject.made:
-        both = ", and the model learned from phantoms" if found.model.made_data else ""
+def warning(explanation: Explanation) -> str | None:
+    """Return the warning for the top of the page if made data is involved."""
+    if explanation.model.made_data and not explanation.subject.made:
+        return "This model was trained on made data (phantoms): its answer for a real radiograph means nothing."
+    if explanation.model.made_data or explanation.subject.made:
+        both = ", and the model learned from phantoms" if explanation.model.made_data else ""
         return f"Made data: the image is a phantom{both}. Nothing here is about a patient."
     return None
 
 
-def agreement(found: Explanation) -> tuple[bool | None, str]:
-    """Hold the answer against what the nights have published of the same content.
+def agreement(explanation: Explanation) -> tuple[bool | None, str]:
+    """Compare the answer with the published prediction for the same content.
 
     Returns:
-        Whether both name the same class (None where nothing was published), and a sentence.
+        Whether both predict the same class (None if nothing was published), and a sentence.
     """
-    said = found.said
-    if said is None:
-        return None, "No night has published a prediction of this content."
-    words = f"The night of {said.night:%-d %B %Y} published {said.predicted} {probability(said.probability)}"
-    same = said.model_version == found.model.model_version
-    words += f", by {'the same model' if same else said.model_version} ({said.runtime})"
-    if said.predicted != found.predicted:
-        why = " The models differ." if not same else " The same model should not change its mind: see `cxr doctor`."
+    published = explanation.published
+    if published is None:
+        return None, "No night has published a prediction for this content."
+    words = (
+        f"The night of {published.night:%-d %B %Y} published {published.predicted} {probability(published.probability)}"
+    )
+    same = published.model_version == explanation.model.model_version
+    words += f", by {'the same model' if same else published.model_version} ({published.runtime})"
+    if published.predicted != explanation.predicted:
+        why = " The models differ." if not same else " The same model should give the same answer: see `cxr doctor`."
         return False, f"{words}: this answer DISAGREES.{why}"
-    apart = abs(found.probabilities[said.predicted] - said.probability)
+    apart = abs(explanation.probabilities[published.predicted] - published.probability)
     if same and apart > AGREES_WITHIN:
-        return True, f"{words}: the class agrees, the probability is {apart:.3f} away."
+        return True, f"{words}: the class agrees, the probability differs by {apart:.3f}."
     return True, f"{words}: this answer agrees."
 
 
-def lines(found: Explanation) -> list[str]:
-    """Return what the terminal shows."""
-    longest = max(map(len, found.probabilities))
+def lines(explanation: Explanation) -> list[str]:
+    """Return the lines for the terminal."""
+    longest = max(map(len, explanation.probabilities))
     rows = [
-        f"  {name:{longest}}  {probability(value):>7}  {'█' * round(BAR * value)}".rstrip()
-        for name, value in found.probabilities.items()
+        f"  {name:{longest}}  {probability(value):>7}  {'█' * round(BAR_WIDTH * value)}".rstrip()
+        for name, value in explanation.probabilities.items()
     ]
-    role = "champion" if found.champion else "not the champion"
-    name, what = found.subject.name, found.subject.what
-    top = [name if name == what else f"{name}, read from {what} that was named"]
-    top += [f"WARNING: {words}"] if (words := warning(found)) else []
-    below = [f"model {found.model.model_version} ({role}), answered with {found.runtime}", agreement(found)[1]]
-    below += [f"no heat map: {found.unexplained}"] if found.unexplained else []
+    role = "champion" if explanation.champion else "not the champion"
+    name, description = explanation.subject.name, explanation.subject.description
+    top = [name if name == description else f"{name}, read from {description}"]
+    top += [f"WARNING: {words}"] if (words := warning(explanation)) else []
+    below = [
+        f"model {explanation.model.model_version} ({role}), answered with {explanation.runtime}",
+        agreement(explanation)[1],
+    ]
+    below += [f"no heat map: {explanation.unexplained}"] if explanation.unexplained else []
     return [*top, *rows, *below]
 
 
-def page(found: Explanation) -> str:
-    """Return the page: one file that needs nothing else."""
-    names = list(found.probabilities)
-    findings = [name for name in found.model.classes if name != NORMAL]
-    agrees, sentence = agreement(found)
-    height, width = found.subject.pixels.shape[:2]
+def page(explanation: Explanation) -> str:
+    """Return the self-contained HTML page."""
+    names = list(explanation.probabilities)
+    findings = [name for name in explanation.model.classes if name != NORMAL]
+    agrees, sentence = agreement(explanation)
+    height, width = explanation.subject.pixels.shape[:2]
     environment = model_figures.environment()
     environment.filters["probability"] = probability
     return environment.get_template("explanation.html").render(
-        found=found,
+        explanation=explanation,
         names=names,
         colours={name: findings.index(name) % 4 if name in findings else "normal" for name in names},
-        warning=warning(found),
+        warning=warning(explanation),
         agrees=agrees,
         sentence=sentence,
         seen=(width, height),
-        photograph=pictures.photograph(found.subject.pixels, PICTURE_SIDE),
+        photograph=pictures.photograph(explanation.subject.pixels, PICTURE_SIDE),
         maps=[
-            (name, pictures.overlay(found.subject.pixels, heat, PICTURE_SIDE), bool(heat.any()))
-            for name, heat in found.heat.items()
+            (name, pictures.overlay(explanation.subject.pixels, heat, PICTURE_SIDE), bool(heat.any()))
+            for name, heat in explanation.heat.items()
         ],
-        HONEST=HONEST,
+        HEAT_MAP_CAVEAT=HEAT_MAP_CAVEAT,
     )
 
 
-def picture(found: Explanation) -> bytes:
-    """Return the same as one PNG, for a slide or a case file."""
+def picture(explanation: Explanation) -> bytes:
+    """Return the explanation as one PNG, for a slide or a case file."""
     from models.plots import explanation_picture
     from models.plots.pictures import warmed
 
-    grey = pictures.shrunk(found.subject.pixels, PICTURE_SIDE)
+    grey = pictures.shrunk(explanation.subject.pixels, PICTURE_SIDE)
     panels = [("as the model sees it", grey)]
-    for name, heat in found.heat.items():
-        words = f"heat map for {name}" if heat.any() else f"{name}: nothing speaks for it"
+    for name, heat in explanation.heat.items():
+        words = f"heat map for {name}" if heat.any() else f"{name}: no evidence for it"
         panels.append((words, warmed(grey, heat)))
     notes = [
         f"{model_figures.RESEARCH} This picture shows a radiograph: handle it as patient data.",
-        f"Model {found.model.model_version}. {agreement(found)[1]}",
-        *([f"No heat map: {found.unexplained}."] if found.unexplained else [HONEST]),
+        f"Model {explanation.model.model_version}. {agreement(explanation)[1]}",
+        *([f"No heat map: {explanation.unexplained}."] if explanation.unexplained else [HEAT_MAP_CAVEAT]),
     ]
-    bars = {name: (value, probability(value)) for name, value in found.probabilities.items()}
-    title = f"{found.subject.name}: {found.predicted} {probability(found.probabilities[found.predicted])}"
-    return explanation_picture.plate(panels, bars, title, notes, warning(found))
+    bars = {name: (value, probability(value)) for name, value in explanation.probabilities.items()}
+    predicted = explanation.predicted
+    title = f"{explanation.subject.name}: {predicted} {probability(explanation.probabilities[predicted])}"
+    return explanation_picture.plate(panels, bars, title, notes, warning(explanation))

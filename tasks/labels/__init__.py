@@ -1,1 +1,1 @@
-"""Labels: sheets read, checked, and imported with their history."""
+"""Labels: reading, checking and importing sheets, with the history of every label."""

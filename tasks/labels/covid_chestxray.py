@@ -1,8 +1,8 @@
 """The metadata sheet of ieee8023/covid-chestxray-dataset (Cohen et al., arXiv 2003.11597), read as rows of labels.
 
-Its findings were flat words at first ("COVID-19", "SARS", "No Finding") and are paths now ("Pneumonia/Viral/COVID-19");
-both are read. What is no pneumonia and no healthy chest ("Tuberculosis", "Unknown", "todo") keeps its name, which is no
-known class.
+Older versions have flat findings ("COVID-19", "SARS", "No Finding"), newer ones paths ("Pneumonia/Viral/COVID-19").
+Both are read. A finding that is neither a pneumonia nor a healthy chest ("Tuberculosis", "Unknown", "todo") keeps its
+name, which is not a known class.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tasks.labels import sheets
-from tasks.labels.sheets import LabelError, LeftOut, Row, Sheet
+from tasks.labels.sheets import LabelError, Row, RowNote, Sheet
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 SOURCE: Final = "ieee8023/covid-chestxray-dataset"
-SIGNS: Final = frozenset({"patientid", "finding", "view", "offset"})
-"""Columns that all of its versions have, and the sheets of its cousins, with which names of files may be missing."""
+REQUIRED_COLUMNS: Final = frozenset({"patientid", "finding", "view", "offset"})
+"""Columns that every version of the sheet has. Sheets derived from it have them too, sometimes without file names."""
 HEALTHY: Final = frozenset({"no finding", "normal"})
 PNEUMONIAS: Final = frozenset(
     {
@@ -26,78 +26,75 @@ PNEUMONIAS: Final = frozenset(
         "legionella", "mycoplasma", "chlamydophila", "nocardia", "aspergillosis", "e.coli",
     }
 )  # fmt: skip
-"""Its flat words for pneumonias of a known kind or cause; not ARDS, a syndrome that has other causes too."""
-SECTIONS: Final = ("ct", "axial", "coronal", "sagittal")
-"""Words of `view` or `modality` by which it names computed tomography."""
+"""The flat words for pneumonias of a known kind or cause. ARDS is not among them: it has other causes too."""
+CT_WORDS: Final = ("ct", "axial", "coronal", "sagittal")
+"""Words in `view` or `modality` that mean computed tomography."""
 
 
-def recognised(sheet: Path) -> bool:
-    """Tell whether a CSV file is such a metadata sheet, by its columns.
+def is_metadata_sheet(sheet: Path) -> bool:
+    """Return whether a CSV file has the columns of this metadata sheet.
 
     Raises:
-        LabelError: it is no CSV file.
+        LabelError: the file is not CSV.
     """
-    return sheets.columns(sheet) >= SIGNS
+    return sheets.column_names(sheet) >= REQUIRED_COLUMNS
 
 
 def read(sheet: Path, source: str | None, images: Path | None, prefix: str | None) -> Sheet:
-    """Read the sheet; each patient id gets the data set's name in front, so that it meets nobody else's.
+    """Read the sheet. Patient ids are prefixed with the data set's name, so that they cannot clash with others.
 
     Args:
         sheet: metadata.csv.
-        source: who says so; the data set itself if not given.
-        images: the folder in which its files lie.
-        prefix: instead of that, what comes before the files' names in the bucket.
+        source: the source of the labels; the data set itself by default.
+        images: the folder that holds the image files.
+        prefix: alternatively, the key prefix of the images in the bucket.
 
     Raises:
-        LabelError: it names no files, or nobody says where they lie.
+        LabelError: the sheet names no files, or neither `images` nor `prefix` is given.
     """
-    rows = sheets.table(sheet, ("label", "patient"))
-    if not any("filename" in given for _, given in rows):
-        raise LabelError(
-            f"{sheet} says of no row which file it is about: its column filename is missing. Labels are kept by image; "
-            "add the column"
-        )
+    rows = sheets.read_table(sheet, ("label", "patient"))
+    if not any("filename" in values for _, values in rows):
+        raise LabelError(f"{sheet} has no column filename, so its rows cannot be matched to images. Add the column")
     if images is None and prefix is None:
         raise LabelError(
-            f"{sheet} names files; say where they lie: --images FOLDER on this machine, or --prefix KEY_PREFIX in the "
+            f"{sheet} names files. Say where they are: --images FOLDER on this machine, or --prefix KEY_PREFIX in the "
             "bucket"
         )
-    kept, left_out = [], []
-    said = sheets.canonical(source or SOURCE)
-    for line, given in rows:
-        name = given["filename"]
-        why = _no_frontal_radiograph(given)
+    accepted, left_out = [], []
+    source_name = sheets.canonical_source(source or SOURCE)
+    for line, values in rows:
+        name = values["filename"]
+        why = _no_frontal_radiograph(values)
         if why:
-            left_out.append(LeftOut(line, name, why))
+            left_out.append(RowNote(line, name, why))
             continue
         row = Row(
             line,
-            label=_class(given["label"]),
-            patient=f"{SOURCE}/{given['patient']}" if given["patient"] else "",
-            source=said,
+            label=_class(values["label"]),
+            patient=f"{SOURCE}/{values['patient']}" if values["patient"] else "",
+            source=source_name,
             key=f"{prefix}{name}" if name and images is None else None,
-            file=sheets.inside(images, name, f"{sheet}, line {line}") if name and images is not None else None,
-            view=given.get("view") or None,
-            sex=given.get("sex") or None,
-            age=given.get("age") or None,
-            site=given.get("location") or None,
+            file=sheets.path_inside(images, name, f"{sheet}, line {line}") if name and images is not None else None,
+            view=values.get("view") or None,
+            sex=values.get("sex") or None,
+            age=values.get("age") or None,
+            site=values.get("location") or None,
         )
-        kept.append(row)
-    return Sheet(tuple(kept), tuple(left_out))
+        accepted.append(row)
+    return Sheet(tuple(accepted), tuple(left_out))
 
 
-def _no_frontal_radiograph(given: dict[str, str]) -> str | None:
-    modality, view = given.get("modality", "").casefold(), given.get("view", "").casefold()
-    if any(word in SECTIONS for word in (*modality.split(), *view.split())):
-        return "computed tomography, no radiograph"
-    if view in sheets.LATERAL:
+def _no_frontal_radiograph(values: dict[str, str]) -> str | None:
+    modality, view = values.get("modality", "").casefold(), values.get("view", "").casefold()
+    if any(word in CT_WORDS for word in (*modality.split(), *view.split())):
+        return "computed tomography, not a radiograph"
+    if view in sheets.LATERAL_WORDS:
         return "lateral view"
     return None
 
 
 def _class(finding: str) -> str:
-    """Map a finding, flat or a path, to a class; what is none of them keeps its name."""
+    """Map a finding, flat or a path, to a class; any other finding keeps its name."""
     steps = [step.strip().casefold() for part in finding.split(",") for step in part.split("/")]
     if "covid-19" in steps:
         return "COVID-19"

@@ -1,7 +1,7 @@
-"""What is expected of a sheet of labels, as one Great Expectations suite, and what it says of each row.
+"""The expectations for a sheet of labels, as one Great Expectations suite, and the verdict on each row.
 
-A row that breaks a rule about what a label needs (image, class, patient) is refused. A bad view, sex or age is no
-reason to lose a label: the value is left out and a note says so.
+A row without a valid image, class or patient is refused. An invalid sex or age does not cost the label: the value is
+left out, with a note.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from tasks.labels.sheets import LATERAL, LeftOut, Row
+from tasks.labels.sheets import LATERAL_WORDS, Row, RowNote
 from tasks.validation.verdicts import ValidationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SUITE: Final = "labels"
-OLDEST: Final = 130
-"""Years; nobody on record was older than 122."""
+MAX_AGE_YEARS: Final = 130
+"""Years. The oldest person on record reached 122."""
 SEXES: Final = {"f": "F", "female": "F", "woman": "F", "m": "M", "male": "M", "man": "M"}
 DICOM_YEARS: Final = re.compile(r"(\d{3})Y")
 """An age in years as DICOM writes it (value representation AS): 045Y."""
@@ -34,58 +34,58 @@ _RESULT_FORMAT: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
-    """What came of the rows. `taken` and `unknown` are places in the rows given, cleaned in `rows`."""
+class ValidatedRows:
+    """The verdict on each row. `accepted` and `unknown_class` are indices into the input rows and into `rows`."""
 
     rows: tuple[Row, ...]
-    """All rows in their order, with tidy sexes, ages (digits only) and views; bad ones are None."""
-    taken: tuple[int, ...]
-    unknown: tuple[int, ...]
-    """Rows in order but for their class, which nobody knows."""
-    refused: tuple[LeftOut, ...]
-    notes: tuple[LeftOut, ...]
-    """Values that were left out of rows which were not refused."""
+    """All rows in input order, with normalised sex, age (digits only) and view; None where a value is bad."""
+    accepted: tuple[int, ...]
+    unknown_class: tuple[int, ...]
+    """Valid rows whose class is unknown."""
+    refused: tuple[RowNote, ...]
+    notes: tuple[RowNote, ...]
+    """Values left out of rows that were not refused."""
 
 
-def judge(rows: Sequence[Row], images: Sequence[str | None], classes: Sequence[str]) -> Judgement:
-    """Hold the rows of a sheet against the expectations, in one batch.
+def validate_rows(rows: Sequence[Row], images: Sequence[str | None], classes: Sequence[str]) -> ValidatedRows:
+    """Check the rows of a sheet against the expectations, in one batch.
 
     Args:
-        rows: as read.
-        images: for each row what identifies its image: the content's sha256 where known, else the key; None: nothing.
-        classes: the classes that are known.
+        rows: the rows as read.
+        images: what identifies each row's image: the content's sha256 if known, else the key; None if neither.
+        classes: the known classes.
 
     Raises:
-        ValidationError: Great Expectations could not evaluate one of the expectations.
+        ValidationError: Great Expectations could not evaluate an expectation.
     """
-    tidy = [replace(row, view=tidy_view(row.view), sex=tidy_sex(row.sex)) for row in rows]
+    tidy = [replace(row, view=normalise_view(row.view), sex=normalise_sex(row.sex)) for row in rows]
     if not tidy:
-        return Judgement((), (), (), (), ())
+        return ValidatedRows((), (), (), (), ())
     broken = _evaluate(_frame(tidy, images), classes)
-    cleaned, taken, unknown, refused, notes = [], [], [], [], []
+    cleaned, accepted, unknown, refused, notes = [], [], [], [], []
     for place, row in enumerate(tidy):
         found = broken[place]
         if needed := [words for kind, words in found if kind == "needed"]:
-            refused.append(LeftOut(row.line, row.name, "; ".join(needed)))
+            refused.append(RowNote(row.line, row.name, "; ".join(needed)))
         elif any(kind == "class" for kind, _ in found):
             unknown.append(place)
         else:
-            taken.append(place)
-        spoiled = {words for kind, words in found if kind == "optional"}
+            accepted.append(place)
+        invalid = {words for kind, words in found if kind == "optional"}
         if not needed:
-            notes += [LeftOut(row.line, row.name, f"{name} {getattr(row, name)!r} left out: {words}")
-                      for name, words in (("sex", NO_SEX), ("age", NO_AGE)) if words in spoiled]  # fmt: skip
-        age = None if row.age is None or NO_AGE in spoiled else f"{years(row.age):g}"
-        cleaned.append(replace(row, sex=None if NO_SEX in spoiled else row.sex, age=age))
-    return Judgement(tuple(cleaned), tuple(taken), tuple(unknown), tuple(refused), tuple(notes))
+            notes += [RowNote(row.line, row.name, f"{name} {getattr(row, name)!r} left out: {words}")
+                      for name, words in (("sex", INVALID_SEX), ("age", INVALID_AGE)) if words in invalid]  # fmt: skip
+        age = None if row.age is None or INVALID_AGE in invalid else f"{age_in_years(row.age):g}"
+        cleaned.append(replace(row, sex=None if INVALID_SEX in invalid else row.sex, age=age))
+    return ValidatedRows(tuple(cleaned), tuple(accepted), tuple(unknown), tuple(refused), tuple(notes))
 
 
-NO_SEX: Final = "it is neither F nor M"
-NO_AGE: Final = f"it is no number of years from 0 to {OLDEST}"
+INVALID_SEX: Final = "it is neither F nor M"
+INVALID_AGE: Final = f"it is not a number of years from 0 to {MAX_AGE_YEARS}"
 
 
 def _expectations(classes: Sequence[str]) -> list[Any]:
-    """Return the suite's expectations; `meta` says what a row that breaks one has come to."""
+    """Return the suite's expectations; `meta` says what happens to a row that fails one."""
     gxe = import_module("great_expectations.expectations")
 
     def needed(words: str) -> dict[str, str]:
@@ -100,14 +100,14 @@ def _expectations(classes: Sequence[str]) -> list[Any]:
         ),
         gxe.ExpectColumnValuesToBeBetween(
             column="words_on_image", max_value=1,
-            meta=needed("another row says otherwise about the same image: label or patient_id differ"),
+            meta=needed("another row contradicts it about the same image: label or patient_id differ"),
         ),
         gxe.ExpectColumnValuesToBeInSet(column="label", value_set=list(classes), meta={"kind": "class", "words": ""}),
         gxe.ExpectColumnValuesToBeInSet(
-            column="sex", value_set=["F", "M"], meta={"kind": "optional", "words": NO_SEX}
+            column="sex", value_set=["F", "M"], meta={"kind": "optional", "words": INVALID_SEX}
         ),
         gxe.ExpectColumnValuesToBeBetween(
-            column="age", min_value=0, max_value=OLDEST, meta={"kind": "optional", "words": NO_AGE}
+            column="age", min_value=0, max_value=MAX_AGE_YEARS, meta={"kind": "optional", "words": INVALID_AGE}
         ),
     ]  # fmt: skip
 
@@ -128,9 +128,9 @@ def _frame(rows: Sequence[Row], images: Sequence[str | None]) -> Any:
         },
         dtype="object",
     )
-    # Infinity stands for what is no number: no expectation lets it pass, and the column stays one of numbers.
+    # Infinity stands for an age that is not a number: it fails the expectation, and the column stays numeric.
     return table.assign(
-        age=pd.Series([None if row.age is None else years(row.age) for row in rows], dtype="float64"),
+        age=pd.Series([None if row.age is None else age_in_years(row.age) for row in rows], dtype="float64"),
         words_on_image=[float(len(words[image, row.source])) for row, image in zip(rows, images, strict=True)],
         place=range(len(rows)),
     )
@@ -155,13 +155,13 @@ def _evaluate(frame: Any, classes: Sequence[str]) -> defaultdict[int, list[tuple
     return broken
 
 
-def tidy_sex(written: str | None) -> str | None:
-    """Return F or M for the words that mean them, anything else as written."""
+def normalise_sex(written: str | None) -> str | None:
+    """Return F or M for the words that mean them, and anything else unchanged."""
     return None if written is None else SEXES.get(written.casefold(), written)
 
 
-def years(written: str) -> float:
-    """Return an age in years, written plainly or as DICOM does; infinity where it is no number."""
+def age_in_years(written: str) -> float:
+    """Return an age in years, from a plain number or a DICOM age string; infinity if it is not a number."""
     known = DICOM_YEARS.fullmatch(written.upper())
     try:
         years = float(known.group(1) if known else written)
@@ -170,11 +170,11 @@ def years(written: str) -> float:
     return math.inf if math.isnan(years) else years
 
 
-def tidy_view(written: str | None) -> str | None:
-    """Return PA, AP, AP supine ... in one spelling, and one word for all views from the side."""
+def normalise_view(written: str | None) -> str | None:
+    """Return PA, AP, AP supine ... in one spelling, and "lateral" for every lateral view."""
     if written is None:
         return None
     words = written.casefold().replace("_", " ").split()
-    if " ".join(words) in LATERAL:
+    if " ".join(words) in LATERAL_WORDS:
         return "lateral"
     return " ".join([words[0].upper() if words[0] in ("pa", "ap") else words[0], *words[1:]]) if words else None

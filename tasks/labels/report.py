@@ -1,4 +1,4 @@
-"""What people are told about labels: what came of a sheet, and how things stand. For the terminal: it may name keys."""
+"""Messages about labels for the terminal: the result of an import, and the current state. They may name keys."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from tasks.labels.importing import Imported, Resolved
-    from tasks.labels.sheets import LeftOut
+    from tasks.labels.importing import ImportResult, ResolveResult
+    from tasks.labels.sheets import RowNote
 
-NAMED: Final = 10
-"""Items of one kind that are named at most: a sheet with the wrong column under `label` has thousands."""
-BEGINNING: Final = 4
-"""Letters of a class's beginning that stand for it: COVID."""
-ALIKE: Final = 0.86
-"""How alike two spellings must be for the one to be a typo of the other; ABNORMAL is none of NORMAL."""
+MAX_NAMED: Final = 10
+"""Most items of one kind to name: a sheet with the wrong column as `label` has thousands."""
+MIN_PREFIX_LETTERS: Final = 4
+"""Letters of a prefix that can stand for a class: COVID."""
+TYPO_SIMILARITY: Final = 0.86
+"""Similarity from which one spelling counts as a typo of the other. ABNORMAL is not a typo of NORMAL."""
 
 
-def tell(done: Imported) -> list[str]:
-    """Say in lines what came of a sheet; what did not happen is not spoken of."""
-    if not done.rows:
-        return ["no rows: there is nothing in it but a head, or a folder without images"]
-    lines = [f"{counted(done.rows, 'row')}: {counted(done.new, 'new label')}"]
-    if done.changed:
-        lines[0] += f", {done.changed:,} changed"
-    if done.same:
-        lines[0] += f", {done.same:,} said before"
-    lines += _unknown(done)
-    if done.unmatched:
-        lines.append(f"{counted(len(done.unmatched), 'row')} of images that nobody has seen; they wait for these:")
-        lines += _named([f"row {row.line}: {row.name}" for row in done.unmatched])
+def import_lines(result: ImportResult) -> list[str]:
+    """Return the result of an import as lines; counts of zero are left out."""
+    if not result.rows:
+        return ["no rows: the sheet has only a header, or the folder has no images"]
+    lines = [f"{counted(result.rows, 'row')}: {counted(result.new, 'new label')}"]
+    if result.changed:
+        lines[0] += f", {result.changed:,} changed"
+    if result.same:
+        lines[0] += f", {result.same:,} unchanged"
+    lines += _unknown(result)
+    if result.unmatched:
+        lines.append(f"{counted(len(result.unmatched), 'row')} waiting for images that have not been seen yet:")
+        lines += _named([f"row {row.line}: {row.name}" for row in result.unmatched])
     for found, words in (
-        (done.refused, "refused" if len(done.refused) == done.rows else "refused; the others were taken"),
-        (done.left_out, "left out on purpose"),
-        (done.notes, "left without a value"),
+        (result.refused, "refused" if len(result.refused) == result.rows else "refused; the others were imported"),
+        (result.left_out, "left out on purpose"),
+        (result.notes, "imported without a value"),
     ):
         lines += _listed(found, words)
-    return lines + _resolved(done.resolved) + _disputes(done.disputes)
+    return lines + _resolved(result.resolved) + _disputes(result.disputes)
 
 
-def status(pool: sa.Engine, bucket: str) -> list[str]:
-    """Say in lines how many labels there are, by class, source and split, and what is unsettled."""
+def status_lines(pool: sa.Engine, bucket: str) -> list[str]:
+    """Return lines with the number of labels by class, source and split, and what is unresolved."""
     with database.transaction(pool) as cursor:
         cursor.execute(query("label_counts"))
         counts = cursor.fetchall()
@@ -73,60 +73,64 @@ def status(pool: sa.Engine, bucket: str) -> list[str]:
         found = [row for row in waiting if row.why == why]
         if found:
             total = sum(row.labels for row in found)
-            names = ", ".join(f"{row.label} {row.labels:,}" for row in found[:NAMED])
+            names = ", ".join(f"{row.label} {row.labels:,}" for row in found[:MAX_NAMED])
             lines.append(f"{counted(total, 'label')} waiting, {why}: {names}")
     return lines
 
 
-def near(label: str, classes: Sequence[str]) -> str | None:
-    """Return the class that a label may be a typo of."""
+def closest_class(label: str, classes: Sequence[str]) -> str | None:
+    """Return the class that a label may be a typo or an abbreviation of."""
     folded = {_bare(one): one for one in classes}
-    found = get_close_matches(_bare(label), folded, n=1, cutoff=ALIKE)
-    begun = [name for bare, name in folded.items() if len(_bare(label)) >= BEGINNING and bare.startswith(_bare(label))]
+    found = get_close_matches(_bare(label), folded, n=1, cutoff=TYPO_SIMILARITY)
+    begun = [
+        name
+        for bare, name in folded.items()
+        if len(_bare(label)) >= MIN_PREFIX_LETTERS and bare.startswith(_bare(label))
+    ]
     return folded[found[0]] if found else begun[0] if len(begun) == 1 else None
 
 
-def _unknown(done: Imported) -> list[str]:
-    if not done.unknown:
+def _unknown(result: ImportResult) -> list[str]:
+    if not result.unknown:
         return []
-    counts = Counter(row.label for row in done.unknown)
+    counts = Counter(row.label for row in result.unknown)
     named = []
-    for name, number in counts.most_common(NAMED):
-        meant = near(name, done.classes)
+    for name, number in counts.most_common(MAX_NAMED):
+        meant = closest_class(name, result.classes)
         named.append(f"'{name}' ({counted(number, 'row')}" + (f"; did you mean {meant}?)" if meant else ")"))
-    if len(counts) > NAMED:
-        named.append(f"{len(counts) - NAMED} more")
-    words = (
-        f"{counted(len(done.unknown), 'row')} of unknown {'class' if len(counts) == 1 else 'classes'} kept waiting: "
-    )
-    words += f"{', '.join(named)}; known are {', '.join(done.classes)}. "
-    words += "Mend the sheet and import it again, or take a class that is meant with --new-class NAME"
+    if len(counts) > MAX_NAMED:
+        named.append(f"{len(counts) - MAX_NAMED} more")
+    words = f"{counted(len(result.unknown), 'row')} waiting, unknown {'class' if len(counts) == 1 else 'classes'}: "
+    words += f"{', '.join(named)}; known classes: {', '.join(result.classes)}. "
+    words += "Correct the sheet and import it again, or accept a new class with --new-class NAME"
     return [words]
 
 
-def _listed(found: Sequence[LeftOut], words: str) -> list[str]:
+def _listed(found: Sequence[RowNote], words: str) -> list[str]:
     if not found:
         return []
-    reasons = Counter(one.why for one in found)
-    head = f"{counted(len({one.line for one in found}), 'row')} {words}:"
-    if len(found) <= NAMED:
+    reasons = Counter(note.why for note in found)
+    head = f"{counted(len({note.line for note in found}), 'row')} {words}:"
+    if len(found) <= MAX_NAMED:
         return [head, *(f"  row {one.line}{f', {one.name}' if one.name else ''}: {one.why}" for one in found)]
     lines = [head]
-    for why, number in reasons.most_common(NAMED):
+    for why, number in reasons.most_common(MAX_NAMED):
         rows = [str(one.line) for one in found if one.why == why]
-        lines.append(f"  {why}: {counted(number, 'row')} ({', '.join(rows[:NAMED])}{' ...' if number > NAMED else ''})")
-    if len(reasons) > NAMED:
-        lines.append(f"  and for {len(reasons) - NAMED} more reasons")
+        lines.append(
+            f"  {why}: {counted(number, 'row')} ({', '.join(rows[:MAX_NAMED])}{' ...' if number > MAX_NAMED else ''})"
+        )
+    if len(reasons) > MAX_NAMED:
+        lines.append(f"  and {len(reasons) - MAX_NAMED} more reasons")
     return lines
 
 
 def _named(items: Sequence[str]) -> list[str]:
-    more = [f"  and {len(items) - NAMED:,} more"] if len(items) > NAMED else []
-    return [*(f"  {item}" for item in items[:NAMED]), *more]
+    more = [f"  and {len(items) - MAX_NAMED:,} more"] if len(items) > MAX_NAMED else []
+    return [*(f"  {item}" for item in items[:MAX_NAMED]), *more]
 
 
-def _resolved(resolved: Resolved) -> list[str]:
-    return [f"{counted(resolved.labels, 'label')} that waited became valid"] if resolved.labels else []
+def _resolved(resolved: ResolveResult) -> list[str]:
+    return [f"{counted(resolved.labels, 'waiting label')} became valid"] if resolved.labels else []
 
 
 def _disputes(found: Disputes) -> list[str]:
@@ -134,12 +138,12 @@ def _disputes(found: Disputes) -> list[str]:
     if found.images:
         lines.append(
             f"{counted(found.images, 'image')} with sources that disagree about the class: {found.adjudicated:,} "
-            f"settled by adjudication, {found.images - found.adjudicated:,} by the latest word "
+            f"settled by adjudication, {found.images - found.adjudicated:,} by the latest label "
             "(analysis.label_conflicts)"
         )
     if found.patients:
         lines.append(
-            f"{counted(found.patients, 'image')} that sources give to different patients; none is in two splits"
+            f"{counted(found.patients, 'image')} that sources assign to different patients; none is in two splits"
         )
     return lines
 

@@ -1,4 +1,4 @@
-"""Sheets: labels as people hand them in, a CSV file or a folder with a sub-folder for each class, read into rows."""
+"""Sheets: read labels from a CSV file, or from a folder with one sub-folder per class, into rows."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-SHEET: Final = "labels.csv"
-"""What a folder's sheet is called."""
+SHEET_NAME: Final = "labels.csv"
+"""The file name of a folder's sheet."""
 SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
     "key": ("object_key", "key", "s3_key", "path"),
     "sha256": ("sha256", "content_sha256"),
@@ -26,28 +26,28 @@ SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
     "age": ("age", "patient_age"),
     "site": ("site", "hospital", "institution"),
 }
-"""What columns may be called, in any case, with spaces or hyphens for underscores; the first that is there counts."""
-WANTED: Final = (
+"""Accepted column names, case-insensitive, with spaces or hyphens for underscores. The first one present counts."""
+EXPECTED_FORMAT: Final = (
     "a CSV file with the columns object_key (or sha256), label, patient_id and, where --source is not given, source"
 )
 ADJUDICATION: Final = "adjudication"
-"""The source whose word stands before all others."""
-LATERAL: Final = frozenset({"l", "ll", "rl", "lat", "lateral", "left lateral", "right lateral", "ap lateral"})
-"""Words for a view from the side."""
-UNSAID: Final = frozenset({"", "?", "-", "n/a", "na", "nan", "null", "none", "unknown", "todo", "unspecified"})
-"""Words in a cell that say nothing."""
+"""The source that overrides all others."""
+LATERAL_WORDS: Final = frozenset({"l", "ll", "rl", "lat", "lateral", "left lateral", "right lateral", "ap lateral"})
+"""Words for a lateral view."""
+EMPTY_WORDS: Final = frozenset({"", "?", "-", "n/a", "na", "nan", "null", "none", "unknown", "todo", "unspecified"})
+"""Words in a cell that mean "no value"."""
 
 
 class LabelError(RuntimeError):
-    """The sheet cannot be read, or holds what must not become a label."""
+    """The sheet cannot be read, or holds something that must not become a label."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: what somebody says about one image. Its representation names neither image nor patient."""
+    """One row: a label that a source gives to one image. Its representation names neither image nor patient."""
 
     line: int
-    """Line in the file; for a folder without a sheet, the place of the file in it."""
+    """Line in the file; for a folder without a sheet, the position of the image file, from 1."""
     label: str
     """As written."""
     patient: str = field(repr=False)
@@ -55,7 +55,7 @@ class Row:
     key: str | None = field(default=None, repr=False)
     sha256: str | None = None
     file: Path | None = field(default=None, repr=False)
-    """The image itself, where it came along."""
+    """The image file, where the sheet came with images."""
     view: str | None = None
     sex: str | None = None
     age: str | None = None
@@ -63,13 +63,13 @@ class Row:
 
     @property
     def name(self) -> str:
-        """What the person who gave the sheet calls the image."""
+        """The image's name in the sheet."""
         return self.key or (self.file.name if self.file else None) or self.sha256 or ""
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
-    """A row that is no label, and why."""
+class RowNote:
+    """A note on a row: why it did not become a label, or which value was left out."""
 
     line: int
     name: str = field(repr=False)
@@ -78,128 +78,128 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """All rows of a sheet, and what its reader left out."""
+    """The rows of a sheet, and those that its reader left out on purpose."""
 
     rows: tuple[Row, ...]
-    left_out: tuple[LeftOut, ...] = ()
+    left_out: tuple[RowNote, ...] = ()
 
 
 def read(path: Path, source: str | None = None) -> Sheet:
     """Read a sheet, or a folder with or without one.
 
     Args:
-        path: a CSV file, or a folder with one sub-folder for each class. A folder's labels.csv (file, label,
-            patient_id ...) says what is what where there is one; else each file counts as a patient of its own.
-        source: who says so, where the sheet's rows do not.
+        path: a CSV file, or a folder with one sub-folder per class. If the folder has a labels.csv (file, label,
+            patient_id ...), that describes its files; otherwise each file counts as a separate patient.
+        source: the source of rows that name none.
 
     Raises:
-        LabelError: it cannot be read, or nobody says who says so.
+        LabelError: the sheet cannot be read, or names no source.
     """
     if not path.is_dir():
-        return Sheet(tuple(_row(line, values, source, path) for line, values in table(path, ("label", "patient"))))
-    sheet = path / SHEET
+        return Sheet(tuple(_row(line, values, source, path) for line, values in read_table(path, ("label", "patient"))))
+    sheet = path / SHEET_NAME
     if sheet.is_file():
         return Sheet(
             tuple(
                 replace(
                     _row(line, given, source, sheet),
-                    file=inside(path, given["file"], f"{sheet}, line {line}"),
+                    file=path_inside(path, given["file"], f"{sheet}, line {line}"),
                     key=None,
                 )
-                for line, given in table(sheet, ("file", "label", "patient"))
+                for line, given in read_table(sheet, ("file", "label", "patient"))
             )
         )
     if not source:
-        raise LabelError(f"{path} has no {SHEET} that names a source: say who says so with --source NAME")
+        raise LabelError(f"{path} has no {SHEET_NAME} that names a source: name it with --source NAME")
     files = [one for one in sorted(path.glob("*/*")) if one.is_file() and not one.name.startswith(".")]
     if not files:
-        raise LabelError(f"{path} holds no images: one sub-folder for each class is expected, such as NORMAL/")
-    # Names may come again in the folder of another class: that would be one patient with two classes.
+        raise LabelError(f"{path} holds no images: one sub-folder per class is expected, such as NORMAL/")
+    # The class is part of the patient id: the same file name in two sub-folders must not become one patient.
     return Sheet(
         tuple(
-            Row(place, one.parent.name, f"{one.parent.name}/{one.stem}", canonical(source), file=one)
+            Row(place, one.parent.name, f"{one.parent.name}/{one.stem}", canonical_source(source), file=one)
             for place, one in enumerate(files, start=1)
         )
     )
 
 
-def canonical(source: str) -> str:
-    """Return a source's name as it is kept: an adjudication is one however it is written."""
+def canonical_source(source: str) -> str:
+    """Return a source's name as it is stored: any spelling of adjudication becomes `ADJUDICATION`."""
     name = " ".join(source.split())
     return ADJUDICATION if name.casefold() == ADJUDICATION else name
 
 
-def columns(sheet: Path) -> frozenset[str]:
-    """Return the names in a sheet's head as they are compared: lower case, with underscores."""
-    return frozenset(_bare(name) for name in _reader(sheet).fieldnames or ())
+def column_names(sheet: Path) -> frozenset[str]:
+    """Return a sheet's column names, normalised: lower case, with underscores."""
+    return frozenset(_normalise(name) for name in _reader(sheet).fieldnames or ())
 
 
-def table(sheet: Path, needed: Sequence[str], wanted: str = WANTED) -> list[tuple[int, dict[str, str]]]:
+def read_table(sheet: Path, needed: Sequence[str], wanted: str = EXPECTED_FORMAT) -> list[tuple[int, dict[str, str]]]:
     """Read a CSV file in UTF-8, with or without a byte order mark.
 
     Args:
         sheet: the file.
-        needed: names of `SYNONYMS` that must have a column; empty fields are for the expectations to find.
-        wanted: what to say where something else was given.
+        needed: names in `SYNONYMS` that must have a column. Empty cells are left to the expectations.
+        wanted: the expected format, in words, for error messages.
 
     Returns:
-        For each row its line and its values: under the names of `SYNONYMS`, and under the columns' own. Empty lines,
-        and lines of commas, as spreadsheet programs leave them at the end, are skipped.
+        Each row's line number and values, by their names in `SYNONYMS` and by their own column names. Empty lines and
+        lines of only commas, as spreadsheets leave them at the end, are skipped.
 
     Raises:
-        LabelError: it is empty, not UTF-8, no CSV, or lacks a column.
+        LabelError: the file is empty, not UTF-8, not CSV, or lacks a column.
     """
     reader = _reader(sheet, wanted)
-    head = [_bare(name) for name in reader.fieldnames or ()]
+    head = [_normalise(name) for name in reader.fieldnames or ()]
     twice = [name for name, count in Counter(head).items() if count > 1 and name]
     if twice:
-        raise LabelError(f"{sheet} has the column {twice[0]} {head.count(twice[0])} times: which one is meant?")
+        raise LabelError(f"{sheet} has {head.count(twice[0])} columns named {twice[0]}: keep one of them")
     found = {name: next((one for one in known if one in head), None) for name, known in SYNONYMS.items()}
     missing = [SYNONYMS[name][0] for name in needed if not found[name]]
     if missing:
-        raise LabelError(f"{sheet} has no column {', '.join(missing)}: {wanted}, separated by commas, is wanted")
+        raise LabelError(f"{sheet} has no column {', '.join(missing)}: {wanted}, separated by commas, is expected")
     rows = []
     try:
         for values in reader:
             line = reader.line_num
-            given = {_bare(name): (value or "").strip() for name, value in values.items() if isinstance(name, str)}
+            given = {_normalise(name): (value or "").strip() for name, value in values.items() if isinstance(name, str)}
             if any(given.values()):
                 rows.append((line, given | {name: given[one] for name, one in found.items() if one}))
     except csv.Error as error:
-        raise LabelError(f"{sheet} is no CSV ({error}): {wanted} is wanted") from None
+        raise LabelError(f"{sheet} is not CSV ({error}): {wanted} is expected") from None
     return rows
 
 
-def _reader(sheet: Path, wanted: str = WANTED) -> csv.DictReader[str]:
+def _reader(sheet: Path, wanted: str = EXPECTED_FORMAT) -> csv.DictReader[str]:
     try:
         text = sheet.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
         text = "\0"
-    if "\0" in text:  # UTF-16 without its mark is full of them
+    if "\0" in text:  # UTF-16 without a byte order mark is full of null bytes
         raise LabelError(
-            f"{sheet} is no text in UTF-8: {wanted} is wanted; save it as 'CSV UTF-8' (not as 'Unicode text')"
+            f"{sheet} is not UTF-8 text: {wanted} is expected; save it as 'CSV UTF-8' (not as 'Unicode text')"
         )
     if not text.strip():
-        raise LabelError(f"{sheet} is empty: {wanted} is wanted")
+        raise LabelError(f"{sheet} is empty: {wanted} is expected")
     reader = csv.DictReader(io.StringIO(text, newline=""))
     try:
         _ = reader.fieldnames
     except csv.Error as error:
-        raise LabelError(f"{sheet} is no CSV ({error}): {wanted} is wanted") from None
+        raise LabelError(f"{sheet} is not CSV ({error}): {wanted} is expected") from None
     return reader
 
 
 def _row(line: int, given: Mapping[str, str], source: str | None, sheet: Path) -> Row:
-    said = canonical(given.get("source") or source or "")
-    if not said:
-        raise LabelError(f"{sheet}, line {line}: nobody says so; give --source NAME, or a column source")
+    source_name = canonical_source(given.get("source") or source or "")
+    if not source_name:
+        raise LabelError(f"{sheet}, line {line}: no source; give --source NAME, or add a column source")
     if not {"key", "sha256", "file"} & given.keys():
-        raise LabelError(f"{sheet} names no images: {WANTED} is wanted")
+        raise LabelError(f"{sheet} names no images: {EXPECTED_FORMAT} is expected")
     return Row(
         line,
         label=given["label"],
         patient=given["patient"],
-        source=said,
+        source=source_name,
         key=given.get("key") or None,
         sha256=(given.get("sha256") or "").lower() or None,
         view=given.get("view") or None,
@@ -209,16 +209,16 @@ def _row(line: int, given: Mapping[str, str], source: str | None, sheet: Path) -
     )
 
 
-def _bare(name: str | None) -> str:
+def _normalise(name: str | None) -> str:
     return "_".join((name or "").replace("-", " ").replace("_", " ").casefold().split())
 
 
-def inside(folder: Path, file: str, where: str) -> Path:
-    """Return where a sheet's file lies.
+def path_inside(folder: Path, file: str, where: str) -> Path:
+    """Return the path of a file that a sheet names.
 
     Raises:
-        LabelError: not below the folder: the sheet may be somebody else's. `where` says which line names it.
+        LabelError: the file is outside the folder, since the sheet is not trusted. `where` names the line.
     """
     if not (folder / file).resolve().is_relative_to(folder.resolve()):
-        raise LabelError(f"{where}: the file lies outside the folder")
+        raise LabelError(f"{where}: the file is outside the folder")
     return folder / file

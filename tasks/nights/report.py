@@ -15,7 +15,7 @@ from models.vocabulary import NORMAL
 from tasks.pages import templating
 from tasks.pages.publishing import REPORTS, content_type
 from tasks.pages.wording import counted
-from tasks.radiographs.thumbnails import Heat
+from tasks.radiographs.thumbnails import HeatMaps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -165,7 +165,7 @@ def render(
     pictures: Mapping[int, Thumbnail],
     links: Links,
     timezone: str = "UTC",
-    heat: Heat | None = None,
+    heat: HeatMaps | None = None,
 ) -> str:
     """Return the report: one HTML page that needs nothing else, no script and no other file.
 
@@ -194,7 +194,7 @@ def render(
             links=links,
             zone=ZoneInfo(timezone),
             zone_name=timezone,
-            heat=heat or Heat({}),
+            heat=heat or HeatMaps({}),
         )
     )
 

@@ -1,1 +1,1 @@
-"""What HTML pages share: words, templates, publishing."""
+"""What all HTML pages share: wording, templates, publishing."""

@@ -1,4 +1,4 @@
-"""Pages about models: the words for their figures, and how figures, pictures and times are written in the templates."""
+"""Pages about models: labels for metrics, and how templates write figures, drawings and p-values."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ ORDER: Final = (
     "balanced_accuracy", "accuracy", "macro_precision", "macro_f1", "macro_auc", "macro_pr_auc", "brier", "ece",
     "log_loss",
 )  # fmt: skip
-"""In which people look for the figures of a whole model."""
+"""The order in which pages list the metrics of a whole model."""
 CLASS_ORDER: Final = (
     "sensitivity", "specificity", "precision", "f1", "auc", "pr_auc", "sensitivity_at_95_specificity",
 )  # fmt: skip
 HINTS: Final = {
     "balanced_accuracy": "mean of the classes' sensitivities",
-    "accuracy": "share of images that are right",
+    "accuracy": "share of images predicted correctly",
     "macro_precision": "mean of the classes' precisions",
     "macro_f1": "mean of the classes' F1",
     "macro_auc": "mean over the classes, each against the rest",
     "macro_pr_auc": "mean over the classes, each against the rest",
     "brier": "squared error, 0 to 2; lower is better",
-    "ece": "how far sureness and accuracy are apart; lower is better",
+    "ece": "gap between confidence and accuracy; lower is better",
     "log_loss": "lower is better",
-    "sensitivity": "of the class's images, found",
-    "specificity": "of the others, not taken for it",
-    "precision": "of those taken for it, right",
+    "sensitivity": "share of the class's images that are found",
+    "specificity": "share of other images not predicted as this class",
+    "precision": "share of predictions of this class that are right",
     "auc": "against the rest",
 }
 MINUS: Final = "\N{MINUS SIGN}"
@@ -44,20 +44,20 @@ HASH_SHOWN: Final = 8
 RESEARCH: Final = "Research use, not for diagnosis."
 
 
-def words(metric: str) -> str:
-    """Return what people call a figure."""
+def metric_label(metric: str) -> str:
+    """Return a metric's name in words."""
     return (HEADLINES | PER_CLASS).get(metric, metric.replace("_", " "))
 
 
 def value_text(value: float | None, *, signed: bool = False) -> str:
-    """Return a figure with three decimals and a real minus sign; a dash where there is none."""
+    """Return a value with three decimals and a typographic minus sign; a dash for None."""
     if value is None:
         return DASH
     return (f"{value:+.3f}" if signed else f"{value:.3f}").replace("-", MINUS)
 
 
 def interval_text(figure: Mapping[str, Any] | None, *, signed: bool = False) -> str:
-    """Return a figure with its interval in one line, as in 0.921 (0.893 to 0.945)."""
+    """Return a value with its interval on one line, such as 0.921 (0.893 to 0.945)."""
     if figure is None or figure.get("value") is None:
         return DASH
     value = value_text(figure["value"], signed=signed)
@@ -67,22 +67,22 @@ def interval_text(figure: Mapping[str, Any] | None, *, signed: bool = False) -> 
 
 
 def made_warning(*, model: bool, data: bool) -> str | None:
-    """Return the warning at the top of a page on which made data is involved."""
+    """Return the warning for the top of a page if made data is involved."""
     if model:
-        return "Trained on made data (phantoms): nothing here is about a patient, and no figure says anything of one."
+        return "Trained on made data (phantoms): nothing here is about a patient, and no figure applies to one."
     return "Some of the images are made data (phantoms), not patients." if data else None
 
 
 @cache
 def environment() -> Environment:
-    """Return the environment of the templates about models."""
+    """Return the Jinja environment for the pages about models."""
     made = templating.environment()
     made.filters |= {
         "drawing": lambda svg: Markup(svg.decode()),  # noqa: S704 - made by models.plots.curves, which escapes
         "value": value_text,
         "cell": _cell,
         "share": lambda share: f"{share:.0%}".replace("%", " %"),
-        "words": words,
+        "words": metric_label,
         "p_value": p_value,
     }
     made.globals |= {"ORDER": ORDER, "CLASS_ORDER": CLASS_ORDER, "HINTS": HINTS, "RESEARCH": RESEARCH}
@@ -90,14 +90,14 @@ def environment() -> Environment:
 
 
 def p_value(value: float | None) -> str:
-    """Return a p value as journals want it."""
+    """Return a p-value as journals print it."""
     if value is None:
         return "not computed"
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"  # noqa: PLR2004 - the usual limit
 
 
 def _cell(figure: Mapping[str, Any] | None, *, signed: bool = False) -> Markup:
-    """A figure with its interval below, for a table's cell."""
+    """A value with its interval below it, for a table cell."""
     if figure is None or figure.get("value") is None:
         return Markup('<span class="soft">{}</span>').format(DASH)
     value = value_text(figure["value"], signed=signed)

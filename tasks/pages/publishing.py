@@ -1,4 +1,4 @@
-"""Pages in the bucket: where they lie, how they are written, and the links to them; or in a file of this machine."""
+"""Pages in the bucket or in a local file: where they are stored, how they are written, and links to them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def publish_folder(store: Store, source: Path, prefix: str) -> int:
     Args:
         store: the bucket.
         source: the folder.
-        prefix: what comes before the files' paths below it, with its slash.
+        prefix: the key prefix for the files' relative paths, with a trailing slash.
 
     Returns:
         The number of files.
@@ -44,8 +44,8 @@ def publish_folder(store: Store, source: Path, prefix: str) -> int:
 
 
 def content_type(name: str) -> str:
-    """Return the content type for a file's name; text is UTF-8."""
-    # Python's own table: the machine's may differ, and pages would then open differently by where they were written.
+    """Return the content type for a file name; text is UTF-8."""
+    # Python's own table, not the machine's: content types must not depend on the machine that writes the page.
     kind, _ = mimetypes.MimeTypes().guess_type(name)
     if kind is None:
         return "application/octet-stream"
@@ -53,18 +53,18 @@ def content_type(name: str) -> str:
 
 
 def link(settings: Settings, key: str) -> str:
-    """Return the address of something below reports/: for a browser where one is configured, else s3://."""
+    """Return the address of an object below reports/: a web address if one is configured, else s3://."""
     if settings.reports_url:
         return f"{settings.reports_url.rstrip('/')}/{quote(key.removeprefix(REPORTS))}"
     return f"s3://{settings.bucket}/{key}"
 
 
 def unwritable(file: Path) -> str | None:
-    """Say why a file cannot be written; None where nothing speaks against it."""
-    if file.exists() and not file.is_file():  # a device may be there, and would be replaced
-        return f"{file} cannot be written: it is no plain file"
+    """Return why a file cannot be written; None if it can."""
+    if file.exists() and not file.is_file():  # a device, for example, which the rename would replace
+        return f"{file} cannot be written: it is not a regular file"
     if not file.parent.is_dir():
-        return f"{file} cannot be written: there is no folder {file.parent}; make it first"
+        return f"{file} cannot be written: there is no folder {file.parent}; create it first"
     if not os.access(file.parent, os.W_OK):
-        return f"{file} cannot be written: nothing may be written into {file.parent}; choose another folder"
+        return f"{file} cannot be written: no permission to write into {file.parent}; choose another folder"
     return None

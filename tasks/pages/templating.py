@@ -1,4 +1,4 @@
-"""Templating: how every page is rendered, and how pictures, numbers and times are written in its template."""
+"""Templating: the Jinja environment of every page, with filters for pictures, numbers and times."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def environment() -> Environment:
-    """Return a new environment of the templates, strict about what is missing, for a kind of page to add to."""
+    """Return a new environment that fails on undefined names. Each kind of page adds its own filters."""
     made = Environment(
         loader=PackageLoader("tasks", "templates"),
         autoescape=True,

@@ -1,4 +1,4 @@
-"""Wording: how figures are said to people."""
+"""Wording: numbers in sentences."""
 
 from __future__ import annotations
 

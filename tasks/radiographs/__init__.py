@@ -1,1 +1,1 @@
-"""Radiographs on their way from the bucket to pixels."""
+"""Radiographs: from objects in the bucket to pixels."""

@@ -1,7 +1,7 @@
-"""The one door for radiographs: each is fetched within the limits, decoded, measured and prepared here, nowhere else.
+"""The single entry point for radiographs: all are fetched within the limits, decoded, measured and prepared here.
 
-What a caller wants of the pixels is made of them before they leave. So memory holds one file and its pixels for each
-thread that reads, and of all others only what was asked for.
+Callers pass a function that prepares the pixels and receive only its result. So memory holds one file and its pixels
+per reading thread, and only the prepared results of all other images.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from infra.storage import ObjectError
 from models.radiographs.preprocessing import preprocess
-from models.radiographs.radiograph import Limits, Measurement, read
+from models.radiographs.radiograph import Limits, Measurement, decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ Prepared = TypeVar("Prepared")
 
 
 class FetchError(Exception):
-    """One radiograph cannot be fetched; the message says why and names neither the image nor its patient."""
+    """One radiograph cannot be fetched. The message says why and names neither the image nor its patient."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +41,14 @@ class StoredObject:
     store: Store = field(repr=False)
     key: str = field(repr=False)
     etag: str | None
-    """The version that is meant; None: whichever lies there."""
+    """The version to fetch; None: the current one."""
     size: int | None
-    """Bytes, as listed; None: not known before the object is fetched."""
+    """Bytes, as listed; None: unknown before the object is fetched."""
     made: bool = False
-    """Known to be made data by where it lies, whatever the file says."""
+    """Whether its location marks it as made data, whatever the file says."""
 
     def fetch(self) -> bytes:
-        """Return its bytes; raises `FetchError`, or `infra.storage.StorageError` where the store is out of reach."""
+        """Return its bytes; raises `FetchError`, or `infra.storage.StorageError` if the store is unreachable."""
         try:
             return self.store.read(self.key, self.etag)
         except ObjectError as error:
@@ -57,11 +57,11 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class LocalFile:
-    """A radiograph in a file of this machine."""
+    """A radiograph in a local file."""
 
     path: Path = field(repr=False)
     made: ClassVar[bool] = False
-    """Where it lies says nothing about that."""
+    """The location of a local file never marks it as made data."""
 
     @property
     def size(self) -> int:
@@ -69,14 +69,14 @@ class LocalFile:
         try:
             return self.path.stat().st_size
         except OSError as error:
-            raise _unreadable(error) from None
+            raise _fetch_error(error) from None
 
     def fetch(self) -> bytes:
         """Return its bytes; raises `FetchError`."""
         try:
             return self.path.read_bytes()
         except OSError as error:
-            raise _unreadable(error) from None
+            raise _fetch_error(error) from None
 
 
 Location = StoredObject | LocalFile
@@ -84,26 +84,26 @@ Location = StoredObject | LocalFile
 
 @dataclass(frozen=True, slots=True)
 class Radiograph(Generic[Prepared]):
-    """One radiograph as it was read: `failure` says why it could not be fetched, or else it was measured."""
+    """The result of reading one radiograph: either `measurement`, or `failure`, why it could not be fetched."""
 
     measurement: Measurement | None = None
     prepared: Prepared | None = None
-    """What was made of its pixels; None where the file is not decodable."""
+    """What `prepare` made of the pixels; None if the file is not decodable."""
     failure: str | None = None
 
     @property
     def content(self) -> str | None:
-        """sha256 of its bytes; None where they were not fetched."""
+        """Sha256 of the bytes; None if they were not fetched."""
         return self.measurement.sha256 if self.measurement else None
 
     @property
     def too_large(self) -> bool:
-        """It was not fetched because it has more bytes than the limit."""
+        """Whether it was not fetched because it exceeds the size limit."""
         return self.measurement is not None and self.content is None
 
     @property
     def problem(self) -> str | None:
-        """Why nobody sees its pixels, in words; None where they were decoded."""
+        """Why there are no pixels, in words; None if they were decoded."""
         return self.failure if self.measurement is None else self.measurement.problem
 
 
@@ -111,13 +111,13 @@ def read_radiograph(location: Location, limits: Limits, prepare: Callable[[Pixel
     """Fetch, decode and measure one radiograph, and prepare its pixels.
 
     Args:
-        location: where it lies.
-        limits: what is refused before fetching and before decoding.
-        prepare: makes what the caller wants of grey pixels (height, width), uint8 or uint16, upright. A function that
-            can be pickled, so that another process may call it.
+        location: where it is stored.
+        limits: checked before fetching and before decoding.
+        prepare: turns grey pixels (height, width), uint8 or uint16, upright, into what the caller needs. It must be
+            picklable, so that another process can call it.
 
     Raises:
-        StorageError: the store as a whole is out of reach; anything about this radiograph alone is in the result.
+        StorageError: the store as a whole is unreachable. A problem with this radiograph alone is in the result.
     """
     try:
         size = location.size
@@ -126,20 +126,20 @@ def read_radiograph(location: Location, limits: Limits, prepare: Callable[[Pixel
         data = location.fetch()
     except FetchError as error:
         return Radiograph(failure=str(error))
-    pixels, measurement = read(data, limits)
+    pixels, measurement = decode(data, limits)
     if location.made and not measurement.made:
         measurement = replace(measurement, made=True)
     return Radiograph(measurement, None if pixels is None else prepare(pixels))
 
 
 def measure(location: Location, limits: Limits) -> Radiograph[None]:
-    """Read one radiograph for its measurement alone; see `read_radiograph`."""
-    return read_radiograph(location, limits, _nothing)
+    """Read one radiograph and discard its pixels; see `read_radiograph`."""
+    return read_radiograph(location, limits, _discard)
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Where one radiograph lies. Its representation has no key: keys may contain identifiers."""
+    """Where a registered radiograph is stored. Its representation omits the key: keys may contain identifiers."""
 
     image_id: int
     key: str = field(repr=False)
@@ -149,20 +149,20 @@ class Reference:
 
     @classmethod
     def from_row(cls, row: Any) -> Reference:
-        """Return the reference in a row with the columns image_id, object_key, etag, size_bytes and made."""
+        """Build a reference from a row with the columns image_id, object_key, etag, size_bytes and made."""
         return cls(row.image_id, row.object_key, row.etag, row.size_bytes, row.made)
 
-    def within(self, store: Store) -> StoredObject:
-        """The object of a store that is meant."""
+    def in_store(self, store: Store) -> StoredObject:
+        """Return the object that this refers to in a store."""
         return StoredObject(store, self.key, self.etag, self.size, self.made)
 
 
 @dataclass(frozen=True, slots=True)
-class Intake:
-    """One image taken in: either `failure` says why it could not be fetched, or it was measured.
+class ScoringInput:
+    """One image read for scoring: either `measurement`, or `failure`, why it could not be fetched.
 
-    `pixels` is the model's input, uint8 (height, width, channels), None where the file is not decodable.
-    `shadow_pixels` is the shadow's, where there is one that preprocesses otherwise.
+    `pixels` is the model's input, uint8 (height, width, channels), or None if the file is not decodable.
+    `shadow_pixels` is the shadow's input, if there is a shadow with a different preprocessing.
     """
 
     image_id: int
@@ -172,26 +172,26 @@ class Intake:
     shadow_pixels: NDArray[np.uint8] | None = None
 
 
-def threads(configured: int) -> int:
-    """Return the number of intake threads: as configured, or two more than processors, to hide the network's delay."""
+def thread_count(configured: int) -> int:
+    """Return the number of reading threads: as configured, or two more than processors, to hide network latency."""
     return (
         configured or (os.process_cpu_count() if hasattr(os, "process_cpu_count") else len(os.sched_getaffinity(0))) + 2
     )
 
 
-def take_in(
+def read_for_scoring(
     reference: Reference, store: Store, spec: PreprocessingSpec, limits: Limits,
     shadow_spec: PreprocessingSpec | None = None,
-) -> Intake:  # fmt: skip
-    """Fetch, decode, measure and preprocess one image, for the shadow too where it has a spec of its own.
+) -> ScoringInput:  # fmt: skip
+    """Fetch, decode, measure and preprocess one image, also for the shadow if it has a spec of its own.
 
     Raises:
-        StorageError: the store as a whole is out of reach; anything about this object alone is in the result.
+        StorageError: the store as a whole is unreachable. A problem with this object alone is in the result.
     """
     prepare = partial(_model_inputs, spec=spec, shadow_spec=shadow_spec)
-    found = read_radiograph(reference.within(store), limits, prepare)
+    found = read_radiograph(reference.in_store(store), limits, prepare)
     pixels, shadow_pixels = found.prepared or (None, None)
-    return Intake(reference.image_id, found.measurement, pixels, found.failure, shadow_pixels)
+    return ScoringInput(reference.image_id, found.measurement, pixels, found.failure, shadow_pixels)
 
 
 def _model_inputs(
@@ -200,16 +200,16 @@ def _model_inputs(
     """Return the champion's input and the shadow's."""
     own = preprocess(pixels, spec)
     if shadow_spec is not None:
-        with suppress(Exception):  # the champion scores it all the same; the shadow says that it lacks some
+        with suppress(Exception):  # the champion still scores the image, and the shadow reports it as missing
             return own, preprocess(pixels, shadow_spec)
     return own, None
 
 
-def _nothing(_: Pixels) -> None:
-    """Leave the pixels."""
+def _discard(_: Pixels) -> None:
+    """Discard the pixels."""
 
 
-def _unreadable(error: OSError) -> FetchError:
-    """In words: the error's own message names the file."""
+def _fetch_error(error: OSError) -> FetchError:
+    """Translate an error without its own message, which names the file."""
     gone = isinstance(error, FileNotFoundError)
     return FetchError("the file is not there" if gone else f"the file cannot be opened: {error.strerror}")

@@ -1,4 +1,4 @@
-"""Prefetch: make the next items in a thread while the caller uses the last one."""
+"""Prefetch: produce the next items in a thread while the caller uses the current one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Item = TypeVar("Item")
 
 
 class _End:
-    """Marks the end of the items, and carries the error that ended them, if any."""
+    """Marks the end of the items and carries the error that ended them, if any."""
 
     def __init__(self, error: BaseException | None = None) -> None:
         self.error = error
@@ -22,10 +22,10 @@ class _End:
 
 @contextmanager
 def prefetch(items: Iterable[Item], depth: int) -> Iterator[Iterator[Item]]:
-    """Draw the items in a thread, from when the context is entered; inside, they come in order.
+    """Draw the items in a thread that starts when the context is entered, and yield them in order.
 
-    At most `depth` are drawn ahead of the one in use, the one being drawn included. An error while drawing is raised
-    at its place in the order. When the context is left early, the thread ends after the item in hand.
+    At most `depth` items are drawn ahead of the current one, including the one in progress. An error while drawing is
+    raised in its place in the order. If the context is left early, the thread ends after the item in progress.
     """
     drawn: queue.SimpleQueue[Item | _End] = queue.SimpleQueue()
     room = threading.Semaphore(depth)

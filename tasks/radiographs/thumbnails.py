@@ -27,31 +27,31 @@ WORKERS = 4
 
 @dataclass(frozen=True, slots=True)
 class Thumbnail:
-    """A JPEG, or in words why there is no picture."""
+    """A JPEG, or the reason why there is none."""
 
     jpeg: bytes | None = None
     problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Heat:
-    """Heat maps of some of the images, or in words why there are none."""
+class HeatMaps:
+    """Heat maps of some of the images, or the reason why there are none."""
 
     overlays: Mapping[int, bytes]
-    """By image id: the thumbnail with the heat map for the predicted class over it, a JPEG."""
+    """JPEGs by image id: the thumbnail, overlaid with the heat map for the predicted class."""
     note: str | None = None
 
 
 def thumbnails(
     store: Store, references: Iterable[Reference], limits: Limits, workers: int = WORKERS
 ) -> dict[int, Thumbnail]:
-    """Fetch and shrink images, a few at a time, so that memory holds only that many.
+    """Fetch and shrink images, a few at a time to bound memory.
 
     Returns:
-        A thumbnail for each image id; one that cannot be shown says why.
+        A thumbnail, or the reason why there is none, by image id.
 
     Raises:
-        StorageError: the store as a whole is out of reach.
+        StorageError: the store as a whole is unreachable.
     """
     wanted = {reference.image_id: reference for reference in references}
     with ThreadPoolExecutor(workers, thread_name_prefix="thumbnails") as executor:
@@ -61,16 +61,16 @@ def thumbnails(
 
 def thumbnail(store: Store, reference: Reference, limits: Limits) -> Thumbnail:
     """Fetch and shrink one image; see `thumbnails`."""
-    found = read_radiograph(reference.within(store), limits, shrink)
+    found = read_radiograph(reference.in_store(store), limits, shrink)
     if found.too_large:
         return Thumbnail(problem="too large to be fetched")
     return Thumbnail(found.prepared, found.problem)
 
 
 def shrink(pixels: Pixels, longer_side: int = LONGER_SIDE) -> bytes:
-    """Return a small grey JPEG of pixels (height, width), its aspect kept.
+    """Return a small grey JPEG of pixels (height, width) with the same aspect ratio.
 
-    Grey values stay as they are, so that a pale image looks pale; 16 bits are shown over the range that they use.
+    8-bit grey values stay as they are, so that a pale image looks pale. 16-bit values are stretched to the full range.
     """
     height, width = pixels.shape
     scale = min(1.0, longer_side / max(height, width))

@@ -1,4 +1,4 @@
-"""Champions: who was it, since when and why, and what speaks against the next one; for a person at a terminal."""
+"""The champions' history for the terminal: each change and its reason, the shadow, and doubts about a promotion."""
 
 from __future__ import annotations
 
@@ -39,24 +39,21 @@ def history(pool: sa.Engine) -> list[Change]:
         return [Change(**row._asdict()) for row in cursor.fetchall()]
 
 
-def trial(pool: sa.Engine) -> str | None:
-    """Say who scores beside the champion on trial, since when and why; None where nobody does."""
+def shadow_sentence(pool: sa.Engine) -> str | None:
+    """Return a sentence about the shadow, since when and why it is on trial; None if there is no shadow."""
     with database.transaction(pool) as cursor:
         cursor.execute(query("current_trial"))
         row = cursor.fetchone()
     if row is None:
         return None
     return (
-        f"Shadow: {row.model_version} scores beside it, on trial since {row.set_at:%Y-%m-%d %H:%M}, by {row.set_by}: "
-        f"{row.reason}"
+        f"Shadow: {row.model_version} scores alongside the champion since {row.set_at:%Y-%m-%d %H:%M}, set by "
+        f"{row.set_by}: {row.reason}"
     )
 
 
 def doubts(pool: sa.Engine, model_version: str) -> list[str]:
-    """Say what speaks against making a model version champion by hand: for the person who is about to.
-
-    Nothing of what it says hinders `promote`.
-    """
+    """Return sentences about what speaks against promoting a model version by hand. They do not prevent `promote`."""
     with database.transaction(pool) as cursor:
         cursor.execute(query("judgement"), {"model_version": model_version})
         judged = cursor.fetchone()
@@ -70,7 +67,7 @@ def doubts(pool: sa.Engine, model_version: str) -> list[str]:
     if judged is None:
         if champion:
             found.append(
-                f"the gate has never compared {model_version} with the present champion, {champion.model_version}"
+                f"the gate has never compared {model_version} with the current champion, {champion.model_version}"
             )
     elif judged.was_champion:  # and today's champion was the challenger
         if judged.outcome in ("promoted", "would promote") and champion and judged.winner == champion.model_version:
@@ -80,5 +77,5 @@ def doubts(pool: sa.Engine, model_version: str) -> list[str]:
     elif judged.outcome == "declined":
         found.append(f"it was declined on {judged.decided_at:%Y-%m-%d}: {judged.sentence}")
     if about.made_data:
-        found.append(f"{model_version} was trained on made data: its word on a radiograph means nothing")
+        found.append(f"{model_version} was trained on made data: its predictions for radiographs mean nothing")
     return found

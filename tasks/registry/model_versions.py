@@ -29,12 +29,12 @@ class RegistryError(RuntimeError):
 
 
 class NoChampionError(RegistryError):
-    """Nothing was ever promoted."""
+    """No model version has ever been promoted."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """A model version as Postgres names it."""
+    """A model version as registered in Postgres."""
 
     model_version: str
     recipe: str
@@ -50,13 +50,13 @@ class ModelVersion:
         """Return the model version in a row that has a column for each field.
 
         Raises:
-            RegistryError: this code does not know its preprocessing.
+            RegistryError: this code does not know the version's preprocessing.
         """
         try:
             preprocessing = PreprocessingSpec.from_dict(row.preprocessing)
         except ValueError as error:
             raise RegistryError(
-                f"{row.model_version}: {error}; use the code version that trained it, or train anew"
+                f"{row.model_version}: {error}; use the code version that trained it, or train a new model"
             ) from None
         return cls(
             model_version=row.model_version,
@@ -74,26 +74,26 @@ def champion(pool: sa.Engine) -> ModelVersion:
     """Return the champion.
 
     Raises:
-        NoChampionError: nothing was ever promoted.
+        NoChampionError: no model version has ever been promoted.
     """
-    found = _one(pool, "champion")
+    found = _read_one(pool, "champion")
     if found is None:
-        raise NoChampionError("there is no champion yet: bring in labels (`cxr labels import`), then `cxr retrain`")
+        raise NoChampionError("there is no champion yet: import labels (`cxr labels import`), then run `cxr retrain`")
     return found
 
 
 def shadow(pool: sa.Engine) -> ModelVersion | None:
-    """Return the model version that scores beside the champion, if there is one."""
-    return _one(pool, "shadow")
+    """Return the shadow: the model version that scores alongside the champion, if there is one."""
+    return _read_one(pool, "shadow")
 
 
 def require(pool: sa.Engine, name: str) -> ModelVersion:
     """Return a model version by its name.
 
     Raises:
-        RegistryError: there is none of that name.
+        RegistryError: no model version has this name.
     """
-    found = _one(pool, "model_version", name)
+    found = _read_one(pool, "model_version", name)
     if found is None:
         raise RegistryError(f"there is no model version {name}; analysis.model_versions lists them")
     return found
@@ -103,16 +103,16 @@ def newest(pool: sa.Engine) -> ModelVersion:
     """Return the model version that was registered last.
 
     Raises:
-        RegistryError: there is none.
+        RegistryError: there is no model version.
     """
-    found = _one(pool, "newest_model_version")
+    found = _read_one(pool, "newest_model_version")
     if found is None:
         raise RegistryError("there is no model version yet: `cxr retrain` trains one")
     return found
 
 
 def by_training_key(pool: sa.Engine, key: str) -> str | None:
-    """Return the model version that came of this training, if it was done before."""
+    """Return the model version that an earlier run of this training produced, if any."""
     with database.transaction(pool) as cursor:
         cursor.execute(query("model_version_of_training"), {"training_key": key})
         row = cursor.fetchone()
@@ -122,17 +122,17 @@ def by_training_key(pool: sa.Engine, key: str) -> str | None:
 def register(
     pool: sa.Engine, store: Store, folder: Path, metadata: ArtifactMetadata, training_key: str | None = None
 ) -> str:
-    """Store an artifact and write its row; safe to repeat.
+    """Store an artifact and write its row. Idempotent.
 
     Args:
         pool: connections to the database.
-        store: of the artifacts.
-        folder: with the artifact.
-        metadata: as in the folder.
-        training_key: hash of data, recipe and seed: what was trained with the same one before is not stored again.
+        store: the bucket for the artifact.
+        folder: the folder with the artifact.
+        metadata: the artifact's metadata, as in the folder.
+        training_key: hash of data, recipe and seed. If a model with this key exists, nothing is stored.
 
     Returns:
-        The model version; the earlier one where this training was done before.
+        The name of the model version, or of the earlier one with the same training key.
     """
     if training_key and (earlier := by_training_key(pool, training_key)):
         return earlier
@@ -158,57 +158,57 @@ def register(
                 "training_key": training_key,
             },
         )
-    # Two that did the same training at once: the first row counts for both.
+    # Another process may have finished the same training meanwhile: the first row counts for both.
     return (by_training_key(pool, training_key) if training_key else None) or metadata.model_version
 
 
-def fetch(store: Store, wanted: ModelVersion, cache: Path) -> Path:
-    """Return a folder with a model version's artifact, fetched once and verified by its sha256 each time.
+def fetch(store: Store, version: ModelVersion, cache: Path) -> Path:
+    """Return the folder of a model version's artifact, fetched once and verified by its sha256 each time.
 
     Raises:
-        ArtifactError: what is stored is not what was registered, or is not there any more.
-        StorageError: the store as a whole cannot be used.
+        ArtifactError: the stored artifact is missing or is not the registered one.
+        StorageError: the store as a whole is unreachable.
     """
-    folder = cache / "artifacts" / wanted.artifact_sha256
+    folder = cache / "artifacts" / version.artifact_sha256
     if folder.is_dir():
         try:
-            artifact.load(folder, wanted.artifact_sha256)
+            artifact.load(folder, version.artifact_sha256)
         except artifact.ArtifactError:
-            shutil.rmtree(folder, ignore_errors=True)  # a damaged cache mends itself
+            shutil.rmtree(folder, ignore_errors=True)  # fetched again below
     if not folder.is_dir():
-        _download(store, wanted, folder)
+        _download(store, version, folder)
     metadata = artifact.read_metadata(folder)
-    if metadata.classes != wanted.classes or metadata.preprocessing.hash != wanted.preprocessing_hash:
+    if metadata.classes != version.classes or metadata.preprocessing.hash != version.preprocessing_hash:
         raise artifact.ArtifactError(
-            f"{wanted.model_version}: classes or preprocessing in the artifact differ from the registry's row; "
+            f"{version.model_version}: classes or preprocessing in the artifact differ from the registry's row; "
             "promote another version or register this one again"
         )
     return folder
 
 
-def _one(pool: sa.Engine, which: str, name: str | None = None) -> ModelVersion | None:
-    """Read the one row that a query gives."""
+def _read_one(pool: sa.Engine, query_name: str, name: str | None = None) -> ModelVersion | None:
+    """Read the only row of a query's result, if there is one."""
     with database.transaction(pool) as cursor:
-        cursor.execute(query(which), {"model_version": name})
+        cursor.execute(query(query_name), {"model_version": name})
         row = cursor.fetchone()
     return ModelVersion.from_row(row) if row else None
 
 
-def _download(store: Store, wanted: ModelVersion, folder: Path) -> None:
-    """Fetch an artifact; its folder is there once it is verified."""
+def _download(store: Store, version: ModelVersion, folder: Path) -> None:
+    """Fetch and verify an artifact. The folder appears only after the verification."""
     # An artifact's sample holds patients' pixels.
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         with files.atomic_folder(folder, several_writers=True) as fetched:
             for name in artifact.FILES:
                 try:
-                    store.fetch(f"{wanted.artifact_key}/{name}", fetched / name)
+                    store.fetch(f"{version.artifact_key}/{name}", fetched / name)
                 except ObjectError as error:
                     raise artifact.ArtifactError(
-                        f"{wanted.model_version}: {name} of its artifact cannot be had ({error}): restore the bucket's "
-                        "models/ from its backup"
+                        f"{version.model_version}: {name} of its artifact cannot be fetched ({error}): restore the "
+                        "bucket's models/ from its backup"
                     ) from None
-            artifact.load(fetched, wanted.artifact_sha256)
+            artifact.load(fetched, version.artifact_sha256)
     except OSError:
-        if not folder.is_dir():  # else another process was faster
+        if not folder.is_dir():  # if it exists, another process was faster
             raise

@@ -1,4 +1,4 @@
-"""Promotion: who is champion, since when and why. Each change is one transaction, and one at a time."""
+"""Promotion: change the champion and record why. Changes are serialised, each in one transaction."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
     from infra.database import Cursor
 
 DecisionOutcome = Literal["promoted", "would promote", "kept", "declined"]
-BY_HAND = "`cxr champion promote VERSION --reason '...'`"
+PROMOTE_COMMAND = "`cxr champion promote VERSION --reason '...'`"
 
 
 class PromotionError(RuntimeError):
-    """The champion cannot be changed so; the message says why and what can be done."""
+    """The champion cannot be changed this way; the message says why and what to do."""
 
 
 class StaleError(PromotionError):
-    """Another model became champion while this one was being compared with the former."""
+    """The champion changed while challengers were being compared with the previous one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruling:
-    """What was decided about a retraining's challengers, with everything that it rests on. JSON-ready."""
+    """The decision about a retraining's challengers, with all its evidence. JSON-ready."""
 
     sentence: str
     champion_version: str | None
-    """The champion that they were compared with; None where there was none."""
+    """The champion that they were compared with; None if there was none."""
     challengers: tuple[str, ...]
     winner: str | None
     gate: Mapping[str, Any]
@@ -48,93 +48,93 @@ class Ruling:
     test_images: int
     test_patients: int
     failures: Mapping[str, str] = field(default_factory=dict)
-    """Recipes that gave no challenger, challengers that did not answer, and why."""
+    """The reason for each recipe without a challenger and each challenger that did not answer."""
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
-    """A decision as it stands in the database."""
+class RecordedDecision:
+    """A decision as stored in the database."""
 
     decision_id: int
     outcome: DecisionOutcome
     sentence: str
     promotion_id: int | None
-    """None where the champion stayed."""
+    """None if the champion stayed."""
 
 
 def record(
     pool: sa.Engine, retraining_id: UUID, ruling: Ruling, *, outcome: DecisionOutcome, approved_by: str | None = None
-) -> Recorded:
-    """Write a decision and what follows from it, in one transaction: all of it or nothing.
+) -> RecordedDecision:
+    """Write a decision and its consequences in one transaction.
 
-    The decision's row, with `promoted` the new champion, and the end of the retraining. Must be idempotent: a repeat,
-    after an answer that was lost, finds the row and changes nothing.
+    These are the decision's row, the new champion if `promoted`, and the end of the retraining. Idempotent: a repeat
+    after a lost reply finds the row and changes nothing.
 
     Args:
         pool: connections to the database.
-        retraining_id: whose decision it is; it must be at work still.
-        ruling: what was decided about whom.
-        outcome: promoted; would promote (a dry run); kept; declined (by a person, or by nobody in time).
-        approved_by: who agreed, or declined, where a person was asked.
+        retraining_id: the retraining that the decision belongs to; it must still be running.
+        ruling: the decision.
+        outcome: promoted; would promote (a dry run); kept; declined (by a person, or because nobody answered in time).
+        approved_by: the person who approved or declined, if one was asked.
 
     Raises:
         StaleError: the champion is not the one that the challengers were compared with; nothing was written.
-        PromotionError: the retraining is not at work any more, or the winner cannot be promoted by a gate; nothing was
+        PromotionError: the retraining is no longer running, or the gate may not promote the winner; nothing was
             written.
     """
-    with _alone(pool) as cursor:
+    with _promotion_lock(pool) as cursor:
         if repeated := _recorded(cursor, retraining_id):
             return repeated
-        _require_at_work(cursor, retraining_id, outcome)
+        _require_running(cursor, retraining_id, outcome)
         champion = _champion(cursor)
         if champion != ruling.champion_version:
             raise StaleError(
-                f"the champion changed from {ruling.champion_version or 'none'} to {champion or 'none'} while this "
-                "retraining was at work: nothing was decided; run it again"
+                f"the champion changed from {ruling.champion_version or 'none'} to {champion or 'none'} during this "
+                "retraining: nothing was decided; run it again"
             )
         if outcome in ("promoted", "would promote"):
-            _require_fit(cursor, ruling, unasked=outcome == "promoted" and not approved_by)
+            _require_promotable(cursor, ruling, automatic=outcome == "promoted" and not approved_by)
         return _write(cursor, retraining_id, ruling, outcome, approved_by)
 
 
 def promote(pool: sa.Engine, model_version: str, reason: str, *, by: str | None = None) -> str | None:
-    """Make a model version champion on a person's word; the very first one is the bootstrap.
+    """Make a model version champion by hand. The very first promotion is recorded as the bootstrap.
 
     Args:
         pool: connections to the database.
-        model_version: who shall be champion.
-        reason: why, for ever.
-        by: who says so, kept beside the name of the database user, whom several people may share.
+        model_version: the new champion.
+        reason: why; kept permanently in the history.
+        by: the person, stored in addition to the database user, which several people may share.
 
     Returns:
-        The champion before, None where there was none.
+        The previous champion; None if there was none.
 
     Raises:
-        PromotionError: no reason is given, there is no such version, or it is champion already.
+        PromotionError: no reason is given, there is no such version, or it is the champion already.
     """
     _require_reason(reason)
-    with _alone(pool) as cursor:
+    with _promotion_lock(pool) as cursor:
         cursor.execute(query("model_version"), {"model_version": model_version})
         if cursor.rowcount != 1:
             raise PromotionError(f"there is no model version {model_version}")
         champion = _champion(cursor)
         if champion == model_version:
-            raise PromotionError(f"{model_version} is champion already")
+            raise PromotionError(f"{model_version} is already the champion")
         _change(cursor, model_version, champion, "manual", reason, by=by)
         return champion
 
 
 def rollback(pool: sa.Engine, reason: str, *, by: str | None = None) -> tuple[str, str]:
-    """Go back to the champion before this one: one step, once. `reason` and `by` as for `promote`.
+    """Go back one step to the previous champion. `reason` and `by` as for `promote`.
 
     Returns:
-        The champion before and after.
+        The champion before and after the rollback.
 
     Raises:
-        PromotionError: no reason is given, there is nothing to go back to, or the last change was a rollback itself.
+        PromotionError: no reason is given, there is no previous champion, or the last change was itself a rollback.
     """
     _require_reason(reason)
-    with _alone(pool) as cursor:
+    with _promotion_lock(pool) as cursor:
         cursor.execute(query("newest_promotion"))
         newest = cursor.fetchone()
         if newest is None:
@@ -142,45 +142,45 @@ def rollback(pool: sa.Engine, reason: str, *, by: str | None = None) -> tuple[st
         champion, previous = newest.model_version, newest.previous_version
         if newest.kind == "rollback":
             raise PromotionError(
-                f"the last change was a rollback itself, from {previous} to {champion}: one step is all that it goes. "
-                f"If another model shall score, say which: {BY_HAND}"
+                f"the last change was itself a rollback, from {previous} to {champion}: only one step back is "
+                f"possible. To score with another model, promote it: {PROMOTE_COMMAND}"
             )
         if previous is None:
             raise PromotionError(
-                f"{champion} is the first champion: there is none before it. Choose another: {BY_HAND}"
+                f"{champion} is the first champion, so there is no previous one. Choose another: {PROMOTE_COMMAND}"
             )
         _change(cursor, previous, champion, "rollback", reason, by=by)
         return champion, previous
 
 
 @contextmanager
-def _alone(pool: sa.Engine) -> Iterator[Cursor]:
-    """Give a cursor in a transaction during which nobody else changes the champion."""
+def _promotion_lock(pool: sa.Engine) -> Iterator[Cursor]:
+    """Yield a cursor in a transaction that holds the promotion lock: nobody else can change the champion."""
     with database.transaction(pool) as cursor:
         cursor.execute(query("transaction_lock"), {"lock": "cxr.promotion"})
         yield cursor
 
 
-def _recorded(cursor: Cursor, retraining_id: UUID) -> Recorded | None:
-    """Return the decision that this retraining has come to already."""
+def _recorded(cursor: Cursor, retraining_id: UUID) -> RecordedDecision | None:
+    """Return the decision that this retraining has already recorded, if any."""
     cursor.execute(query("decision_of_retraining"), {"retraining_id": str(retraining_id)})
     row = cursor.fetchone()
-    return Recorded(**row._asdict()) if row else None
+    return RecordedDecision(**row._asdict()) if row else None
 
 
-def _require_at_work(cursor: Cursor, retraining_id: UUID, outcome: DecisionOutcome) -> None:
-    """Refuse the word of a retraining that a later one took for dead, and a promotion by a dry run."""
+def _require_running(cursor: Cursor, retraining_id: UUID, outcome: DecisionOutcome) -> None:
+    """Refuse a decision of a retraining that is no longer running, and a promotion by a dry run."""
     cursor.execute(query("lock_retraining"), {"retraining_id": str(retraining_id)})
     row = cursor.fetchone()
     if row is None or row.state != "running":
         state = row.state if row else "unknown"
-        raise PromotionError(f"retraining {retraining_id} is {state}, not at work: nothing was decided")
+        raise PromotionError(f"retraining {retraining_id} is {state}, not running: nothing was decided")
     if row.dry_run and outcome == "promoted":
         raise PromotionError(f"retraining {retraining_id} is a dry run: it promotes nothing")
 
 
-def _require_fit(cursor: Cursor, ruling: Ruling, *, unasked: bool) -> None:
-    """Refuse a winner that no gate may make champion, whatever its figures; `unasked`: no person has agreed."""
+def _require_promotable(cursor: Cursor, ruling: Ruling, *, automatic: bool) -> None:
+    """Refuse a winner that the gate may not promote, whatever its figures. `automatic`: without a person's approval."""
     if ruling.winner not in ruling.challengers:
         raise PromotionError(f"the winner, {ruling.winner}, is not among the challengers: nothing was decided")
     cursor.execute(query("model_version"), {"model_version": ruling.winner})
@@ -195,21 +195,22 @@ def _require_fit(cursor: Cursor, ruling: Ruling, *, unasked: bool) -> None:
         raise PromotionError(f"{ruling.winner} is the champion's own model: it cannot win against itself")
     if winner.made_data and not champion.made_data:
         raise PromotionError(
-            f"{ruling.winner} was trained on made data, the champion on radiographs: no gate promotes it, "
-            f"whatever its figures; a person may: {BY_HAND}"
+            f"{ruling.winner} was trained on made data, the champion on radiographs: the gate never promotes it, "
+            f"whatever its figures; a person may: {PROMOTE_COMMAND}"
         )
-    # A champion of phantoms counts as none, beside radiographs.
-    if unasked and set(winner.classes) != set(champion.classes) and champion.made_data <= winner.made_data:
+    # A champion trained on phantoms does not count against a winner trained on radiographs.
+    if automatic and set(winner.classes) != set(champion.classes) and champion.made_data <= winner.made_data:
         raise PromotionError(
-            f"{ruling.winner} knows {', '.join(winner.classes)}, the champion {', '.join(champion.classes)}: analysts "
-            f"would find other classes than before, so no gate promotes it by itself; a person may: {BY_HAND}"
+            f"{ruling.winner} predicts {', '.join(winner.classes)}, the champion {', '.join(champion.classes)}: "
+            "analysts would see other classes, so the gate does not promote it by itself; a person may: "
+            f"{PROMOTE_COMMAND}"
         )
 
 
 def _write(
     cursor: Cursor, retraining_id: UUID, ruling: Ruling, outcome: DecisionOutcome, approved_by: str | None
-) -> Recorded:
-    """Write the decision, the promotion if there is one, and the retraining's end."""
+) -> RecordedDecision:
+    """Write the decision, the promotion if there is one, and the end of the retraining."""
     decision = asdict(ruling) | {
         "retraining_id": str(retraining_id),
         "outcome": outcome,
@@ -230,14 +231,14 @@ def _write(
         "message": ruling.sentence,
     }
     cursor.execute(query("finish_retraining"), ended)
-    # A page that was stored while a person was asked says that it waits; one of the decision is yet to be written.
+    # A page stored while waiting for approval is out of date now; the decision's page is written later.
     cursor.execute(query("set_retraining_report"), {"retraining_id": str(retraining_id), "report_key": None})
-    return Recorded(decision_id, outcome, ruling.sentence, promotion_id)
+    return RecordedDecision(decision_id, outcome, ruling.sentence, promotion_id)
 
 
 def _require_reason(reason: str) -> None:
     if not reason.strip():
-        raise PromotionError("say why: the reason is kept in the history for those who come after")
+        raise PromotionError("give a reason: it is kept in the history")
 
 
 def _champion(cursor: Cursor) -> str | None:
@@ -256,7 +257,7 @@ def _change(
     decision_id: int | None = None,
     by: str | None = None,
 ) -> int:
-    """Write a promotion; the first one ever is the bootstrap, whoever made it."""
+    """Write a promotion; the very first one is recorded as the bootstrap."""
     change = {
         "model_version": model_version,
         "previous_version": previous,

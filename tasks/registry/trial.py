@@ -1,4 +1,4 @@
-"""The shadow on trial: which model version scores beside the champion."""
+"""The shadow: the model version on trial that scores alongside the champion."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ class ShadowError(RuntimeError):
 
 
 def choose(pool: sa.Engine, model_version: str, reason: str, *, by: str | None = None) -> None:
-    """Let a model version score beside the champion from the next night on.
+    """Let a model version score alongside the champion from the next night on.
 
     Args:
         pool: connections to the database.
-        model_version: who shall be on trial.
-        reason: why, for ever.
-        by: who says so, kept beside the name of the database user, whom several people may share.
+        model_version: the new shadow.
+        reason: why; kept permanently in the history.
+        by: the person, stored in addition to the database user, which several people may share.
 
     Raises:
-        ShadowError: no reason is given, or it is the champion or the shadow already.
+        ShadowError: no reason is given, or the version is already the champion or the shadow.
         RegistryError: there is no such version.
     """
     _require_reason(reason)
     wanted = model_versions.require(pool, model_version).model_version
     present = model_versions.shadow(pool)
     if present and present.model_version == wanted:
-        raise ShadowError(f"{wanted} is the shadow already")
+        raise ShadowError(f"{wanted} is already the shadow")
     with database.transaction(pool) as cursor:
         cursor.execute(query("set_shadow"), {"wanted": wanted, "reason": reason, "by": by})
         if cursor.rowcount != 1:
@@ -41,7 +41,10 @@ def choose(pool: sa.Engine, model_version: str, reason: str, *, by: str | None =
 
 
 def end(pool: sa.Engine, reason: str, *, by: str | None = None) -> str:
-    """Let no model version score beside the champion any more; returns which one did. `by` as for `choose`.
+    """End the trial: no model version scores alongside the champion. `by` as for `choose`.
+
+    Returns:
+        The model version that was the shadow.
 
     Raises:
         ShadowError: no reason is given, or there is no shadow.
@@ -49,7 +52,7 @@ def end(pool: sa.Engine, reason: str, *, by: str | None = None) -> str:
     _require_reason(reason)
     present = model_versions.shadow(pool)
     if present is None:
-        raise ShadowError("no model version scores beside the champion")
+        raise ShadowError("there is no shadow: no model version scores alongside the champion")
     with database.transaction(pool) as cursor:
         cursor.execute(query("set_shadow"), {"wanted": None, "reason": reason, "by": by})
     return present.model_version
@@ -57,4 +60,4 @@ def end(pool: sa.Engine, reason: str, *, by: str | None = None) -> str:
 
 def _require_reason(reason: str) -> None:
     if not reason.strip():
-        raise ShadowError("say why: the reason is kept in the history for those who come after")
+        raise ShadowError("give a reason: it is kept in the history")

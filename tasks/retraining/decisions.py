@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra import database
 from sql.library import query
-from tasks.registry.promotion import BY_HAND
+from tasks.registry.promotion import PROMOTE_COMMAND
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,8 +42,8 @@ def already_decided(
     if row is None:
         return None
     since = {
-        "promoted": f" It has been undone since; {BY_HAND} brings it back.",
-        "declined": f" {BY_HAND} promotes it all the same.",
+        "promoted": f" It has been undone since; {PROMOTE_COMMAND} brings it back.",
+        "declined": f" {PROMOTE_COMMAND} promotes it all the same.",
     }
     return (
         f"nothing new to decide: the same challengers answered the same images on {row.decided_at:%Y-%m-%d}: "

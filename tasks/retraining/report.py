@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from models.plots import pictures
-from tasks.pages.model_figures import CLASS_ORDER, HASH_SHOWN, MINUS, environment, interval_text, made_warning, words
+from tasks.pages.model_figures import (
+    CLASS_ORDER,
+    HASH_SHOWN,
+    MINUS,
+    environment,
+    interval_text,
+    made_warning,
+    metric_label,
+)
 from tasks.pages.publishing import REPORTS, content_type
 from tasks.retraining.evidence import Case, cases, mistakes
 from tasks.retraining.verdict import OUTCOMES, check_rows, headline, names, order
@@ -167,10 +175,13 @@ def _forest(comparison: Mapping[str, Any], evidence: ComparisonEvidence, name: s
     from models.plots import curves as plots
 
     primary = evidence.gate.primary
-    found = {metric: (words(metric), comparison["metrics"].get(metric)) for metric in order(primary)}
+    found = {metric: (metric_label(metric), comparison["metrics"].get(metric)) for metric in order(primary)}
     for one in evidence.test.classes:
         for metric in ("sensitivity", "specificity", "auc"):
-            found[f"{metric} {one}"] = (f"{words(metric)}, {one}", comparison["per_class"].get(one, {}).get(metric))
+            found[f"{metric} {one}"] = (
+                f"{metric_label(metric)}, {one}",
+                comparison["per_class"].get(one, {}).get(metric),
+            )
     drawn = []
     for part, less, axis in (
         ("more", False, f"challenger {MINUS} champion, more is better: right of zero the challenger is better"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tasks.pages.model_figures import MINUS, RESEARCH, interval_text, made_warning, words
+from tasks.pages.model_figures import MINUS, RESEARCH, interval_text, made_warning, metric_label
 from tasks.pages.wording import counted
 from tasks.retraining.verdict import OUTCOMES, check_rows, headline, names, order
 
@@ -31,13 +31,13 @@ def side_by_side(evidence: ComparisonEvidence) -> list[dict[str, Any]]:
         if model is not evidence.champion and model.metadata.model_version in decision.comparisons
     }
     rows = [
-        {"figure": words(metric) + (" (decides)" if metric == primary else "")}
+        {"figure": metric_label(metric) + (" (decides)" if metric == primary else "")}
         | {name: interval_text(found["metrics"][metric]) for name, found in judged.items()}
         | {name: interval_text(found["metrics"][metric], signed=True) for name, found in differences.items()}
         for metric in order(primary)
     ]
     rows += [
-        {"figure": f"{words(metric)}, {one}"}
+        {"figure": f"{metric_label(metric)}, {one}"}
         | {name: interval_text(found["per_class"][one][metric]) for name, found in judged.items()}
         | {name: interval_text(found["per_class"][one][metric], signed=True) for name, found in differences.items()}
         for one in evidence.test.classes

@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from models.serving.runtime import Runtime
-    from tasks.radiographs.fetching import Intake
+    from tasks.radiographs.fetching import ScoringInput
     from tasks.validation.verdicts import Verdict
 
 NOT_FINITE: Final = Reason("the model's answer was not finite")
 
 
-def unfetched(intakes: Sequence[Intake]) -> list[ImageResult]:
+def unfetched(intakes: Sequence[ScoringInput]) -> list[ImageResult]:
     """Results of the images that could not be fetched."""
     return [ImageResult(one.image_id, "failed", (Reason(one.failure),)) for one in intakes if one.failure is not None]
 
 
-def quarantined(intakes: Sequence[Intake], verdicts: Sequence[Verdict]) -> list[ImageResult]:
+def quarantined(intakes: Sequence[ScoringInput], verdicts: Sequence[Verdict]) -> list[ImageResult]:
     """Results of the images that failed an expectation."""
     measured = {one.image_id: one.measurement for one in intakes}
     return [
@@ -34,7 +34,7 @@ def quarantined(intakes: Sequence[Intake], verdicts: Sequence[Verdict]) -> list[
     ]
 
 
-def score(intakes: Sequence[Intake], runtime: Runtime, known_content: set[str]) -> list[ImageResult]:
+def score(intakes: Sequence[ScoringInput], runtime: Runtime, known_content: set[str]) -> list[ImageResult]:
     """Score accepted images, each content once.
 
     Args:
@@ -48,8 +48,8 @@ def score(intakes: Sequence[Intake], runtime: Runtime, known_content: set[str]) 
     """
     seen: set[str] = set()
     refused: set[str] = set()
-    to_score: list[Intake] = []
-    repeated: list[Intake] = []
+    to_score: list[ScoringInput] = []
+    repeated: list[ScoringInput] = []
     results: list[ImageResult] = []
     for one in intakes:
         content = _content(one)
@@ -86,7 +86,7 @@ def score(intakes: Sequence[Intake], runtime: Runtime, known_content: set[str]) 
     return results
 
 
-def _content(accepted: Intake) -> str:
+def _content(accepted: ScoringInput) -> str:
     if accepted.measurement is None or accepted.measurement.sha256 is None or accepted.pixels is None:
         raise ValueError(f"image {accepted.image_id} was accepted without pixels")
     return accepted.measurement.sha256

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from tasks.radiographs.fetching import Intake, take_in
+from tasks.radiographs.fetching import ScoringInput, read_for_scoring
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -38,7 +38,7 @@ class IntakePool:
     def __exit__(self, *_: object) -> None:
         self._executor.shutdown(wait=True, cancel_futures=True)
 
-    def shard(self, references: list[Reference]) -> list[Intake]:
+    def shard(self, references: list[Reference]) -> list[ScoringInput]:
         """Take in all images of a shard; same order as given.
 
         Raises:
@@ -46,13 +46,13 @@ class IntakePool:
         """
         return list(self._begin(references))
 
-    def shards(self, begun: Iterable[tuple[Shard, list[Reference]]]) -> Iterator[tuple[Shard, list[Intake]]]:
+    def shards(self, begun: Iterable[tuple[Shard, list[Reference]]]) -> Iterator[tuple[Shard, list[ScoringInput]]]:
         """Take in shard after shard, in order; the threads go on to the next one while the last images are finished.
 
         Raises:
             StorageError: the store as a whole is out of reach.
         """
-        unfinished: tuple[Shard, Iterator[Intake]] | None = None
+        unfinished: tuple[Shard, Iterator[ScoringInput]] | None = None
         for shard, references in begun:
             following = shard, self._begin(references)
             if unfinished:
@@ -61,8 +61,10 @@ class IntakePool:
         if unfinished:
             yield unfinished[0], list(unfinished[1])
 
-    def _begin(self, references: list[Reference]) -> Iterator[Intake]:
+    def _begin(self, references: list[Reference]) -> Iterator[ScoringInput]:
         return self._executor.map(
-            partial(take_in, store=self._store, spec=self._spec, limits=self._limits, shadow_spec=self._shadow_spec),
+            partial(
+                read_for_scoring, store=self._store, spec=self._spec, limits=self._limits, shadow_spec=self._shadow_spec
+            ),
             references,
         )

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from models.serving.runtime import Runtime
-    from tasks.radiographs.fetching import Intake
+    from tasks.radiographs.fetching import ScoringInput
     from tasks.registry.model_versions import ModelVersion
     from tasks.scoring.predictions import ImageResult, Lineage
 
@@ -59,13 +59,13 @@ class Shadow:
             pool: connections to the database.
             wanted: which version.
             load: fetches, verifies and loads it; called in the shadow's thread.
-            own_input: it takes `Intake.shadow_pixels`, since its preprocessing is not the champion's.
+            own_input: it takes `ScoringInput.shadow_pixels`, since its preprocessing is not the champion's.
             patience_s: how long a commit waits for Postgres to come back.
             grace_s: how long the night waits in any case.
         """
         self.wanted = wanted
         self.own_spec = wanted.preprocessing if own_input else None
-        """How `Intake.shadow_pixels` must be made; None where the champion's input will do."""
+        """How `ScoringInput.shadow_pixels` must be made; None where the champion's input will do."""
         self.scored = 0
         """Images with its word in the database."""
         self.runtime: str | None = None
@@ -93,7 +93,7 @@ class Shadow:
         """It could not be loaded; it will not join in."""
         return self._ready.is_set() and self.runtime is None
 
-    def hand_over(self, lineage: Lineage, intakes: Sequence[Intake], results: Sequence[ImageResult]) -> None:
+    def hand_over(self, lineage: Lineage, intakes: Sequence[ScoringInput], results: Sequence[ImageResult]) -> None:
         """Let it score what the champion has scored; must come after the champion's commit.
 
         The night waits for a slow shadow at most as long as it has worked itself, and the grace. After that a shard

@@ -69,7 +69,7 @@ def cross_validate(
         TournamentError: the training of a fold diverged, ran out of memory or failed, or another cross-validation or
             tournament is running on this machine.
     """
-    entries = enter(labelled_images.of_folder(folder, (0.0, 0.0)), folder.resolve().name, limits)
+    entries = enter(labelled_images.from_folder(folder, (0.0, 0.0)), folder.resolve().name, limits)
     about = _about(entries)
     say(about)
     splits = entries.folds(terms.folds, terms.seed)

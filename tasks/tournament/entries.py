@@ -16,7 +16,7 @@ from models.radiographs.preprocessing import preprocess
 from tasks.datasets import splits
 from tasks.datasets.dataset import LATERAL, MIN_CLASSES, DatasetError, fingerprint
 from tasks.pages.wording import counted
-from tasks.radiographs.fetching import measure, read_radiograph, threads
+from tasks.radiographs.fetching import measure, read_radiograph, thread_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -146,7 +146,9 @@ def enter(collection: Collection, name: str, limits: Limits) -> Entries:
     )
     # Neither a sheet's order nor its names for patients may decide about folds: answers are kept by the fingerprint.
     found.sort(key=lambda one: (str(one[1].sha256), one[0].label, one[0].view or ""))
-    people = splits.named(splits.people((str(measured.sha256), image.patient) for image, measured in found))
+    people = splits.group_names(
+        splits.group_by_person((str(measured.sha256), image.patient) for image, measured in found)
+    )
     images = tuple(replace(image, patient=people[str(measured.sha256)]) for image, measured in found)
     classes = tuple(sorted({image.label for image in images}))
     entries = Entries(
@@ -165,7 +167,7 @@ def images(cache: Path, entries: Entries, spec: PreprocessingSpec) -> Path:
     target = cache / FOLDER / f"{entries.fingerprint[:16]}-{spec.hash}-{ORDER}.npy"
     if target.is_file():
         return target
-    files.private(target.parent)
+    files.make_private_folders(target.parent)
     read = partial(read_radiograph, limits=entries.limits, prepare=partial(preprocess, spec=spec))
     shape = len(entries.images), *spec.shape
     with files.atomic_file(target) as unfinished:
@@ -182,6 +184,6 @@ def _all_read(
     listed: Sequence[LabelledImage], read: Callable[[Location], Radiograph[Prepared]]
 ) -> Iterator[Radiograph[Prepared]]:
     """Read images in threads, a few ahead of the one in use; they come in order."""
-    with ThreadPoolExecutor(threads(0)) as executor:
+    with ThreadPoolExecutor(thread_count(0)) as executor:
         for start in range(0, len(listed), AT_ONCE):
             yield from executor.map(read, [image.location for image in listed[start : start + AT_ONCE]])

@@ -190,7 +190,7 @@ def _answers(cache: Path, key: str) -> Path:
 
 def _keep(path: Path, result: FoldResult) -> None:
     told = {name: value for name, value in asdict(result).items() if name not in ("rows", "probabilities")}
-    files.private(path.parent)
+    files.make_private_folders(path.parent)
     files.write_arrays(path, told=np.array(json.dumps(told)), rows=result.rows, probabilities=result.probabilities)
 
 
@@ -201,7 +201,7 @@ def machine_lock(cache: Path) -> Iterator[None]:
     Raises:
         TournamentError: another one is running.
     """
-    files.private(cache / FOLDER)
+    files.make_private_folders(cache / FOLDER)
     with (cache / FOLDER / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

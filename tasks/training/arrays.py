@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from models.files import UNFINISHED, atomic_file, private, write_arrays
+from models.files import UNFINISHED_PREFIX, atomic_file, make_private_folders, write_arrays
 from models.radiographs.preprocessing import preprocess
-from tasks.radiographs.fetching import StoredObject, read_radiograph, threads
+from tasks.radiographs.fetching import StoredObject, read_radiograph, thread_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -79,7 +79,7 @@ def keep(
             return None, False
         return _decode(item, store, spec, limits, cache), True
 
-    executor = ThreadPoolExecutor(threads(workers), thread_name_prefix="arrays")
+    executor = ThreadPoolExecutor(thread_count(workers), thread_name_prefix="arrays")
     try:
         for problem, new in executor.map(one, items):
             problems.append(problem)
@@ -98,7 +98,7 @@ def put(content: str, pixels: NDArray[np.uint8], spec: PreprocessingSpec, cache:
     NumPy's zip holds a checksum, which a bare .npy does not.
     """
     path = _path(_folder(cache, spec), content)
-    private(path.parents[2], path.parents[1], path.parent)
+    make_private_folders(path.parents[2], path.parents[1], path.parent)
     write_arrays(path, several_writers=True, pixels=pixels)
 
 
@@ -118,7 +118,7 @@ def assemble(target: Path, contents: Sequence[str], spec: PreprocessingSpec, cac
         FileNotFoundError: an array is missing or damaged: `keep` must come first. Which one is not said.
     """
     folder = _folder(cache, spec)
-    private(target.parent)
+    make_private_folders(target.parent)
     with atomic_file(target) as unfinished:
         together = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=(len(contents), *spec.shape))
         for place, content in enumerate(contents):
@@ -155,7 +155,7 @@ def prune(cache: Path, wanted: Collection[str]) -> int:
         if path.stem not in contents or path.suffix != SUFFIX:
             with suppress(FileNotFoundError):
                 path.unlink()
-                removed += path.suffix == SUFFIX and not path.name.startswith(UNFINISHED)
+                removed += path.suffix == SUFFIX and not path.name.startswith(UNFINISHED_PREFIX)
     return removed
 
 

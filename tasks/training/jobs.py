@@ -88,7 +88,7 @@ def prepare_training(folder: Path, job: TrainingJob, write_images: Callable[[Pat
     """
     if not _holds(folder, job):
         discard(folder)
-    files.private(folder)
+    files.make_private_folders(folder)
     if finished_training(folder) is None and not (folder / IMAGES).is_file():
         write_images(folder / IMAGES)
     job.write(folder)  # last: a folder without it is made anew
@@ -152,7 +152,7 @@ def answer_in_worker(
         AnswersMissing: it did not answer.
     """
     discard(folder)
-    files.private(folder)
+    files.make_private_folders(folder)
     try:
         write_images(folder / IMAGES)
         job.write(folder)

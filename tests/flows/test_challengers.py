@@ -135,7 +135,7 @@ def test_a_retraining_that_is_cancelled_is_cancelled_and_its_row_says_so(db: Dat
 
 def test_pixels_that_a_killed_tournament_left_are_removed(run: Retraining) -> None:
     left = run.settings.cache / FOLDER / "left.npy"
-    files.private(left.parent)
+    files.make_private_folders(left.parent)
     left.write_bytes(b"pixels of a patient")
     retraining.clean(run, DATA, [])
     assert not left.exists()

@@ -250,7 +250,7 @@ def test_a_corrupted_champion_is_refused_before_anything_is_compared(study: Site
 def test_without_labels_nothing_is_trained_and_it_is_said(site: Site) -> None:
     state = retrain(site)
     assert (state.name, state.is_completed()) == ("Skipped", True)
-    assert "bring some in: cxr labels import" in str(state.message)
+    assert "import more labels: cxr labels import" in str(state.message)
 
 
 def test_an_unknown_recipe_is_said_in_words_with_the_known_ones(site: Site) -> None:

@@ -99,7 +99,7 @@ def test_a_tournament_that_cannot_be_held_says_why(study: Site, labelled: Path, 
     for folds in (1, -2):
         assert "at least 2, or for 0" in str(compete(study, folders=[str(labelled)], folds=folds).message)
     unwritable = compete(study, folders=[str(labelled)], save=str(tmp_path / "no" / "page.html"))
-    assert "make it first" in str(unwritable.message)
+    assert "create it first" in str(unwritable.message)
 
 
 @pytest.fixture

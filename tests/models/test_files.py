@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from models import files
-from models.files import UNFINISHED, atomic_file, atomic_folder, read_json, write_arrays, write_json
+from models.files import UNFINISHED_PREFIX, atomic_file, atomic_folder, read_json, write_arrays, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,9 +33,9 @@ def test_a_writer_that_fails_leaves_the_file_as_it_was_and_nothing_else(tmp_path
 
 
 def test_what_a_killed_writer_left_does_not_stop_the_next_one(tmp_path: Path) -> None:
-    (tmp_path / f"{UNFINISHED}a.npz").write_bytes(b"half")
-    (tmp_path / f"{UNFINISHED}b").mkdir()
-    (tmp_path / f"{UNFINISHED}b" / "half").touch()
+    (tmp_path / f"{UNFINISHED_PREFIX}a.npz").write_bytes(b"half")
+    (tmp_path / f"{UNFINISHED_PREFIX}b").mkdir()
+    (tmp_path / f"{UNFINISHED_PREFIX}b" / "half").touch()
     write_arrays(tmp_path / "a.npz", numbers=np.arange(3))
     with atomic_folder(tmp_path / "b") as unfinished:
         (unfinished / "whole").touch()
@@ -70,6 +70,6 @@ def test_what_is_written_is_for_its_owner_only(tmp_path: Path) -> None:
         write_json(unfinished / "b.json", 1)
     with atomic_folder(tmp_path / "c", several_writers=True) as unfinished:
         write_arrays(unfinished / "d.npz", several_writers=True, none=np.empty(0))
-    files.private(tmp_path / "e" / "f")
+    files.make_private_folders(tmp_path / "e" / "f")
     for path in tmp_path.rglob("*"):
         assert not stat.S_IMODE(path.stat().st_mode) & 0o077, path

@@ -49,7 +49,7 @@ def test_history_tells_who_is_champion_since_when_and_why(models: Nights) -> Non
     assert newest.endswith("  model-2  champion now")
     assert why == "    manual after model-1, by test_writer: it reads the new detector"
     assert first.endswith(f"  {MODEL}")
-    assert trial.startswith("Shadow: model-3 scores beside it, on trial since 20")
+    assert trial.startswith("Shadow: model-3 scores alongside the champion since 20")
     assert trial.endswith(", by test_writer (Dr Ito): curious")
 
 
@@ -73,11 +73,11 @@ def test_before_the_first_champion_history_says_how_to_get_one(settings: Setting
 def test_a_promotion_by_hand_warns_and_obeys(models: Nights) -> None:
     answer = cxr("promote", "model-2", "--reason", "the March review")
     assert answer.exit_code == 0, answer.output
-    assert f"WARNING: the gate has never compared model-2 with the present champion, {MODEL}" in answer.output
+    assert f"WARNING: the gate has never compared model-2 with the current champion, {MODEL}" in answer.output
     assert "model-2 is champion instead of model-1; the next night scores with it" in answer.output
     assert "cxr champion rollback --reason" in answer.output
     assert model_versions.champion(models.pool).model_version == "model-2"
-    assert "trained on made data: its word on a radiograph" in cxr("promote", "model-3", "--reason", "x").output
+    assert "trained on made data: its predictions for radiographs" in cxr("promote", "model-3", "--reason", "x").output
 
 
 def test_a_promotion_against_the_gates_decision_shows_its_sentence(models: Nights) -> None:

@@ -46,7 +46,7 @@ def test_a_folder_and_a_sheet_become_one_page_beside_the_caller(
     assert Path("data-report.html").stat().st_mode & 0o077 == 0, "it shows radiographs"
     page = Path("data-report.html").read_text()
     assert "1 file of 25 cannot be read" in page
-    assert "People: what the sheet of metadata says" in page
+    assert "People: what the metadata sheet says" in page
     assert "made-0" not in page + answer.output
 
 

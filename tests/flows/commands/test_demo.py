@@ -40,7 +40,7 @@ def test_a_champion_of_phantoms_gives_way_to_one_of_labelled_images_and_few_imag
 
     with site.surroundings():
         assert not demo.ensure_champion(site.settings, tmp_path)
-    assert f"{version} is champion already" in capsys.readouterr().out
+    assert f"{version} is already the champion" in capsys.readouterr().out
     assert site.db.value("select count(*) from cxr.promotions") == 2
 
 

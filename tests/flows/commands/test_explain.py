@@ -78,7 +78,7 @@ def test_a_file_of_this_machine_is_explained_as_its_content_was_scored_and_anoth
     answer = night.cxr("explain", str(source), *asked, "--version", version, "--save", str(target))
     assert answer.exit_code == 0, (answer.output, answer.exception)
     assert "this answer agrees" in answer.output
-    assert re.search(r"^content [0-9a-f]{12}, read from the file that was named$", answer.output, re.MULTILINE)
+    assert re.search(r"^content [0-9a-f]{12}, read from the file$", answer.output, re.MULTILINE)
     assert source.stem not in answer.output.replace(str(target), "")
     data = target.read_bytes()
     assert data.startswith(b"\x89PNG")
@@ -95,23 +95,23 @@ def test_an_id_a_key_and_a_file_of_the_same_image_are_read_as_the_same_content(
     pool = database.engine(night.settings.database)
     spec = champion.metadata.preprocessing
     subjects = [
-        subject.admit(subject.find(pool, night.store, night.settings, named, spec), Limits())
+        subject.validate_image(subject.read_named_image(pool, night.store, night.settings, named, spec), Limits())
         for named in (str(image_id), key, str(tmp_path / "copy.png"))
     ]
     pool.dispose()
     assert len({one.content for one in subjects}) == 1
     named = f"content {subjects[0].content[:12]}"
     assert [one.name for one in subjects] == [f"image {image_id}", f"image {image_id}", named]
-    assert [one.what for one in subjects] == [f"image {image_id}", "the object", "the file"]
+    assert [one.description for one in subjects] == [f"image {image_id}", "the object", "the file"]
 
 
 @pytest.mark.parametrize(
     ("key", "words"),
     [
-        ("incoming/doe-jane/broken.png", "a night quarantines it (format: it is not an image"),
-        ("incoming/doe-jane/nothing.png", "there is no image of this key or id in the bucket, and no file"),
-        ("987654321", "no image of this bucket has this id"),
-        ("x" * 5000, "there is no image of this key or id in the bucket, and no file"),
+        ("incoming/doe-jane/broken.png", "a night would quarantine it (format: it is not an image"),
+        ("incoming/doe-jane/nothing.png", "no image in the bucket has this key or id, and no file"),
+        ("987654321", "no image in this bucket has this id"),
+        ("x" * 5000, "no image in the bucket has this key or id, and no file"),
     ],
 )
 def test_what_no_night_would_score_is_refused_in_words_that_name_nobody(night: Site, key: str, words: str) -> None:

@@ -33,18 +33,18 @@ def test_a_folder_comes_in_with_one_command_and_status_tells_how_it_stands(
     assert answer.exit_code == 0, answer.output
     assert answer.output.splitlines() == [
         "7 rows: 6 new labels",
-        "1 row refused; the others were taken:",
+        "1 row refused; the others were imported:",
         "  row 8, lost.png: the file is not there",
     ]
     again = cxr("import", tmp_path, "--source", "demo")
-    assert again.output.splitlines()[0] == "7 rows: 0 new labels, 6 said before"
+    assert again.output.splitlines()[0] == "7 rows: 0 new labels, 6 unchanged"
 
     sheet = tmp_path / "sheet.csv"
     (key,) = db.rows("select object_key from cxr.labelled_objects where content_sha256 in"
                      " (select content_sha256 from cxr.labels where class = 'NORMAL') limit 1")[0]  # fmt: skip
     sheet.write_text(f"key,label,patient_id\n{key},PNEUMONIA,p\nother.png,FLU,p\nother2.png,NORMAL,p\n")
     answer = cxr("import", sheet, "--source", "adjudication")
-    assert "1 row of unknown class kept waiting: 'FLU' (1 row)" in answer.output
+    assert "1 row waiting, unknown class: 'FLU' (1 row)" in answer.output
     assert "row 4: other2.png" in answer.output
     state = cxr("status").output
     assert "6 labelled images\nby class: " in state
@@ -66,7 +66,7 @@ def test_a_sheet_of_which_no_row_can_be_used_ends_with_1(settings: Settings, tmp
     unreadable = cxr("import", sheet)
     assert isinstance(unreadable.exception, LabelError)  # which `main` prints in one line
     sheet.write_text("key,label,patient_id\n")
-    assert "no rows: there is nothing in it but a head" in cxr("import", sheet, "--source", "x").output
+    assert "no rows: the sheet has only a header" in cxr("import", sheet, "--source", "x").output
 
 
 @pytest.mark.parametrize(("command", "words"), [("import", "--new-class"), ("status", "cxr labels status")])

@@ -23,7 +23,7 @@ def test_an_unknown_recipe_is_answered_with_the_known_ones(command: str, tmp_pat
 
 
 def test_a_tournament_that_could_not_end_is_refused_before_it_begins(tmp_path: Path) -> None:
-    for typed, words in ((["--folds", "1"], "0 for one split"), (["--save", "no/such/place.html"], "make it first")):
+    for typed, words in ((["--folds", "1"], "0 for one split"), (["--save", "no/such/place.html"], "create it first")):
         answer = CliRunner().invoke(app, ["tournament", str(tmp_path), *typed], env={"TERMINAL_WIDTH": "200"})
         assert answer.exit_code == 2
         assert words in answer.output

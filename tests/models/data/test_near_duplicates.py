@@ -11,7 +11,7 @@ import pytest
 from models.data import near_duplicates
 from models.phantoms.phantom import draw
 from models.radiographs.preprocessing import PreprocessingSpec, preprocess
-from models.radiographs.radiograph import Limits, read
+from models.radiographs.radiograph import Limits, decode
 from tasks.datasets import splits
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def test_real_radiographs_of_different_patients_are_told_apart_and_the_one_copy_
     normal = sorted((xrays / "radiographs" / "NORMAL").glob("*.jpg"))
     patients = {path.name.partition("_")[0]: path for path in normal[:120]}
     files = [*sorted(names), *patients.values()]
-    images = np.stack([preprocess(read(path.read_bytes(), Limits())[0], SPEC) for path in files])
+    images = np.stack([preprocess(decode(path.read_bytes(), Limits())[0], SPEC) for path in files])
     splits = [("test", "train")[place % 2] for place in range(len(files))]
     (pair,) = near_duplicates.find(images, splits)
     assert {files[pair.i].stem[:8], files[pair.j].stem[:8]} == {"E63574A7", "F4341CE7"}
@@ -96,8 +96,8 @@ def test_real_radiographs_of_different_patients_are_told_apart_and_the_one_copy_
 
 def test_pairs_are_remembered_once(db: Database, pool: sa.Engine) -> None:
     pairs = [near_duplicates.Pair(0, 1, 0.97), near_duplicates.Pair(2, 1, 0.95)]
-    assert splits.remember(pool, ["c", "a", "b"], pairs) == 2
-    assert splits.remember(pool, ["a", "c"], pairs[:1]) == 0
+    assert splits.store_near_duplicates(pool, ["c", "a", "b"], pairs) == 2
+    assert splits.store_near_duplicates(pool, ["a", "c"], pairs[:1]) == 0
     found = db.rows("select content_sha256, other_sha256 from cxr.near_duplicates order by 2")
     assert found == [("a", "b"), ("a", "c")]
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from models.phantoms.phantom import CLASSES, FORMATS, PLAIN_FORMATS, Phantom, draw, encode, write_phantoms
 from models.phantoms.spoiled import Spoiled, write_spoiled
-from models.vocabulary import MARKER
+from models.vocabulary import PHANTOM_MARKER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,7 +117,7 @@ def test_a_given_size_and_given_formats_are_used(tmp_path: Path) -> None:
 def test_every_phantom_file_shows_its_marker_before_a_pixel_is_decoded(phantoms: list[Phantom]) -> None:
     for made in phantoms:
         with Image.open(made.path) as image:
-            assert MARKER in (image.info.get("Software"), image.info.get("comment", b"").decode())
+            assert PHANTOM_MARKER in (image.info.get("Software"), image.info.get("comment", b"").decode())
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from models.plots.pictures import over_thumbnail, warmed
-from models.radiographs.preprocessing import PreprocessingSpec, preprocess, seen
+from models.radiographs.preprocessing import PreprocessingSpec, crop_slices, preprocess
 
 
 def test_a_heat_overlay_is_warm_where_the_heat_is_and_grey_elsewhere() -> None:
@@ -29,7 +29,7 @@ def test_the_parts_of_a_radiograph_that_the_model_does_not_see_are_dark(height: 
     shown = cv2.imdecode(np.frombuffer(over_thumbnail(jpeg, np.zeros((64, 64)), spec), np.uint8), cv2.IMREAD_GRAYSCALE)
     assert shown.shape == (height, width)
     blind = np.ones((height, width), bool)
-    blind[seen(height, width, spec)] = False
+    blind[crop_slices(height, width, spec)] = False
     inner = cv2.erode(blind.astype(np.uint8), np.ones((17, 17), np.uint8)).astype(bool)  # clear of JPEG's blocks
     assert (shown[inner] < 90).all()
     assert shown[height // 2, width // 2] > 190
@@ -38,4 +38,4 @@ def test_the_parts_of_a_radiograph_that_the_model_does_not_see_are_dark(height: 
 def test_the_visible_region_is_the_part_that_is_preprocessed() -> None:
     spec = PreprocessingSpec(height=32, width=48)
     pixels = np.random.default_rng(0).integers(0, 256, (200, 200), dtype=np.uint8)
-    assert (preprocess(pixels[seen(200, 200, spec)], spec) == preprocess(pixels, spec)).all()
+    assert (preprocess(pixels[crop_slices(200, 200, spec)], spec) == preprocess(pixels, spec)).all()

@@ -51,7 +51,7 @@ PICTURES = {
 @pytest.mark.parametrize("kind", PICTURES)
 def test_opencv_sees_the_same_pixels_in_the_file_with_stored_ones(kind: str) -> None:
     data = PICTURES[kind]
-    stored = png.stored(list(png.chunks(data)))
+    stored = png.with_stored_pixels(list(png.chunks(data)))
     assert stored is not None
     assert np.array_equal(decoded(stored), decoded(data))
     assert all(chunk is not None for chunk in png.chunks(stored)), "its checksums are right"
@@ -92,12 +92,12 @@ ODD = {
 
 @pytest.mark.parametrize("kind", ODD)
 def test_what_is_odd_is_left_to_opencv(kind: str) -> None:
-    assert png.stored(list(png.chunks(ODD[kind]))) is None
+    assert png.with_stored_pixels(list(png.chunks(ODD[kind]))) is None
 
 
 def test_an_orientation_is_suspected_where_one_may_be() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    assert png.may_be_turned(written(Image.fromarray(GREY), exif=exif))
-    assert not png.may_be_turned(PICTURES["8 bit"])
-    assert not png.may_be_turned(PICTURES["8 bit"][:50])
+    assert png.may_have_orientation(written(Image.fromarray(GREY), exif=exif))
+    assert not png.may_have_orientation(PICTURES["8 bit"])
+    assert not png.may_have_orientation(PICTURES["8 bit"][:50])

@@ -139,5 +139,5 @@ def test_the_chest_is_the_middle_of_the_picture() -> None:
 
 def test_a_specification_with_a_word_that_this_code_does_not_know_is_refused() -> None:
     for change in ({"crop": "lungs"}, {"equalisation": "global"}):
-        with pytest.raises(ValueError, match="is one of"):
+        with pytest.raises(ValueError, match="must be one of"):
             PreprocessingSpec.from_dict(SPEC.to_dict() | change)

@@ -15,7 +15,7 @@ from PIL import Image, PngImagePlugin
 
 from models.phantoms.phantom import FORMATS, draw, encode
 from models.radiographs import radiograph
-from models.radiographs.radiograph import Limits, Measurement, read
+from models.radiographs.radiograph import Limits, Measurement, decode
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,12 +38,12 @@ def save(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
 
 
 def measured(data: bytes, limits: Limits = LIMITS) -> Measurement:
-    return read(data, limits)[1]
+    return decode(data, limits)[1]
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_each_format_gives_the_same_grey_picture_and_is_told_by_its_content(name: str) -> None:
-    pixels, found = read(encode(PICTURE, name, 95), LIMITS)
+    pixels, found = decode(encode(PICTURE, name, 95), LIMITS)
     assert pixels is not None
     assert (found.format, found.bit_depth, found.channels) == EXPECTED[name]
     assert (found.height, found.width) == pixels.shape == (240, 200)
@@ -64,7 +64,7 @@ def test_each_exif_orientation_ends_upright(orientation: int, kind: str) -> None
     data = save(Image.fromarray(GREY), kind, exif=exif)
     with Image.open(io.BytesIO(data)) as image:
         upright = np.asarray(ImageOps.exif_transpose(image))
-    pixels, found = read(data, LIMITS)
+    pixels, found = decode(data, LIMITS)
     assert pixels is not None
     assert (found.height, found.width) == pixels.shape == upright.shape
     assert np.abs(pixels.astype(int) - upright).mean() < 1
@@ -81,7 +81,7 @@ def test_transparent_parts_become_black_whatever_lies_under_them() -> None:
     rgba = np.dstack([GREY, GREY, GREY, np.full_like(GREY, 255)])
     rgba[:60, :, 3] = 0
     rgba[:60, :, :3] = 200
-    pixels, _ = read(save(Image.fromarray(rgba)), LIMITS)
+    pixels, _ = decode(save(Image.fromarray(rgba)), LIMITS)
     assert pixels is not None
     assert pixels[:60].max() == 0
     assert np.array_equal(pixels[60:], GREY[60:])
@@ -120,7 +120,7 @@ def test_limits_are_held_before_anything_is_decoded() -> None:
 def test_a_text_chunk_that_unpacks_to_much_more_does_no_harm() -> None:
     text = PngImagePlugin.PngInfo()
     text.add(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(200_000_000)))
-    pixels, found = read(save(Image.fromarray(GREY), pnginfo=text), LIMITS)
+    pixels, found = decode(save(Image.fromarray(GREY), pnginfo=text), LIMITS)
     assert (pixels is None) == (found.problem is not None)
 
 
@@ -128,7 +128,7 @@ def test_a_text_chunk_that_unpacks_to_much_more_does_no_harm() -> None:
 @pytest.mark.parametrize("kept", [0.03, 0.3, 0.7, 0.95, 0.999])
 def test_a_file_cut_off_anywhere_is_not_decodable(name: str, kept: float) -> None:
     data = encode(PICTURE, name)
-    pixels, found = read(data[: int(len(data) * kept)], LIMITS)
+    pixels, found = decode(data[: int(len(data) * kept)], LIMITS)
     assert pixels is None
     assert not found.decodable
     assert found.problem
@@ -161,7 +161,7 @@ def test_random_damage_never_raises() -> None:
             damaged = data.copy()
             where = random.integers(0, len(data) if random.random() < 0.5 else 200, 8)
             damaged[where] = random.integers(0, 256, 8)
-            pixels, found = read(damaged.tobytes(), LIMITS)
+            pixels, found = decode(damaged.tobytes(), LIMITS)
             assert (pixels is None) == (found.problem is not None) == (not found.decodable)
             assert found.sha256
 
@@ -170,7 +170,7 @@ def test_random_damage_never_raises() -> None:
     "data", [b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"\xff\xd8\xff\xd9", b"P5 1 1 255 x", bytes(99)]
 )
 def test_crumbs_are_a_reason(data: bytes) -> None:
-    pixels, found = read(data, LIMITS)
+    pixels, found = decode(data, LIMITS)
     assert (pixels, found.decodable) == (None, False)
     assert found.problem
 
@@ -186,7 +186,7 @@ def test_the_first_picture_of_a_jpeg_with_several_is_read_as_a_jpeg() -> None:
     data = save(Image.fromarray(GREY), "MPO", save_all=True, append_images=[Image.fromarray(GREY[:50, :50])])
     with Image.open(io.BytesIO(data)) as image:
         assert image.format == "MPO"
-    pixels, found = read(data, LIMITS)
+    pixels, found = decode(data, LIMITS)
     assert pixels is not None
     assert (found.format, found.problem, pixels.shape) == ("JPEG", None, GREY.shape)
     assert np.abs(pixels.astype(int) - GREY).mean() < 2
@@ -202,7 +202,7 @@ def test_making_a_film_opaque_block_by_block_changes_no_pixel(kind: type, rows: 
     at_once = (stored[:, :, :3] * (stored[:, :, 3].astype(np.float32) / top)[:, :, None]).astype(kind)
     done, data = cv2.imencode(".png", stored)
     assert done
-    pixels, found = read(data.tobytes(), LIMITS)
+    pixels, found = decode(data.tobytes(), LIMITS)
     assert pixels is not None
     assert np.array_equal(pixels, cv2.cvtColor(at_once, cv2.COLOR_BGR2GRAY))
     step = max(1, min(stored.shape[:2]) // 256)
@@ -232,7 +232,7 @@ def test_the_real_originals_all_decode_and_none_counts_as_made(xrays: Path) -> N
     files = [path for path in (xrays / "originals").rglob("*") if path.is_file()]
     assert len(files) > 30
     for path in files:
-        pixels, found = read(path.read_bytes(), LIMITS)
+        pixels, found = decode(path.read_bytes(), LIMITS)
         assert found.problem is None, path.name
         assert pixels is not None
         assert not found.made

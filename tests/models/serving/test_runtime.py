@@ -239,18 +239,18 @@ def test_a_killed_conversion_leaves_nothing_half_done(saved: Any, tmp_path: Path
     process = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
     by_model = tmp_path / saved.metadata.model_sha256
     deadline = time.monotonic() + 60
-    while not list(by_model.glob(f"{files.UNFINISHED}*")) and time.monotonic() < deadline:
+    while not list(by_model.glob(f"{files.UNFINISHED_PREFIX}*")) and time.monotonic() < deadline:
         time.sleep(0.02)
     time.sleep(0.5)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    left = list(by_model.glob(f"{files.UNFINISHED}*"))
+    left = list(by_model.glob(f"{files.UNFINISHED_PREFIX}*"))
     assert len(left) == 1
     assert not list(by_model.glob("openvino-*"))
     long_ago = time.time() - 7200
     os.utime(left[0], (long_ago, long_ago))
     assert load(saved, tmp_path).name == "openvino-f32"
-    assert not list(by_model.glob(f"{files.UNFINISHED}*"))
+    assert not list(by_model.glob(f"{files.UNFINISHED_PREFIX}*"))
 
 
 def test_a_model_that_cannot_be_converted_is_named_in_the_reason(saved: Any, tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ def test_a_model_that_cannot_be_converted_is_named_in_the_reason(saved: Any, tmp
 
     with pytest.raises(ConversionError, match=r"not a \.keras file"):
         converted(replace(loaded, folder=tmp_path / "broken"), tmp_path / "cache")
-    assert not list((tmp_path / "cache").rglob(f"{files.UNFINISHED}*"))
+    assert not list((tmp_path / "cache").rglob(f"{files.UNFINISHED_PREFIX}*"))
 
 
 def test_batches_are_halved_when_memory_runs_out_and_stay_halved() -> None:

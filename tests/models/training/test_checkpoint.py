@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from models.files import UNFINISHED
+from models.files import UNFINISHED_PREFIX
 from models.training.checkpoint import BEST, STATE, TRAINER, DamagedCheckpointError, State, load, save
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def test_where_there_is_none_there_is_nothing_to_load(tmp_path: Path) -> None:
 
 def test_what_a_killed_writer_left_is_no_checkpoint(tmp_path: Path) -> None:
     trained(tmp_path, epochs=1)
-    (tmp_path / "epoch-0001").rename(tmp_path / f"{UNFINISHED}epoch-0001")
+    (tmp_path / "epoch-0001").rename(tmp_path / f"{UNFINISHED_PREFIX}epoch-0001")
     assert load(tmp_path, "this one", trainer(1)) is None
     trained(tmp_path, epochs=1)
     assert [path.name for path in tmp_path.iterdir()] == ["epoch-0001"]

@@ -73,9 +73,9 @@ def noise(folder: Path, *, telling: str, count: int = 48) -> Path:
 
 def looked(folder: Path, **given: Any) -> tuple[Facts, str]:
     """The facts of a folder and its page."""
-    collection = labelled_images.of_folder(folder, SHARES)
-    survey = data_survey.take(collection, Limits(), **given)
-    facts = data_facts.gather(survey)
+    collection = labelled_images.from_folder(folder, SHARES)
+    survey = data_survey.survey_images(collection, Limits(), **given)
+    facts = data_facts.compute_facts(survey)
     evidence = report.DataEvidence(
         made_at=NOW, code_version="1.2.3", collection=collection, survey=survey, facts=facts,
         pictures=report.pictures(survey, facts, Limits()), people={},
@@ -100,21 +100,21 @@ def sheet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def known(sheet: Path) -> People:
-    return people.of_sheet(sheet)
+    return people.from_sheet(sheet)
 
 
 def test_files_that_give_the_classes_away_are_warned_of_first(telling: tuple[Facts, str]) -> None:
     facts, page = telling
     by_file, by_border = facts.baselines
-    assert (by_file.value, by_file.telling, by_file.chance) == (1.0, "strong", 0.5)
-    assert by_border.telling == "none"
+    assert (by_file.value, by_file.strength, by_file.chance) == (1.0, "strong", 0.5)
+    assert by_border.strength == "none"
     assert page.index("Shortcut: the files give the classes away") < page.index('id="balance"')
     assert "Shortcut: the borders" not in page
 
 
 def test_borders_that_give_the_classes_away_are_warned_of_and_files_that_are_alike_are_not(tmp_path: Path) -> None:
     facts, page = looked(noise(tmp_path, telling="border"))
-    assert [one.telling for one in facts.baselines] == ["none", "strong"]
+    assert [one.strength for one in facts.baselines] == ["none", "strong"]
     assert "Shortcut: the borders of the images give the classes away" in page
     assert "Shortcut: the files" not in page
     assert page.count("<li class=") == 1
@@ -136,7 +136,7 @@ def test_the_figures_of_a_set_made_by_hand_are_right(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert sum(facts.unreadable.values()) == 3
     assert {"the file is empty", "the file is not there"} < set(facts.unreadable)
-    assert facts.several == {("A", "B"): 1}
+    assert facts.multi_class_patients == {("A", "B"): 1}
     assert facts.per_patient == {"1": 1, "2": 2}
     splits = {name: split_of(name, *SHARES) for name in ("p1", "p2", "p3")}
     assert {name: split.patients for name, split in facts.splits.items()} == {
@@ -150,8 +150,13 @@ def test_the_figures_of_a_set_made_by_hand_are_right(tmp_path: Path) -> None:
     np.testing.assert_allclose(facts.mean[:, [5, -5]], 127.5)
     np.testing.assert_allclose((one.original[0], one.original[-1], one.original.sum()), (0.5, 0.5, 1))
     assert facts.overlaps[0][:3] == ("A", "B", 1.0)
-    assert (facts.twins.copies, facts.twins.copies_classes, facts.twins.compared, facts.twins.pairs) == (5, 0, 2, 0)
-    assert (facts.baselines, facts.answered.classes) == ((), ())
+    assert (
+        facts.duplicates.copies,
+        facts.duplicates.copies_in_several_classes,
+        facts.duplicates.compared,
+        facts.duplicates.pairs,
+    ) == (5, 0, 2, 0)
+    assert (facts.baselines, facts.baseline_results.classes) == ((), ())
     assert "5 radiographs of 3 patients in 2 classes" in page
     assert "3 files of 8 cannot be read" in page
     assert "1 patient in A and B" in page
@@ -168,19 +173,24 @@ def test_a_picture_saved_anew_under_another_label_is_found_and_shown(tmp_path: P
     files["PNEUMONIA/copy.jpg"] = cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_QUALITY, 50])[1].tobytes()
     rows.append(("PNEUMONIA/copy.jpg", "PNEUMONIA", "p0"))
     facts, page = looked(write(tmp_path, rows, files))
-    assert (facts.twins.pairs, facts.twins.classes, facts.twins.patients, facts.twins.copies) == (1, 1, 0, 0)
+    assert (facts.duplicates.pairs, facts.duplicates.classes, facts.duplicates.patients, facts.duplicates.copies) == (
+        1,
+        1,
+        0,
+        0,
+    )
     assert "1 pair of images shows the same picture: 1 in different classes." in page
     assert "NORMAL and PNEUMONIA</span>, one patient" in page
     assert page.count('alt="Radiograph labelled') == 2
     assert "Some of the images are made data" in page  # a saved copy has lost the mark
-    assert "Made data beside real data" in page
+    assert "Made data mixed with real data" in page
 
 
 def test_of_very_many_images_some_are_compared_and_the_page_says_so(tmp_path: Path) -> None:
-    facts, page = looked(noise(tmp_path, telling="file", count=16), most=8)
-    assert (facts.images, facts.twins.compared, facts.answered.images) == (16, 8, 0)
-    assert "among 8 of 16 images, drawn at random: of all pairs about 25 % were compared" in page
-    assert "Too few patients to ask what files and borders tell" in page
+    facts, page = looked(noise(tmp_path, telling="file", count=16), max_compared=8)
+    assert (facts.images, facts.duplicates.compared, facts.baseline_results.images) == (16, 8, 0)
+    assert "among 8 of 16 images, drawn at random: about 25 % of all pairs were compared" in page
+    assert "Too few patients to test whether files and borders predict" in page
 
 
 def test_the_page_stands_alone_and_names_no_image_and_no_patient(telling: tuple[Facts, str]) -> None:
@@ -202,30 +212,30 @@ def test_patients_that_nobody_names_are_warned_of(tmp_path: Path) -> None:
         (tmp_path / label / "1.png").write_bytes(half(dark_left=bool(place)))
     facts, page = looked(tmp_path)
     assert facts.patients == 2
-    assert "Patients are not known" in page
+    assert "Patients are unknown" in page
 
 
 def test_folders_without_two_classes_are_refused_in_words(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="holds no images"):
-        labelled_images.of_folder(tmp_path, SHARES)
+        labelled_images.from_folder(tmp_path, SHARES)
     write(tmp_path, [("A/1.png", "A", SECRET)], {"A/1.png": half(dark_left=True)})
     with pytest.raises(DatasetError, match=r"one class only \(A\)"):
-        labelled_images.of_folder(tmp_path, SHARES)
+        labelled_images.from_folder(tmp_path, SHARES)
     write(tmp_path, [("A/1.png", "A", SECRET), ("B/1.png", "B", SECRET)], {"B/1.png": b"nothing"})
-    found = labelled_images.of_folder(tmp_path, SHARES)
+    found = labelled_images.from_folder(tmp_path, SHARES)
     with pytest.raises(DatasetError, match=r"1 of 2 images can be read.*it is not an image") as refused:
-        data_survey.take(found, Limits())
+        data_survey.survey_images(found, Limits())
     assert SECRET not in str(refused.value) + repr(found)
 
 
 def test_views_of_a_folder_are_written_in_one_way_and_the_report_counts_those_from_the_side(tmp_path: Path) -> None:
     told = [("pa", "female"), ("PA", "F"), ("unknown", "n/a"), ("LL", "m"), ("nan", "")]
     rows = [(f"{n}.png", "AB"[n % 2], f"p{n}", *given) for n, given in enumerate(told)]
-    found = labelled_images.of_folder(write(tmp_path, rows, {}), SHARES).images
+    found = labelled_images.from_folder(write(tmp_path, rows, {}), SHARES).images
     assert [(one.view, one.sex) for one in found] == [
         ("PA", "F"), ("PA", "F"), (None, None), ("lateral", "M"), (None, None)
     ]  # fmt: skip
-    counted = people.of_images(found)
+    counted = people.from_images(found)
     assert counted is not None
     assert counted.views["B"] == {"PA": 1, "lateral": 1, "not given": 0}
 
@@ -268,12 +278,12 @@ def test_a_sheet_that_says_nothing_of_people_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "sheet.csv"
     file.write_text("file,size\na.png,3\n")
     with pytest.raises(DatasetError, match="no column finding"):
-        people.of_sheet(file)
+        people.from_sheet(file)
 
 
 def test_the_sizes_of_real_files_give_their_classes_away(xrays: Path) -> None:
     facts, page = looked(xrays / "originals")
-    assert facts.baselines[0].telling == "strong"
+    assert facts.baselines[0].strength == "strong"
     assert facts.baselines[0].value > 0.9
     assert "Shortcut: the files give the classes away" in page
     assert len(page) < 1_000_000

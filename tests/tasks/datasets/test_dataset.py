@@ -94,7 +94,7 @@ def test_made_data_is_used_only_where_there_is_no_real_data(db: Database, nights
     splits.assign(nights.pool, 0.15, 0.15)
     data = dataset.load(nights.pool, "b")
     assert {item.content_sha256 for item in data.items} == {sha256("r"), sha256("s")}
-    assert (data.made, data.left_out) == (False, {"made data beside real data": 2})
+    assert (data.made, data.left_out) == (False, {"made data alongside real data": 2})
 
 
 def test_nothing_to_tell_apart_is_said_with_what_was_left_out(db: Database, nights: Nights) -> None:
@@ -144,13 +144,13 @@ def test_only_training_and_validation_images_known_to_be_another_view_are_left_o
         for view in ("PA", "AP", None)
     ]
     data = dataset.Dataset(tuple(seen))
-    frontal = dataset.of_views(data, ("PA",))
+    frontal = dataset.with_views(data, ("PA",))
     assert {(item.split, item.view) for item in data.items} - {(item.split, item.view) for item in frontal.items} == {
         ("train", "AP"), ("validation", "AP"),
     }  # fmt: skip
     assert frontal.left_out == {dataset.OTHER_VIEW: len(data.items) - len(frontal.items)}
     assert frontal.test_fingerprint == data.test_fingerprint
-    assert dataset.of_views(data, ()) is data
+    assert dataset.with_views(data, ()) is data
 
 
 def test_subgroups_are_named_where_they_are_known() -> None:
@@ -172,7 +172,7 @@ def test_a_stray_label_does_not_become_a_class_of_the_next_model() -> None:
     given = dataset.Dataset(tuple(item(*one) for one in enumerate(labels)))
     kept = dataset.without_rare_classes(given)
     assert kept.classes == ("NORMAL", "PNEUMONIA")
-    assert kept.left_out == {"of a class with fewer than 10 images": 1}
+    assert kept.left_out == {"a class with fewer than 10 images": 1}
     assert dataset.without_rare_classes(kept) is kept
 
 

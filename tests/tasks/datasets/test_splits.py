@@ -49,7 +49,7 @@ def usable(db: Database, near: tuple[tuple[str, str], ...] = ()) -> dict[str, se
     words = db.rows(
         "select content_sha256, patient_id from cxr.labels union select content_sha256, patient_id from cxr.splits"
     )
-    gone = splits.left_out(known, words, near)
+    gone = splits.exclusions(known, words, near)
     return {name: {one for one, split in known.items() if split == name and one not in gone} for name in SPLITS}
 
 
@@ -114,12 +114,12 @@ def test_a_person_has_one_name_whatever_the_order_of_the_rows_and_another_finger
     words, near = [("b", "p"), ("c", "p"), ("a", "q"), ("d", "r")], [("c", "d")]
     expected = {"a": "a", "b": "b", "c": "b", "d": "b"}
     for order in itertools.permutations(words):
-        assert splits.named(splits.people(order, near)) == expected
+        assert splits.group_names(splits.group_by_person(order, near)) == expected
     apart, joined = (
         dataset.Dataset(
             tuple(
                 dataset.Item(one, "k", "e", "NORMAL", name, "train", made=False, size_bytes=1)
-                for one, name in splits.named(splits.people(words, pairs)).items()
+                for one, name in splits.group_names(splits.group_by_person(words, pairs)).items()
             )
         )
         for pairs in ([], near)
@@ -132,7 +132,7 @@ def test_near_duplicates_of_test_images_are_not_trained_on(db: Database, pool: s
     say(db, ("a", tester), ("b", trainee), ("c", trainee), ("d", validator), ("e", validator))
     splits.assign(pool, 0.15, 0.15)
     known = assigned(db)
-    gone = splits.left_out(known, [], [("a", "b"), ("d", "a"), ("c", "e"), ("b", "c")])
+    gone = splits.exclusions(known, [], [("a", "b"), ("d", "a"), ("c", "e"), ("b", "c")])
     assert gone == {
         "b": "near-duplicate of a test image",
         "d": "near-duplicate of a test image",
@@ -140,7 +140,7 @@ def test_near_duplicates_of_test_images_are_not_trained_on(db: Database, pool: s
         "e": TEST,  # by way of c, b and a
     }
     words = [("a", tester), ("b", trainee), ("c", trainee)]
-    assert splits.left_out(known, words, [("a", "b")])["c"] == TEST, "one picture under two numbers is one person"
+    assert splits.exclusions(known, words, [("a", "b")])["c"] == TEST, "one picture under two numbers is one person"
     say(db, ("f", trainee))
     db.rows("insert into cxr.near_duplicates (content_sha256, other_sha256, similarity) values ('a', 'b', 1)")
     splits.assign(pool, 0.15, 0.15)
@@ -183,4 +183,4 @@ def test_left_out_images_name_their_reason(db: Database, pool: sa.Engine) -> Non
     tester, trainee = patient_in("test"), patient_in("train")
     say(db, ("a", tester), ("b", trainee))
     splits.assign(pool, 0.15, 0.15)
-    assert splits.left_out(assigned(db), [("a", tester), ("b", trainee), ("b", tester)]) == {"b": TEST}
+    assert splits.exclusions(assigned(db), [("a", tester), ("b", trainee), ("b", tester)]) == {"b": TEST}

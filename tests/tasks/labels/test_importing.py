@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from infra.settings import Settings
     from infra.storage import Store
-    from tasks.labels.importing import Imported
+    from tasks.labels.importing import ImportResult
     from tests.support.databases import Database
 
 HEAD = "object_key,label,patient_id\n"
@@ -29,10 +29,14 @@ class Desk:
     def __init__(self, nights: Nights, store: Store, settings: Settings, folder: Path) -> None:
         self.nights, self.store, self.settings, self.folder = nights, store, settings, folder
 
-    def take(self, rows: str, source: str | None = "dr-a", *, head: str = HEAD, new: tuple[str, ...] = ()) -> Imported:
+    def take(
+        self, rows: str, source: str | None = "dr-a", *, head: str = HEAD, new: tuple[str, ...] = ()
+    ) -> ImportResult:
         path = self.folder / "sheet.csv"
         path.write_text(head + rows)
-        return importing.bring_in(self.nights.pool, self.store, self.settings, path, source=source, new_classes=new)
+        return importing.import_labels(
+            self.nights.pool, self.store, self.settings, path, source=source, new_classes=new
+        )
 
     def scored(self, *keys: str) -> None:
         """A night that has scored images whose contents are named like their keys."""
@@ -103,8 +107,8 @@ def test_an_adjudication_stands_before_later_words_and_these_before_earlier_ones
         (sha256("a.png"), "COVID-19", "adjudication", "adjudication", both | {"adjudication": "COVID-19"}),
         (sha256("b.png"), "PNEUMONIA", "dr-b", "latest word", both),
     ]
-    assert "2 images with sources that disagree about the class: 1 settled by adjudication, 1 by the latest word" in (
-        "\n".join(report.tell(done))
+    assert "2 images with sources that disagree about the class: 1 settled by adjudication, 1 by the latest label" in (
+        "\n".join(report.import_lines(done))
     )
 
 
@@ -113,20 +117,20 @@ def test_sources_that_give_an_image_to_different_patients_are_reported(desk: Des
     desk.take("a.png,NORMAL,p1\n", "dr-a")
     done = desk.take("a.png,NORMAL,p2\n", "dr-b")
     assert (done.disputes.images, done.disputes.patients) == (0, 1)
-    assert "1 image that sources give to different patients" in "\n".join(report.tell(done))
+    assert "1 image that sources assign to different patients" in "\n".join(report.import_lines(done))
 
 
 def test_an_unknown_class_waits_is_listed_and_taken_when_it_is_named(desk: Desk, db: Database) -> None:
     desk.scored("a", "b", "c", "d")
     done = desk.take("a,NORMAL,p1\nb,FLU,p2\nc,Normal,p3\nd,FLU,p4\n")
     assert (done.new, [row.label for row in done.unknown]) == (1, ["FLU", "Normal", "FLU"])
-    said = "\n".join(report.tell(done))
-    assert "3 rows of unknown classes kept waiting: 'FLU' (2 rows), 'Normal' (1 row; did you mean NORMAL?)" in said
+    said = "\n".join(report.import_lines(done))
+    assert "3 rows waiting, unknown classes: 'FLU' (2 rows), 'Normal' (1 row; did you mean NORMAL?)" in said
     assert "2 labels waiting" not in said
     waiting = "select label, why, count(*) from analysis.waiting_labels group by 1, 2 order by 1"
     assert desk.nights.db.rows(waiting) == [("FLU", "unknown class", 2), ("Normal", "unknown class", 1)]
     assert "labels waiting, unknown class: FLU 2, Normal 1" in "\n".join(
-        report.status(desk.nights.pool, desk.store.bucket)
+        report.status_lines(desk.nights.pool, desk.store.bucket)
     )
 
     # The mended row replaces the one that waited, and the class that is meant is taken, then and from now on.
@@ -142,7 +146,7 @@ def test_a_label_of_an_image_that_nobody_has_seen_waits_for_it(desk: Desk, db: D
         done = desk.take("late.png,NORMAL,p1\nlost.png,NORMAL,p2\n")
         assert [row.key for row in done.unmatched] == ["late.png", "lost.png"]
     assert db.value("select count(*) from cxr.waiting_labels") == 2
-    assert "row 2: late.png" in "\n".join(report.tell(done))
+    assert "row 2: late.png" in "\n".join(report.import_lines(done))
     desk.scored("late.png")
     desk.take("late.png,PNEUMONIA,p1\n", "dr-b")
     resolved = importing.resolve_waiting(desk.nights.pool, desk.store, desk.settings)
@@ -172,7 +176,7 @@ def test_a_label_by_sha256_is_attached_to_the_image_or_waits(desk: Desk) -> None
     done = desk.take(f"{sha256('a.png').upper()},NORMAL,p1\n{sha256('b')},NORMAL,p2\n", head=head)
     assert (done.new, len(done.unmatched)) == (1, 1)
     both = desk.take(f"a.png,{sha256('b')},NORMAL,p1\n", head="key,sha256,label,patient_id\n")
-    assert [one.why for one in both.refused] == ["the image is another one than its sha256 says"]
+    assert [one.why for one in both.refused] == ["the image does not match its sha256"]
 
 
 def test_a_folder_brings_its_images_along_once(desk: Desk, db: Database, tmp_path: Path) -> None:
@@ -182,7 +186,7 @@ def test_a_folder_brings_its_images_along_once(desk: Desk, db: Database, tmp_pat
         file.write("NORMAL/lost.png,NORMAL,p9\nNORMAL/notes.png,NORMAL,p9\n")
     (folder / "NORMAL" / "notes.png").write_text("not an image")
     for new, same in ((6, 0), (0, 6)):
-        done = importing.bring_in(desk.nights.pool, desk.store, desk.settings, folder, source="demo")
+        done = importing.import_labels(desk.nights.pool, desk.store, desk.settings, folder, source="demo")
         assert (done.new, done.same) == (new, same)
         assert {one.name: one.why for one in done.refused} == {
             "lost.png": "the file is not there",
@@ -201,7 +205,7 @@ def test_a_file_that_changed_since_it_was_hashed_is_not_stored_under_its_old_con
     file, before = tmp_path / "a.png", hashlib.sha256(picture(0)).hexdigest()
     file.write_bytes(picture(1))
     refused = objects.store_files(desk.nights.pool, desk.store, desk.settings, {before: file})
-    assert refused == {before: "the file changed while it was brought in"}
+    assert refused == {before: "the file changed during the import"}
     assert not [item for page in desk.store.list("labelled/") for item in page]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tasks.labels import covid_chestxray, sheets
-from tasks.labels.expectations import judge
+from tasks.labels.expectations import validate_rows
 from tasks.labels.sheets import LabelError, Row
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def test_a_sheet_saved_by_a_spreadsheet_program_is_read(tmp_path: Path) -> None:
         ("object_key,class,patient_id\na.png,NORMAL,p1\n".encode("utf-16-le"), "'CSV UTF-8'"),
         ("object_key,class,patient_id\nspät.png,NORMAL,p1\n".encode("cp1252"), "'CSV UTF-8'"),
         (b"PK\x03\x04\x14\x00\x06\x00", "'CSV UTF-8'"),
-        (b"object_key,class,patient_id\n" + b"a" * 200_000, "is no CSV (field larger"),
+        (b"object_key,class,patient_id\n" + b"a" * 200_000, "is not CSV (field larger"),
         (b"class,patient_id\nNORMAL,p1\n", "names no images"),
         (b"key,label,label,patient_id\na,b,c,d\n", "the column label 2 times"),
     ],
@@ -71,7 +71,7 @@ def test_somebody_must_say_so(tmp_path: Path) -> None:
         tmp_path, "key,label,patient_id,source\na,NORMAL,p1, Dr  A\nb,NORMAL,p2,ADJUDICATION\nc,NORMAL,p3,\n"
     )
     assert [row.source for row in sheets.read(path, "study").rows] == ["Dr A", "adjudication", "study"]
-    with pytest.raises(LabelError, match="line 4: nobody says so"):
+    with pytest.raises(LabelError, match="line 4: no source"):
         sheets.read(path)
 
 
@@ -90,7 +90,7 @@ def test_a_folder_without_a_sheet_takes_its_sub_folders_as_classes(tmp_path: Pat
 
 def test_the_covid_chestxray_sheet_is_known_by_its_columns_and_read_in_both_its_styles(tmp_path: Path) -> None:
     path = written(tmp_path, METADATA)
-    assert covid_chestxray.recognised(path)
+    assert covid_chestxray.is_metadata_sheet(path)
     sheet = covid_chestxray.read(path, None, None, "ieee/")
     classes = ["COVID-19"] * 3 + ["PNEUMONIA"] * 2 + ["NORMAL", "Tuberculosis"]
     assert [(row.key, row.label) for row in sheet.rows] == [
@@ -98,7 +98,7 @@ def test_the_covid_chestxray_sheet_is_known_by_its_columns_and_read_in_both_its_
     ]
     assert [(one.line, one.name, one.why) for one in sheet.left_out] == [
         (9, "h.jpg", "lateral view"),
-        (10, "i.png", "computed tomography, no radiograph"),
+        (10, "i.png", "computed tomography, not a radiograph"),
     ]
     assert sheet.rows[0].patient == sheet.rows[1].patient == "ieee8023/covid-chestxray-dataset/2"
     assert sheet.rows[0].site == "Cho Ray Hospital, Vietnam"
@@ -107,8 +107,8 @@ def test_the_covid_chestxray_sheet_is_known_by_its_columns_and_read_in_both_its_
 
 def test_a_covid_chestxray_sheet_without_files_is_refused_in_words(tmp_path: Path, xrays: Path) -> None:
     figure1 = xrays / "metadata" / "figure1.csv"
-    assert covid_chestxray.recognised(figure1)
-    with pytest.raises(LabelError, match="its column filename is missing"):
+    assert covid_chestxray.is_metadata_sheet(figure1)
+    with pytest.raises(LabelError, match="has no column filename"):
         covid_chestxray.read(figure1, "x", None, "p/")
     with pytest.raises(LabelError, match="--images FOLDER"):
         covid_chestxray.read(written(tmp_path, METADATA), None, None, None)
@@ -126,17 +126,17 @@ def test_a_row_without_what_a_label_needs_is_refused_and_its_neighbours_are_not(
         Row(9, "PNEUMONIA", "p1", "b", key="k5"),
         Row(10, "NORMAL", "p1", "a", key="k1"),
     ]
-    judged = judge(rows, [row.key for row in rows], KNOWN)
+    judged = validate_rows(rows, [row.key for row in rows], KNOWN)
     assert {one.line: one.why for one in judged.refused} == {
         3: "no label",
         4: "no patient_id; it names no image",
         5: "its sha256 is not 64 hexadecimal digits",
-        7: "another row says otherwise about the same image: label or patient_id differ",
-        8: "another row says otherwise about the same image: label or patient_id differ",
+        7: "another row contradicts it about the same image: label or patient_id differ",
+        8: "another row contradicts it about the same image: label or patient_id differ",
     }
-    assert [rows[place].line for place in judged.taken] == [2, 9, 10]
-    assert [rows[place].line for place in judged.unknown] == [6]
-    assert judge([], [], KNOWN).rows == ()
+    assert [rows[place].line for place in judged.accepted] == [2, 9, 10]
+    assert [rows[place].line for place in judged.unknown_class] == [6]
+    assert validate_rows([], [], KNOWN).rows == ()
 
 
 def test_a_bad_sex_or_age_is_left_out_with_a_note_and_the_label_is_kept() -> None:
@@ -153,17 +153,17 @@ def test_a_bad_sex_or_age_is_left_out_with_a_note_and_the_label_is_kept() -> Non
         Row(line, "NORMAL", f"p{line}", "a", key=f"k{line}", sex=sex, age=age, view=" ap_Supine")
         for line, (sex, age) in enumerate(given, start=2)
     ]
-    judged = judge(rows, [row.key for row in rows], KNOWN)
-    assert len(judged.taken) == len(rows)
+    judged = validate_rows(rows, [row.key for row in rows], KNOWN)
+    assert len(judged.accepted) == len(rows)
     found = [(row.sex, row.age) for row in judged.rows]
     assert found == [("F", "45"), ("M", None), (None, None), (None, None), ("M", "0.5"), ("F", None), ("F", None)]
     assert [note.line for note in judged.notes] == [3, 4, 4, 7, 8]
-    assert judged.notes[0].why == "age '50+' left out: it is no number of years from 0 to 130"
+    assert judged.notes[0].why == "age '50+' left out: it is not a number of years from 0 to 130"
     assert {row.view for row in judged.rows} == {"AP supine"}
 
 
 def test_a_sheet_cannot_reach_outside_its_folder(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / sheets.SHEET).write_text("file,label,patient_id\n../other/1.png,NORMAL,p1\n")
-    with pytest.raises(LabelError, match=r"line 2: the file lies outside the folder"):
+    (tmp_path / "data" / sheets.SHEET_NAME).write_text("file,label,patient_id\n../other/1.png,NORMAL,p1\n")
+    with pytest.raises(LabelError, match=r"line 2: the file is outside the folder"):
         sheets.read(tmp_path / "data", "dr-a")

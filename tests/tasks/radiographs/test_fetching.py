@@ -43,7 +43,7 @@ def test_of_bytes_that_are_no_radiograph_nothing_is_prepared_and_the_reason_is_t
     (tmp_path / "a.png").write_bytes(PICTURE[:-40])
     found = read_radiograph(LocalFile(tmp_path / "a.png"), LIMITS, shape)
     assert (found.prepared, found.failure) == (None, None)
-    assert "cut off" in str(found.problem)
+    assert "truncated" in str(found.problem)
     assert found.content
 
 

@@ -140,7 +140,7 @@ def test_an_artifact_that_is_lost_is_told_from_a_store_that_is_away(
     store: Store, settings: Settings, champion: ModelVersion, tmp_path: Path
 ) -> None:
     store.client.delete_object(Bucket=store.bucket, Key=f"{champion.artifact_key}/{artifact.MODEL_FILE}")
-    with pytest.raises(ArtifactError, match=f"{champion.model_version}: model.keras of its artifact cannot be had"):
+    with pytest.raises(ArtifactError, match=f"{champion.model_version}: model.keras of its artifact cannot be fetched"):
         model_versions.fetch(store, champion, tmp_path)
     away = Store(settings.model_copy(update={"s3_bucket": "no-such-bucket"}))
     with pytest.raises(StorageError, match="does not exist"):

@@ -13,7 +13,7 @@ import pytest
 from infra.database import DatabaseError
 from tasks.nights import overview
 from tasks.registry import history, promotion
-from tasks.registry.promotion import PromotionError, Recorded, StaleError
+from tasks.registry.promotion import PromotionError, RecordedDecision, StaleError
 from tasks.retraining import record
 from tests.support.nights import MODEL
 from tests.support.rulings import RULING, retraining
@@ -58,7 +58,7 @@ def require_linear(db: Database) -> None:
 def test_a_promotion_is_one_decision_one_change_and_the_end_of_the_retraining(db: Database, models: Nights) -> None:
     one = retraining(models.pool)
     recorded = promotion.record(models.pool, one, RULING, outcome="promoted", approved_by="Dr Ito")
-    assert recorded == Recorded(recorded.decision_id, "promoted", RULING.sentence, recorded.promotion_id)
+    assert recorded == RecordedDecision(recorded.decision_id, "promoted", RULING.sentence, recorded.promotion_id)
     assert champion(db) == "model-2"
     newest, first = history.history(models.pool)
     assert (newest.kind, newest.reason, newest.decision_id) == ("gate", RULING.sentence, recorded.decision_id)
@@ -142,7 +142,7 @@ def test_what_breaks_off_in_the_middle_leaves_nothing_and_a_repeat_finishes(
 def test_a_retraining_that_was_found_dead_decides_nothing_any_more(db: Database, models: Nights) -> None:
     dead = retraining(models.pool)
     retraining(models.pool)
-    with pytest.raises(PromotionError, match="is crashed, not at work"):
+    with pytest.raises(PromotionError, match="is crashed, not running"):
         promotion.record(models.pool, dead, RULING, outcome="promoted")
     assert champion(db) == MODEL
 
@@ -216,7 +216,8 @@ def test_a_promotion_by_hand_names_who_why_and_what_it_replaced(db: Database, mo
     newest = "select kind, reason, previous_version, promoted_by from cxr.promotions order by promotion_id desc limit 1"
     assert db.rows(newest) == [("manual", "it reads the new detector", MODEL, "test_writer")]
     for version, reason, words in (
-        ("model-2", "again", "champion already"), ("model-99", "x", "no model version"), ("model-3", " ", "say why"),
+        ("model-2", "again", "already the champion"),
+        ("model-99", "x", "no model version"), ("model-3", " ", "give a reason"),
     ):  # fmt: skip
         with pytest.raises(PromotionError, match=words):
             promotion.promote(models.pool, version, reason)
@@ -227,7 +228,7 @@ def test_a_rollback_goes_one_step_back_and_not_a_second_one(db: Database, models
     with pytest.raises(PromotionError, match=r"first champion.*cxr champion promote VERSION"):
         promotion.rollback(models.pool, "it is bad")
     promotion.promote(models.pool, "model-2", "better")
-    with pytest.raises(PromotionError, match="say why"):
+    with pytest.raises(PromotionError, match="give a reason"):
         promotion.rollback(models.pool, "\n")
     assert promotion.rollback(models.pool, "it misses effusions") == ("model-2", MODEL)
     assert champion(db) == MODEL
@@ -266,7 +267,7 @@ def test_promotions_and_rollbacks_at_once_leave_one_line_of_champions(db: Databa
 
 def test_the_gates_doubts_about_a_version_are_told(db: Database, models: Nights) -> None:
     assert history.doubts(models.pool, "model-2") == [
-        "the gate has never compared model-2 with the present champion, model-1"
+        "the gate has never compared model-2 with the current champion, model-1"
     ]
     declined = promotion.record(models.pool, retraining(models.pool), RULING, outcome="declined")
     (doubt,) = history.doubts(models.pool, "model-2")
@@ -287,5 +288,5 @@ def test_the_gates_doubts_about_a_version_are_told(db: Database, models: Nights)
     db.rows("update cxr.model_versions set made_data = true where model_version = 'model-4'")
     assert (
         history.doubts(models.pool, "model-4")[1]
-        == "model-4 was trained on made data: its word on a radiograph means nothing"
+        == "model-4 was trained on made data: its predictions for radiographs mean nothing"
     )

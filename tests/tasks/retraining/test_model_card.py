@@ -77,7 +77,7 @@ def test_an_old_version_of_which_little_was_kept_has_a_card_too(metrics: dict[st
     old = metadata(CHALLENGER, metrics=metrics, training={})
     shown = model_card.render(model_card.CardEvidence(metadata=replace(old, created_at="")))
     assert CHALLENGER in shown
-    assert "How many images it learned from was not kept" in shown
+    assert "The number of training images was not recorded" in shown
 
 
 def test_the_champions_card_does_not_claim_todays_data_as_what_it_learned_from(won: ComparisonEvidence) -> None:
@@ -90,7 +90,7 @@ def test_the_champions_card_does_not_claim_todays_data_as_what_it_learned_from(w
 def test_a_model_that_learned_from_made_data_says_so_loudly() -> None:
     shown = model_card.render(model_card.CardEvidence(metadata=metadata(CHALLENGER, made=True)))
     assert 'class="banner"' in shown
-    assert "It knows nothing of real radiographs" in shown
+    assert "knows nothing about real radiographs" in shown
 
 
 def test_notes_of_a_training_cannot_become_markup() -> None:

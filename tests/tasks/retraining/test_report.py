@@ -115,7 +115,7 @@ def test_figures_of_both_models_stand_side_by_side_with_their_intervals(won: Com
     gain = comparison["metrics"]["balanced_accuracy"]
     assert f"{gain['value']:+.3f} {gain['low']:+.3f} to {gain['high']:+.3f}" in shown
     right = comparison["mcnemar"]
-    assert f"{right['only_challenger_right']} images are right only with the challenger" in shown
+    assert f"{right['only_challenger_right']} images are right only for the challenger" in shown
     assert "DeLong" in shown
     assert "the image's border" in shown
 
@@ -241,7 +241,7 @@ def test_subgroups_too_small_to_report_are_counted_and_neither_named_nor_judged(
     shown = words(page)
     assert "By sex" in shown
     assert "Too small to report, by site: 1 group, 4 images together" in shown
-    assert f"Of unknown site: {N - 4} images" in shown
+    assert f"Unknown site: {N - 4} images" in shown
 
 
 def test_data_and_lineage_are_told(page: str) -> None:

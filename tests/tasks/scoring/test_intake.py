@@ -18,7 +18,7 @@ from infra.storage import ObjectError, StorageError, Store
 from models.phantoms.phantom import FORMATS, draw, encode
 from models.radiographs.preprocessing import PreprocessingSpec
 from models.radiographs.radiograph import Limits
-from tasks.radiographs.fetching import Reference, take_in, threads
+from tasks.radiographs.fetching import Reference, read_for_scoring, thread_count
 from tasks.scoring.intake import IntakePool
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ def put(store: Store) -> Callable[..., Reference]:
 def test_every_format_of_one_picture_becomes_the_same_input(store: Store, put: Callable[..., Reference]) -> None:
     picture = draw("PNEUMONIA", 3, 0, seed=1, size=(300, 260))
     taken = {
-        name: take_in(put(encode(picture, name, 95), f"formats/{name}.bin"), store, SPEC, LIMITS) for name in FORMATS
+        name: read_for_scoring(put(encode(picture, name, 95), f"formats/{name}.bin"), store, SPEC, LIMITS)
+        for name in FORMATS
     }
     reference = taken["png-grey-8"].pixels
     assert reference is not None
@@ -63,7 +64,7 @@ def test_every_format_of_one_picture_becomes_the_same_input(store: Store, put: C
 
 def test_the_measurement_is_of_the_stored_bytes(store: Store, put: Callable[..., Reference]) -> None:
     data = encode(draw("NORMAL", 1, 0, seed=1, size=(120, 120)), "jpeg-grey")
-    taken = take_in(put(data, "incoming/called.png"), store, SPEC, LIMITS)
+    taken = read_for_scoring(put(data, "incoming/called.png"), store, SPEC, LIMITS)
     assert taken.measurement is not None
     assert taken.measurement.sha256 == hashlib.sha256(data).hexdigest()
     assert (taken.measurement.format, taken.measurement.n_bytes) == ("JPEG", len(data))
@@ -72,14 +73,16 @@ def test_the_measurement_is_of_the_stored_bytes(store: Store, put: Callable[...,
 def test_a_made_prefix_marks_a_file_that_does_not_say_so_itself(store: Store, put: Callable[..., Reference]) -> None:
     plain = cv2.imencode(".png", np.arange(10_000, dtype=np.uint8).reshape(100, 100))[1].tobytes()
     for made in (False, True):
-        taken = take_in(put(plain, made=made), store, SPEC, LIMITS)
+        taken = read_for_scoring(put(plain, made=made), store, SPEC, LIMITS)
         assert taken.measurement is not None
         assert taken.measurement.made is made
 
 
 def test_an_oversized_object_is_judged_without_being_fetched(store: Store) -> None:
     """There is no such object: fetching it would fail."""
-    taken = take_in(Reference(1, "incoming/huge.png", "e", LIMITS.max_bytes + 1, made=False), store, SPEC, LIMITS)
+    taken = read_for_scoring(
+        Reference(1, "incoming/huge.png", "e", LIMITS.max_bytes + 1, made=False), store, SPEC, LIMITS
+    )
     assert taken.failure is None
     assert taken.measurement is not None
     assert taken.measurement.sha256 is None
@@ -90,7 +93,7 @@ def test_a_bomb_is_a_reason_not_a_crash(store: Store, put: Callable[..., Referen
     header = struct.pack(">4sIIBBBBB", b"IHDR", 60_000, 60_000, 8, 0, 0, 0, 0)
     bomb = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
     bomb += struct.pack(">I4s", 9, b"IDAT") + bytes(13)
-    taken = take_in(put(bomb), store, SPEC, LIMITS)
+    taken = read_for_scoring(put(bomb), store, SPEC, LIMITS)
     assert taken.pixels is None
     assert taken.measurement is not None
     assert "3,600,000,000 pixels" in str(taken.measurement.problem)
@@ -101,14 +104,14 @@ def test_a_bomb_is_a_reason_not_a_crash(store: Store, put: Callable[..., Referen
     [
         (b"", "empty"),
         (b"hello", "not an image"),
-        (encode(np.zeros((80, 80), np.float32), "png-grey-8")[:-40], "cut off"),
+        (encode(np.zeros((80, 80), np.float32), "png-grey-8")[:-40], "truncated"),
     ],
     ids=["empty", "text", "truncated"],
 )
 def test_bad_bytes_come_with_their_reason(
     store: Store, put: Callable[..., Reference], data: bytes, reason: str
 ) -> None:
-    taken = take_in(put(data), store, SPEC, LIMITS)
+    taken = read_for_scoring(put(data), store, SPEC, LIMITS)
     assert (taken.failure, taken.pixels) == (None, None)
     assert taken.measurement is not None
     assert not taken.measurement.decodable
@@ -154,5 +157,5 @@ def test_results_keep_the_order_of_the_references_whatever_takes_longest(store: 
 
 
 def test_the_number_of_threads_is_as_configured_or_follows_the_processors() -> None:
-    assert threads(3) == 3
-    assert threads(0) >= 3
+    assert thread_count(3) == 3
+    assert thread_count(0) >= 3

@@ -13,7 +13,7 @@ import pytest
 
 from infra import database
 from models.radiographs.radiograph import Measurement
-from tasks.radiographs.fetching import Intake
+from tasks.radiographs.fetching import ScoringInput
 from tasks.scoring import inference, predictions
 from tasks.scoring.predictions import ImageResult
 from tasks.validation.reasons import Reason
@@ -216,8 +216,8 @@ class NanForBlankRuntime:
         return answers
 
 
-def taken_in(image_id: int, content: str, level: int = 100) -> Intake:
-    return Intake(image_id, scored(image_id, content).measurement, np.full((4, 4, 1), level, np.uint8))
+def taken_in(image_id: int, content: str, level: int = 100) -> ScoringInput:
+    return ScoringInput(image_id, scored(image_id, content).measurement, np.full((4, 4, 1), level, np.uint8))
 
 
 def test_an_answer_that_is_not_finite_fails_the_image_and_its_twins_and_nothing_else(

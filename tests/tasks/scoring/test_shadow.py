@@ -11,7 +11,7 @@ import pytest
 
 from models.radiographs.radiograph import Measurement
 from models.serving.artifact import ArtifactError
-from tasks.radiographs.fetching import Intake
+from tasks.radiographs.fetching import ScoringInput
 from tasks.registry import model_versions, promotion
 from tasks.registry import trial as shadow_trial
 from tasks.registry.model_versions import RegistryError
@@ -70,7 +70,9 @@ class Shard:
         nights.commit(run_id, *self.results)
         seen = [Measurement(n_bytes=1, sha256=sha256(f"content {one}")) for one in ids]
         self.intakes = [
-            Intake(one, about, np.full((2, 2, 1), one, np.uint8), shadow_pixels=np.full((4, 4, 1), 100 + one, np.uint8))
+            ScoringInput(
+                one, about, np.full((2, 2, 1), one, np.uint8), shadow_pixels=np.full((4, 4, 1), 100 + one, np.uint8)
+            )
             for one, about in zip(ids, seen, strict=True)
         ]
 
@@ -95,7 +97,7 @@ def test_it_is_chosen_and_ended_with_a_reason_and_is_never_the_champion_itself(d
     assert model_versions.shadow(pool) is None
     for version, reason, error, words in (
         (MODEL, "x", ShadowError, "its own shadow"), ("model-9", "x", RegistryError, "no model version model-9"),
-        (TRIAL, " ", ShadowError, "say why"),
+        (TRIAL, " ", ShadowError, "give a reason"),
     ):  # fmt: skip
         with pytest.raises(error, match=words):
             shadow_trial.choose(pool, version, reason)

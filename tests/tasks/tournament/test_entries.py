@@ -30,7 +30,7 @@ ROWS = [
 
 
 def entered(folder: Path) -> Entries:
-    return entries.enter(labelled_images.of_folder(folder, SHARES), "ward", Limits())
+    return entries.enter(labelled_images.from_folder(folder, SHARES), "ward", Limits())
 
 
 def picture(number: int) -> bytes:

@@ -90,7 +90,7 @@ def test_volatility_is_how_far_a_recipe_falls_from_one_set_to_another() -> None:
     assert moody.spread == pytest.approx(abs(moody.accuracies["ward"] - moody.accuracies["clinic"]))
     assert moody.deviation == pytest.approx(moody.spread / 2**0.5)
     page = report.render(tables, [steady, moody])
-    assert "From one set to another" in page
+    assert "Variation between data sets" in page
     assert "moody" in ranking.volatility_markdown([steady, moody])
 
 
@@ -109,6 +109,6 @@ def test_the_page_needs_nothing_else_and_names_nobody() -> None:
     assert (read.outside, read.silent) == ([], [])
     assert max(read.ids.values()) == 1
     assert "secret-patient" not in page
-    assert "Which differences are real" in page
+    assert "Significant differences" in page
     assert "vgg</strong> gave no answers" in page
     assert "not for diagnosis" in page

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from models.files import UNFINISHED
+from models.files import UNFINISHED_PREFIX
 from models.phantoms.phantom import draw, encode
 from models.radiographs.preprocessing import PreprocessingSpec, preprocess
-from models.radiographs.radiograph import Limits, read
+from models.radiographs.radiograph import Limits, decode
 from tasks.datasets.dataset import Item
 from tasks.training import arrays
 
@@ -62,7 +62,7 @@ def test_an_array_is_what_scoring_would_feed_the_model(store: Store, items: list
     together = arrays.assemble(tmp_path / "job" / "images.npy", contents(items)[::-1], SPEC, tmp_path)
     assert isinstance(together, np.memmap)
     for place, number in enumerate(reversed(range(5))):
-        pixels, _ = read(picture(number), LIMITS)
+        pixels, _ = decode(picture(number), LIMITS)
         assert np.array_equal(together[place], preprocess(pixels, SPEC))
     assert np.array_equal(arrays.load(contents(items)[:2], SPEC, tmp_path), together[::-1][:2])
     assert [path.name for path in (tmp_path / "job").iterdir()] == ["images.npy"]
@@ -123,7 +123,7 @@ def test_what_is_in_the_data_set_no_more_is_removed_whatever_its_preprocessing(
     other = PreprocessingSpec(height=20, width=20)
     for spec in (SPEC, other):
         arrays.keep(items, store, spec, tmp_path, LIMITS)
-    left = files(tmp_path)[0].with_name(f"{UNFINISHED}left.npz")
+    left = files(tmp_path)[0].with_name(f"{UNFINISHED_PREFIX}left.npz")
     left.write_bytes(b"by a killed process")
     assert arrays.prune(tmp_path, contents(items)[:3]) == 4
     assert sorted({path.stem for path in files(tmp_path)}) == sorted(contents(items)[:3])

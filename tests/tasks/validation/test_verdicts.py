@@ -52,7 +52,7 @@ def verdict(measurement: Measurement) -> Verdict:
 
 
 def measured(data: bytes, limits: Limits = LIMITS) -> Measurement:
-    return radiograph.read(data, limits)[1]
+    return radiograph.decode(data, limits)[1]
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -132,7 +132,7 @@ def test_a_truncated_file_fails_decodable_and_nothing_else() -> None:
     data = png(np.random.default_rng(0).integers(0, 255, (128, 128), np.uint8))
     found = verdict(measured(data[: len(data) // 2]))
     assert found.failed == ("decodable",)
-    assert found.reason.startswith("decodable: the PNG is cut off or damaged")
+    assert found.reason.startswith("decodable: the PNG is truncated or damaged")
 
 
 def test_a_file_that_is_not_an_image_fails_format_and_nothing_else() -> None:
