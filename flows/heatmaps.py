@@ -93,11 +93,11 @@ def _heat(run: Run, champion: ModelVersion, report: Report, shown: Sequence[Exhi
     )  # fmt: skip
     if answers.notes:
         raise jobs.AnswersMissing("; ".join(answers.notes))
-    from models.plots.pictures import over_thumbnail
+    from models.plots.pictures import heat_overlay_on_thumbnail
 
     made = {}
     for (one, _), heat in zip(at_hand, answers.heatmaps, strict=True):
         thumbnail = report.pictures[one.reference.image_id]
         if thumbnail.jpeg:
-            made[one.reference.image_id] = over_thumbnail(thumbnail.jpeg, heat, champion.preprocessing)
+            made[one.reference.image_id] = heat_overlay_on_thumbnail(thumbnail.jpeg, heat, champion.preprocessing)
     return HeatMaps(made)

@@ -11,11 +11,25 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from infra.postgres import EmbeddedPostgres
-from infra.processes import MARK, Child, StackError, check_ports, clean_environment, end_all, leftovers
+from infra.processes import (
+    STACK_VARIABLE,
+    Child,
+    StackError,
+    check_ports,
+    end_processes,
+    environment_without,
+    leftover_processes,
+)
 from infra.servers import LOOPBACK, ObjectStore, PrefectServer, ReportsServer
-from infra.settings import LOCAL_FILE
-from infra.settings import home as settings_home
-from infra.statefolder import already_runs, credentials, locked, ready, running, write_private
+from infra.settings import LOCAL_STACK_FILE, state_folder
+from infra.statefolder import (
+    already_running_message,
+    is_ready,
+    lock_state_folder,
+    running_pid,
+    stack_credentials,
+    write_private_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,9 +38,9 @@ if TYPE_CHECKING:
 
     from infra.settings import Settings
 
-BUCKET = "cxr"
-REPORTS = "reports"
-_WATCH_S = 0.5
+LOCAL_BUCKET = "cxr"
+REPORTS_FOLDER = "reports"
+_WATCH_INTERVAL_S = 0.5
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -43,8 +57,8 @@ def run_stack(
 ) -> None:
     """Run the local stack in the foreground, in the main thread, until Ctrl-C, SIGTERM or the death of a part.
 
-    Its state is in `infra.settings.home()`. While the stack is ready, the file `local.env` there contains the addresses
-    and secrets.
+    Its state is in `infra.settings.state_folder()`. While the stack is ready, the file `local.env` there contains the
+    addresses and secrets.
 
     Args:
         settings: ports, and the host that Prefect binds; the other servers bind the loopback interface.
@@ -56,19 +70,19 @@ def run_stack(
         StackError: a stack is already running in this folder, a port is taken, or a part cannot start or has died.
     """
     say = say or _print
-    home = settings_home().resolve()
-    local_file = home / LOCAL_FILE
-    with locked(home), _until_asked_to_stop():
-        stack = _Stack(home, settings, credentials(home))
+    home = state_folder().resolve()
+    local_file = home / LOCAL_STACK_FILE
+    with lock_state_folder(home), _until_asked_to_stop():
+        stack = _Stack(home, settings, stack_credentials(home))
         started = time.monotonic()
         try:
             local_file.unlink(missing_ok=True)
-            if orphans := leftovers(home):
+            if orphans := leftover_processes(home):
                 say(f"Stopping {len(orphans)} processes that an earlier stack left behind.")
-                end_all(orphans)
+                end_processes(orphans)
             stack.check_ports()
             stack.start(serve, after_start, say)
-            write_private(local_file, stack.local_env())
+            write_private_file(local_file, stack.local_env())
             say(stack.summary(time.monotonic() - started))
             stack.watch()
         finally:
@@ -83,15 +97,15 @@ def run_stack(
 
 
 @dataclass(frozen=True, slots=True)
-class Detached:
+class DetachedStack:
     """A stack in the background."""
 
     pid: int
-    told: str
+    startup_output: str
     """Its output during the start."""
 
 
-def start_detached(argv: list[str], home: Path, *, timeout_s: float = 300.0) -> Detached:
+def start_detached(argv: list[str], home: Path, *, timeout_s: float = 300.0) -> DetachedStack:
     """Start a command that runs the stack in the background; return once the stack is up.
 
     Args:
@@ -102,32 +116,32 @@ def start_detached(argv: list[str], home: Path, *, timeout_s: float = 300.0) -> 
     Raises:
         StackError: a stack is already running, or this one did not start; the message includes its output.
     """
-    if running(home) is not None:
-        raise StackError(already_runs(home))
+    if running_pid(home) is not None:
+        raise StackError(already_running_message(home))
     env = {**os.environ, "CXR_HOME": str(home)}
     child = Child("The local stack", argv, home / "logs" / "up.log", env, death_signal=None)
     child.start()
     try:
-        child.wait_until(lambda: ready(home), timeout_s)
+        child.wait_until(lambda: is_ready(home), timeout_s)
     except BaseException:
         child.stop(grace_s=60)
         raise
-    pid = running(home)
+    pid = running_pid(home)
     if pid is None:
         raise StackError(f"The local stack started and stopped again; see {child.log}.")
-    return Detached(pid, child.output(lines=100))
+    return DetachedStack(pid, child.output(lines=100))
 
 
-def stop(home: Path, *, timeout_s: float = 120.0) -> bool:
+def stop_stack(home: Path, *, timeout_s: float = 120.0) -> bool:
     """Stop the stack of the folder, or processes that a killed stack left behind; return whether there were any.
 
     Raises:
         StackError: the stack belongs to another user, or has not stopped after `timeout_s` seconds.
     """
-    pid = running(home)
+    pid = running_pid(home)
     if pid is None:
-        orphans = leftovers(home.resolve())
-        end_all(orphans)
+        orphans = leftover_processes(home.resolve())
+        end_processes(orphans)
         return bool(orphans)
     try:
         os.kill(pid, signal.SIGTERM)
@@ -136,7 +150,7 @@ def stop(home: Path, *, timeout_s: float = 120.0) -> bool:
     except PermissionError as error:
         raise StackError(f"The local stack (process {pid}) belongs to another user: stop it as that user.") from error
     deadline = time.monotonic() + timeout_s
-    while running(home) == pid:
+    while running_pid(home) == pid:
         if time.monotonic() > deadline:
             raise StackError(
                 f"The local stack (process {pid}) has not stopped after {timeout_s:.0f} s; see {home}/logs."
@@ -176,7 +190,7 @@ class _Stack:
         keys = {name: secrets[name] for name in ("access_key_id", "secret_access_key")}
         store = ObjectStore(home / "objects", settings.s3_port, log=logs / "objects.log", home=home, **keys)
         reports = ReportsServer(
-            home / "objects" / BUCKET / REPORTS, settings.reports_port, log=logs / "reports.log", home=home
+            home / "objects" / LOCAL_BUCKET / REPORTS_FOLDER, settings.reports_port, log=logs / "reports.log", home=home
         )
         postgres = EmbeddedPostgres(
             home / "postgres",
@@ -200,11 +214,11 @@ class _Stack:
         )
         self._add(prefect.start().child)
         say(f"Starting Prefect, which takes a while ({logs}/prefect.log).")
-        store.wait_ready().create_bucket(BUCKET)
+        store.wait_ready().create_bucket(LOCAL_BUCKET)
         reports.wait_ready()
         self.environment = {
             "CXR_DATABASE_URL": database.replace("postgresql://", "postgresql+psycopg2://", 1),
-            **store.environment(BUCKET),
+            **store.environment(LOCAL_BUCKET),
             "CXR_REPORTS_URL": reports.url,
             "PREFECT_API_URL": prefect.api_url,
         }
@@ -213,8 +227,8 @@ class _Stack:
         prefect.wait_ready()
         if serve:
             # With its own Prefect home, because the user's profile may contain another server's key.
-            env = clean_environment("PREFECT_", "CXR_S3_", "AWS_") | self.environment
-            env |= {"CXR_HOME": str(home), "PREFECT_HOME": str(home / "prefect"), MARK: str(home)}
+            env = environment_without("PREFECT_", "CXR_S3_", "AWS_") | self.environment
+            env |= {"CXR_HOME": str(home), "PREFECT_HOME": str(home / "prefect"), STACK_VARIABLE: str(home)}
             self._add(Child("The process that serves the deployments", serve, logs / "serve.log", env).start())
 
     def watch(self) -> None:
@@ -222,14 +236,14 @@ class _Stack:
         while True:
             for child in self.children:
                 child.check()
-            time.sleep(_WATCH_S)
+            time.sleep(_WATCH_INTERVAL_S)
 
     def stop(self) -> None:
         """Stop all parts, the last one started first and Postgres last, so that flow runs end before their database."""
         databases = [child for child in self.children if child.name == "Postgres"]
         for child in [*(one for one in reversed(self.children) if one not in databases), *databases]:
             child.stop(grace_s=60 if child in databases else 20)
-        end_all(leftovers(self.home))
+        end_processes(leftover_processes(self.home))
 
     def local_env(self) -> str:
         """Return the text of `local.env`."""
@@ -245,8 +259,8 @@ class _Stack:
                 f"  Prefect UI    {addresses['PREFECT_API_URL'].removesuffix('/api')}",
                 f"  Reports       {addresses['CXR_REPORTS_URL']}",
                 f"  Postgres      {LOOPBACK}:{self.settings.postgres_port}, database cxr",
-                f"  Object store  {addresses['CXR_S3_ENDPOINT_URL']}, bucket {BUCKET}",
-                f"  State         {self.home} (addresses and secrets: {LOCAL_FILE}; logs: logs/)",
+                f"  Object store  {addresses['CXR_S3_ENDPOINT_URL']}, bucket {LOCAL_BUCKET}",
+                f"  State         {self.home} (addresses and secrets: {LOCAL_STACK_FILE}; logs: logs/)",
             ]
         )
 

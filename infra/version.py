@@ -8,7 +8,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 @cache
@@ -17,11 +17,11 @@ def code_version() -> str:
     if named := os.environ.get("CXR_CODE_VERSION"):
         return named
     release = version("cxr-nightly")
-    if not (HERE / ".git").exists():
+    if not (REPOSITORY / ".git").exists():
         return release
     try:
         described = subprocess.run(
-            ["git", "-C", str(HERE), "describe", "--always", "--dirty", "--exclude", "*"],  # noqa: S607 - git of PATH
+            ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty", "--exclude", "*"],  # noqa: S607 - git of PATH
             capture_output=True,
             text=True,
             timeout=10,

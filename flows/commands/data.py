@@ -73,7 +73,7 @@ def report(
     if target:
         _write(page, target)
     else:
-        typer.echo(store.presigned(data_report.publish(store, datetime.now(ZoneInfo(settings.timezone)), page)))
+        typer.echo(store.presigned_url(data_report.publish(store, datetime.now(ZoneInfo(settings.timezone)), page)))
 
 
 def _page(settings: Settings, collection: Collection | None, metadata: Path | None) -> str:

@@ -14,7 +14,7 @@ import typer
 
 from flows.commands.session import connected, prepare_prefect
 from infra import statefolder
-from infra.settings import Settings, SettingsError, home, named_services
+from infra.settings import Settings, SettingsError, named_services, state_folder
 from tasks.pages import publishing
 from tasks.pages.wording import counted
 
@@ -48,10 +48,10 @@ def phantoms(
     Every file carries a mark in its bytes, so that its rows say that they are made.
     """
     from models.phantoms.phantom import write_phantoms
-    from models.phantoms.spoiled import write_spoiled
+    from models.phantoms.spoiled import write_spoiled_files
 
     made = write_phantoms(folder, count, seed)
-    spoiled = write_spoiled(folder / "bad", seed) if bad else []
+    spoiled = write_spoiled_files(folder / "bad", seed) if bad else []
     typer.echo(f"{len(made)} phantoms and {len(spoiled)} bad files written to {folder}")
 
 
@@ -122,8 +122,8 @@ def demo(
 
 
 def _ensure_stack() -> None:
-    if statefolder.ready(home()):
-        typer.echo(f"1. The local stack runs already in {home()}.")
+    if statefolder.is_ready(state_folder()):
+        typer.echo(f"1. The local stack runs already in {state_folder()}.")
         return
     typer.echo("1. Starting the local stack.")
     from flows.commands.stack import up
@@ -157,13 +157,13 @@ def _labelled(images: Path | None) -> bool:
 
 
 def _folder(name: str) -> Path:
-    return home() / "demo" / name
+    return state_folder() / "demo" / name
 
 
 def _draw(*, training: bool, night: bool) -> None:
     """Draw the phantoms that are needed and not there yet; labels.csv is written last."""
     from models.phantoms.phantom import write_phantoms
-    from models.phantoms.spoiled import write_spoiled
+    from models.phantoms.spoiled import write_spoiled_files
 
     for name, count, seed, wanted in (
         ("training", TRAINING_PHANTOMS, 1, training),
@@ -172,7 +172,7 @@ def _draw(*, training: bool, night: bool) -> None:
         if wanted and not (_folder(name) / "labels.csv").exists():
             write_phantoms(_folder(name), count, seed)
     if night and not (_folder("night") / "bad").exists():
-        write_spoiled(_folder("night") / "bad", seed=2)
+        write_spoiled_files(_folder("night") / "bad", seed=2)
 
 
 def _upload_night(settings: Settings, images: Path | None) -> str:

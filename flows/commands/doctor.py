@@ -10,7 +10,7 @@ import typer
 
 from flows.commands.session import prepare_prefect
 from infra import database
-from infra.settings import Settings, SettingsError, home, unknown_variables
+from infra.settings import Settings, SettingsError, state_folder, unknown_variables
 from infra.storage import StorageError, Store
 from sql.library import query
 
@@ -142,7 +142,7 @@ def look_at_prefect(settings: Settings) -> Iterator[Finding]:
     """Reachable, the server's version beside the client's, and whether somebody is there to run the nights."""
     url = settings.prefect_api_url
     if not url:
-        where = f"no local stack is running in {home()}"
+        where = f"no local stack is running in {state_folder()}"
         yield False, f"PREFECT_API_URL is not set and {where}: set it, or start one with `cxr up`"
         return
     prepare_prefect(settings)
@@ -198,11 +198,11 @@ def runs_are_planned(client: SyncPrefectClient, deployment: DeploymentResponse, 
 
 def look_at_compute(settings: Settings) -> Iterator[Finding]:
     """Which processor would score."""
-    from models.serving.runtime import gpu_names, processor_precisions
+    from models.serving.runtime import cpu_precisions, gpu_names
 
     names = gpu_names()
     if names:
         yield True, f"GPU: {', '.join(names)}; Keras scores on it"
         return
-    precisions = ", ".join(processor_precisions())
+    precisions = ", ".join(cpu_precisions())
     yield None, f"no GPU seen; OpenVINO scores on the processor ({precisions}), CXR_RUNTIME={settings.runtime}"

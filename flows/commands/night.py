@@ -167,7 +167,7 @@ def hand_over(store: Store, key: str, save: str | None) -> None:
     from pathlib import Path
 
     if not save:
-        typer.echo(store.presigned(key))
+        typer.echo(store.presigned_url(key))
         return
     page = store.read(key)
     try:

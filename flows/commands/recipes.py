@@ -33,13 +33,13 @@ def recipes(
 
 def table(listed: list[Recipe]) -> list[str]:
     """A line for each recipe below the headings, in columns."""
-    from models.recipes.catalogue import PARAMETERS
-    from models.recipes.student_reports import published_of
+    from models.recipes.catalogue import PARAMETER_COUNTS
+    from models.recipes.student_reports import published_system
 
     rows = [HEADINGS]
     for recipe in listed:
-        one = published_of(recipe.name)
-        parameters = (one and one.parameters) or PARAMETERS[recipe.name]
+        one = published_system(recipe.name)
+        parameters = (one and one.parameters) or PARAMETER_COUNTS[recipe.name]
         source = f"{one.report} report" if one else OWN
         rows.append((recipe.name, _size(recipe), f"{parameters:,}", recipe.weights, source))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -55,14 +55,14 @@ def table(listed: list[Recipe]) -> list[str]:
 def described(recipe: Recipe) -> list[str]:
     """All lines about one recipe."""
     from models.networks.pretrained import SOURCES
-    from models.recipes.catalogue import DEFAULT, PARAMETERS
-    from models.recipes.student_reports import COMMON_DEPARTURES, REPORT_WORDS, published_of
+    from models.recipes.catalogue import DEFAULT_RECIPE, PARAMETER_COUNTS
+    from models.recipes.student_reports import COMMON_DEPARTURES, REPORT_SUMMARIES, published_system
 
-    spec, moved, one = recipe.preprocessing, recipe.augmentation, published_of(recipe.name)
+    spec, moved, one = recipe.preprocessing, recipe.augmentation, published_system(recipe.name)
     how = {
         "architecture": recipe.architecture,
         "input": f"{_size(recipe)}, grey values 0 to 255; crop {spec.crop}, equalisation {spec.equalisation}",
-        "parameters": f"{PARAMETERS[recipe.name]:,} with three classes",
+        "parameters": f"{PARAMETER_COUNTS[recipe.name]:,} with three classes",
         "weights": recipe.weights
         + (f", {SOURCES[recipe.architecture].file}" if recipe.weights == "imagenet" else ": it begins anew"),
         "augmentation": _amounts(recipe) if moved.share or moved.brightness else "none",
@@ -79,12 +79,12 @@ def described(recipe: Recipe) -> list[str]:
         "classes": "weigh alike" if recipe.class_weights else "weigh as many as their images are",
         "views": f"learns from {', '.join(recipe.views)} and from unknown views" if recipe.views else "all",
     }
-    lines = [f"{recipe.name}{' (the default)' if recipe.name == DEFAULT else ''}", ""]
+    lines = [f"{recipe.name}{' (the default)' if recipe.name == DEFAULT_RECIPE else ''}", ""]
     lines += [f"{what:13} {words}" for what, words in how.items()]
     if one is None:
         return [*lines, f"{'source':13} {OWN}"]
     figures = ", ".join(f"{what} {value:.4g}" for what, value in one.figures.items())
-    lines += [f"{'source':13} the {one.report} report: {REPORT_WORDS[one.report]}"]
+    lines += [f"{'source':13} the {one.report} report: {REPORT_SUMMARIES[one.report]}"]
     lines += [f"{'published':13} {figures or 'no figures'}, with {one.classes} classes"]
     if one.parameters:
         lines += [f"{'':13} {one.parameters:,} parameters, {one.trainable:,} of them trained"]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from infra import database
-from infra.settings import Settings, SettingsError, home, named_services
+from infra.settings import Settings, SettingsError, named_services, state_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +44,8 @@ def require_services(settings: Settings) -> None:
         if named:  # the local stack is not looked at then
             raise SettingsError(f"PREFECT_API_URL is not set, and {' and '.join(named)} are: set it too")
         raise SettingsError(
-            f"PREFECT_API_URL is not set and no local stack is running in {home()}: set it, or start one with `cxr up`"
+            f"PREFECT_API_URL is not set and no local stack is running in {state_folder()}: set it, or start one with "
+            "`cxr up`"
         )
     prepare_prefect(settings)
     from prefect.client.orchestration import get_client

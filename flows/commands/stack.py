@@ -12,8 +12,8 @@ from dotenv import dotenv_values
 
 from flows.commands.session import PREFECT_DEFAULTS, connected, require_services
 from infra import database, local, statefolder
-from infra.postgres import programs
-from infra.settings import LOCAL_FILE, Settings, SettingsError, home
+from infra.postgres import bin_folder
+from infra.settings import LOCAL_STACK_FILE, Settings, SettingsError, state_folder
 from sql.library import query
 
 CXR = [sys.executable, "-m", "flows.cli"]
@@ -31,8 +31,8 @@ def up(
     CXR_POSTGRES_PORT, CXR_S3_PORT, CXR_PREFECT_PORT and CXR_REPORTS_PORT.
     """
     if detach:
-        started = local.start_detached([*CXR, "up"], home())
-        typer.echo(started.told)
+        started = local.start_detached([*CXR, "up"], state_folder())
+        typer.echo(started.startup_output)
         typer.echo(f"Running in the background (process {started.pid}).")
         return
     for name, value in PREFECT_DEFAULTS.items():
@@ -42,7 +42,7 @@ def up(
 
 def down() -> None:
     """Stop the local stack that runs in CXR_HOME."""
-    typer.echo("stopped" if local.stop(home()) else f"no stack runs in {home()}")
+    typer.echo("stopped" if local.stop_stack(state_folder()) else f"no stack runs in {state_folder()}")
 
 
 def _prepare_database(environment: dict[str, str]) -> None:
@@ -50,7 +50,7 @@ def _prepare_database(environment: dict[str, str]) -> None:
     from sql import schema
 
     pool = database.engine(environment["CXR_DATABASE_URL"])
-    password = statefolder.credentials(home())[ANALYST]
+    password = statefolder.stack_credentials(state_folder())[ANALYST]
     with database.connection(pool) as connection:
         revision = schema.migrate(connection)
         connection.exec_driver_sql(query("analyst_login"), {"password": password})
@@ -77,25 +77,26 @@ def psql(
 
     Example: `cxr psql -- -c 'select * from analysis.night_summary'`
     """
-    if not statefolder.ready(home()):
+    if not statefolder.is_ready(state_folder()):
         raise SettingsError(
-            f"no local stack is running in {home()}: start one with `cxr up`; for another database use your own psql"
+            f"no local stack is running in {state_folder()}: start one with `cxr up`; for another database use your "
+            "own psql"
         )
     if os.environ.get("CXR_DATABASE_URL"):
         typer.echo("(the local stack's database; for the one in CXR_DATABASE_URL use your own psql)", err=True)
     # Where the stack listens, not where the settings of this shell would start one.
-    address = sa.make_url(dotenv_values(home() / LOCAL_FILE)["CXR_DATABASE_URL"] or "")
+    address = sa.make_url(dotenv_values(state_folder() / LOCAL_STACK_FILE)["CXR_DATABASE_URL"] or "")
     environment = {
         **os.environ,
         "PGHOST": str(address.host),
         "PGPORT": str(address.port),
         "PGDATABASE": str(address.database),
         "PGUSER": ANALYST,
-        "PGPASSWORD": statefolder.credentials(home())[ANALYST],
+        "PGPASSWORD": statefolder.stack_credentials(state_folder())[ANALYST],
         "PGOPTIONS": "-c search_path=analysis",
         "PAGER": os.environ.get("PAGER", ""),
     }
-    program = str(programs() / "psql")
+    program = str(bin_folder() / "psql")
     os.execve(program, [program, *(arguments or [])], environment)  # noqa: S606 - no shell: psql takes over this process
 
 

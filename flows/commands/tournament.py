@@ -100,7 +100,7 @@ def crossvalidate(
     label, patient_id) keeps a patient's images together.
     """
     from models.radiographs.radiograph import Limits
-    from models.recipes.catalogue import DEFAULT, recipe_named
+    from models.recipes.catalogue import DEFAULT_RECIPE, recipe_named
 
     _require_known([recipe] if recipe else ())
     from infra.version import code_version
@@ -110,7 +110,7 @@ def crossvalidate(
     settings = Settings.load()
     with _resumable():
         found = crossvalidation.cross_validate(
-            folder, recipe_named(recipe or DEFAULT, settings.pretrained),
+            folder, recipe_named(recipe or DEFAULT_RECIPE, settings.pretrained),
             Limits(settings.max_bytes, settings.max_pixels), settings.cache,
             TrainingTerms(folds, seed, epochs, None, code_version(), settings.pretrained_dir),
             with_baselines=baselines, say=typer.echo,

@@ -17,11 +17,11 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-LEAST_PAIRS: Final = 10
+MIN_ROWS: Final = 10
 """Minimum number of rows in which both columns are known; with fewer, any result is chance."""
-LEAST_ALIKE: Final = 3
+MIN_CATEGORY_ROWS: Final = 3
 """Minimum number of these rows that a category must have, for the same reason."""
-MOST_VALUES: Final = 12
+MAX_CATEGORIES: Final = 12
 """A text column with more values than this is free text or an identifier."""
 BINARY: Final = 2
 
@@ -37,16 +37,16 @@ class Association:
     measure: str
 
 
-def usable(frame: pd.DataFrame) -> list[str]:
+def comparable_columns(frame: pd.DataFrame) -> list[str]:
     """Return the columns that can be compared: not constant, and either numeric or text with repeated values."""
     found = []
     for name in frame.columns:
         known = frame[name].dropna()
         values = known.nunique()
         if (
-            len(known) >= LEAST_PAIRS
+            len(known) >= MIN_ROWS
             and values > 1
-            and (_is_number(known) or values <= min(MOST_VALUES, len(known) / BINARY))
+            and (_is_number(known) or values <= min(MAX_CATEGORIES, len(known) / BINARY))
         ):
             found.append(str(name))
     return found
@@ -58,16 +58,18 @@ def associate(one: pd.Series, other: pd.Series) -> Association:
     n, numbers = len(first), _is_number(first) + _is_number(second)
     groups = second.nunique()
     measure = ("Cramér's V", "point-biserial" if groups <= BINARY else "correlation ratio", "Pearson")[numbers]
-    if n < LEAST_PAIRS or first.nunique() < BINARY or groups < BINARY:
+    if n < MIN_ROWS or first.nunique() < BINARY or groups < BINARY:
         return Association(None, n, measure)
     if measure == "Cramér's V":
         return Association(_cramer(first, second), n, measure)
     if measure == "correlation ratio":
         return Association(_eta(first, second), n, measure)
-    return Association(_pearson(first, second if numbers == BINARY else second == coded(second)), n, measure)
+    return Association(
+        _pearson(first, second if numbers == BINARY else second == value_coded_as_one(second)), n, measure
+    )
 
 
-def coded(values: pd.Series) -> str:
+def value_coded_as_one(values: pd.Series) -> str:
     """Return which of a column's two values is coded as 1: the last in alphabetical order."""
     return str(max(values.dropna().unique(), key=str))
 
@@ -84,7 +86,7 @@ def _rows_with_both(one: pd.Series, other: pd.Series) -> tuple[pd.Series, pd.Ser
     for _ in range(2):  # leaving out rows for one column may make a category of the other rare
         for column in (one, other):
             if not _is_number(column):
-                kept &= column.map(column[kept].value_counts()).fillna(0) >= LEAST_ALIKE
+                kept &= column.map(column[kept].value_counts()).fillna(0) >= MIN_CATEGORY_ROWS
     return one[kept], other[kept]
 
 

@@ -28,27 +28,27 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-SIMILAR: Final = 0.94
+MIN_SIMILARITY: Final = 0.94
 """Minimum median correlation of the blocks of two images that show the same picture."""
-CANDIDATE: Final = 0.75
+MIN_CANDIDATE_CORRELATION: Final = 0.75
 """Minimum correlation of the signatures of a candidate; copies cropped by 3 % a side have at least 0.77."""
-NEIGHBOURS: Final = 5
+CANDIDATES_PER_IMAGE: Final = 5
 """Candidates for each image in each less strict split."""
-SMALL, SIDE, BLOCKS = 32, 64, 4
+SIGNATURE_SIDE, REDUCED_SIDE, BLOCKS = 32, 64, 4
 """Side of a signature and of a reduced image in pixels, and number of blocks along a side."""
-CHUNK: Final = 1024
+CHUNK_IMAGES: Final = 1024
 """Images compared with all others at a time: 80 MB at 20,000 images."""
-CRITERIA: Final = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 12, 1e-4)
+ECC_CRITERIA: Final = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 12, 1e-4)
 """When an alignment stops: after 12 iterations, or at an improvement below 1e-4."""
-PROMISING: Final = 0.7
+MIN_PROMISING_AGREEMENT: Final = 0.7
 """Minimum agreement after a coarse alignment for which it is refined."""
-LEAST_OVERLAP: Final = 0.5
+MIN_OVERLAP: Final = 0.5
 """Minimum share of an image, and of a block, that the aligned image must cover."""
 THREADS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class DuplicatePair:
     """Two images that show the same picture; `i` is in the stricter split (test, then validation, then train)."""
 
     i: int
@@ -56,7 +56,9 @@ class Pair:
     similarity: float
 
 
-def find(images: NDArray[np.uint8], splits: Sequence[str] | None, similar: float = SIMILAR) -> list[Pair]:
+def find(
+    images: NDArray[np.uint8], splits: Sequence[str] | None, similar: float = MIN_SIMILARITY
+) -> list[DuplicatePair]:
     """Find pairs of images in different splits that show the same picture; without splits, any such pairs.
 
     Args:
@@ -79,11 +81,15 @@ def find(images: NDArray[np.uint8], splits: Sequence[str] | None, similar: float
     candidates = list(_all_candidates(signatures) if splits is None else _candidates_across(signatures, splits))
     with ThreadPoolExecutor(THREADS) as executor:
         similarities = executor.map(lambda pair: similarity(reduced[pair[0]], reduced[pair[1]], similar), candidates)
-        pairs = [Pair(*pair, value) for pair, value in zip(candidates, similarities, strict=True) if value >= similar]
+        pairs = [
+            DuplicatePair(*pair, value)
+            for pair, value in zip(candidates, similarities, strict=True)
+            if value >= similar
+        ]
     return sorted(pairs, key=lambda pair: -pair.similarity)
 
 
-def similarity(one: Floats, other: Floats, enough: float = SIMILAR) -> float:
+def similarity(one: Floats, other: Floats, enough: float = MIN_SIMILARITY) -> float:
     """Return how much two pictures agree: the median of their blocks' correlations, after an alignment if needed.
 
     Args:
@@ -102,7 +108,7 @@ def similarity(one: Floats, other: Floats, enough: float = SIMILAR) -> float:
 def _agreement_after_alignment(fixed: Floats, moving: Floats) -> float:
     """Agreement after an affine alignment of `moving`, estimated at half the size and refined if it is promising."""
     fixed_structure, moving_structure = _structure(fixed), _structure(moving)
-    half = SIDE // 2
+    half = REDUCED_SIDE // 2
     transform = _align(_shrink(fixed_structure, half), _shrink(moving_structure, half), None, 3)
     if transform is None:
         return 0.0
@@ -110,7 +116,7 @@ def _agreement_after_alignment(fixed: Floats, moving: Floats) -> float:
     centre = np.full(2, 0.5, np.float32)
     transform[:, 2] = 2 * transform[:, 2] + centre - transform[:, :2] @ centre
     agreement = _agreement_under(transform, fixed_structure, moving)
-    if agreement < PROMISING:
+    if agreement < MIN_PROMISING_AGREEMENT:
         return agreement
     refined = _align(fixed_structure, moving_structure, transform, 5)
     return agreement if refined is None else max(agreement, _agreement_under(refined, fixed_structure, moving))
@@ -122,7 +128,7 @@ def _align(fixed: Floats, moving: Floats, initial: Floats | None, smoothing: int
     mask = np.ones(fixed.shape, np.uint8)
     try:
         return np.asarray(
-            cv2.findTransformECC(fixed, moving, start, cv2.MOTION_AFFINE, CRITERIA, mask, smoothing)[1], np.float32
+            cv2.findTransformECC(fixed, moving, start, cv2.MOTION_AFFINE, ECC_CRITERIA, mask, smoothing)[1], np.float32
         )
     except cv2.error:  # the estimate does not converge
         return None
@@ -130,16 +136,18 @@ def _align(fixed: Floats, moving: Floats, initial: Floats | None, smoothing: int
 
 def _agreement_under(transform: Floats, fixed_structure: Floats, moving: Floats) -> float:
     def warped(picture: NDArray[Any], interpolation: int) -> NDArray[Any]:
-        return cv2.warpAffine(picture, transform, (SIDE, SIDE), flags=interpolation | cv2.WARP_INVERSE_MAP)
+        return cv2.warpAffine(
+            picture, transform, (REDUCED_SIDE, REDUCED_SIDE), flags=interpolation | cv2.WARP_INVERSE_MAP
+        )
 
     inside = cv2.erode(warped(np.ones_like(moving), cv2.INTER_NEAREST), np.ones((5, 5), np.uint8), borderValue=0) > 0
-    if inside.mean() < LEAST_OVERLAP:
+    if inside.mean() < MIN_OVERLAP:
         return 0.0
     return _agreement(fixed_structure, _structure(warped(moving, cv2.INTER_LINEAR)), inside)
 
 
 def _reduce(image: NDArray[np.uint8]) -> Floats:
-    return _shrink(np.ascontiguousarray(image[..., 0]).astype(np.float32), SIDE)  # all channels are equal
+    return _shrink(np.ascontiguousarray(image[..., 0]).astype(np.float32), REDUCED_SIDE)  # all channels are equal
 
 
 def _shrink(picture: Floats, side: int) -> Floats:
@@ -148,7 +156,7 @@ def _shrink(picture: Floats, side: int) -> Floats:
 
 def _signature(reduced: Floats) -> Floats:
     """A unit vector (1024,) whose dot product with another signature is their correlation."""
-    small = _shrink(reduced, SMALL)
+    small = _shrink(reduced, SIGNATURE_SIDE)
     flat = (small - cv2.GaussianBlur(small, (0, 0), 4)).ravel()
     flat -= flat.mean()
     return np.asarray(flat / max(float(np.linalg.norm(flat)), 1e-6), np.float32)
@@ -167,28 +175,30 @@ def _candidates_across(signatures: Floats, splits: Sequence[str]) -> Iterator[tu
             lax_rows = rows[lax]
             if not len(lax_rows):
                 continue
-            for start in range(0, len(rows[strict]), CHUNK):
-                strict_rows = rows[strict][start : start + CHUNK]
+            for start in range(0, len(rows[strict]), CHUNK_IMAGES):
+                strict_rows = rows[strict][start : start + CHUNK_IMAGES]
                 correlation = signatures[strict_rows] @ signatures[lax_rows].T
-                count = min(NEIGHBOURS, len(lax_rows))
+                count = min(CANDIDATES_PER_IMAGE, len(lax_rows))
                 nearest = np.argpartition(-correlation, count - 1, axis=1)[:, :count]
                 for row, columns in enumerate(nearest):
                     yield from (
                         (int(strict_rows[row]), int(lax_rows[column]))
                         for column in columns
-                        if correlation[row, column] >= CANDIDATE
+                        if correlation[row, column] >= MIN_CANDIDATE_CORRELATION
                     )
 
 
 def _all_candidates(signatures: Floats) -> list[tuple[int, int]]:
     """Return each image with its nearest neighbours among all others, each pair once."""
     pairs = set()
-    for start in range(0, len(signatures), CHUNK):
-        correlation = signatures[start : start + CHUNK] @ signatures.T
+    for start in range(0, len(signatures), CHUNK_IMAGES):
+        correlation = signatures[start : start + CHUNK_IMAGES] @ signatures.T
         rows = np.arange(len(correlation))
         correlation[rows, rows + start] = -1  # an image is not its own neighbour
-        nearest = np.argpartition(-correlation, min(NEIGHBOURS, correlation.shape[1]) - 1, axis=1)[:, :NEIGHBOURS]
-        close = np.take_along_axis(correlation, nearest, axis=1) >= CANDIDATE
+        nearest = np.argpartition(-correlation, min(CANDIDATES_PER_IMAGE, correlation.shape[1]) - 1, axis=1)[
+            :, :CANDIDATES_PER_IMAGE
+        ]
+        close = np.take_along_axis(correlation, nearest, axis=1) >= MIN_CANDIDATE_CORRELATION
         for row, column in zip(*np.nonzero(close), strict=True):
             one, other = int(row) + start, int(nearest[row, column])
             pairs.add((min(one, other), max(one, other)))
@@ -199,11 +209,11 @@ def _agreement(one: Floats, other: Floats, mask: NDArray[np.bool_]) -> float:
     """The median of the blocks' correlations, over the blocks that lie mostly inside the mask."""
 
     def blocks(picture: NDArray[Any]) -> NDArray[Any]:
-        step = SIDE // BLOCKS
+        step = REDUCED_SIDE // BLOCKS
         return picture.reshape(BLOCKS, step, BLOCKS, step).swapaxes(1, 2).reshape(BLOCKS * BLOCKS, -1)
 
     weight = blocks(mask).astype(np.float32)
-    inside = weight.mean(axis=1) >= LEAST_OVERLAP
+    inside = weight.mean(axis=1) >= MIN_OVERLAP
     weight = weight[inside]
     if not len(weight):
         return 0.0

@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from models.radiographs.radiograph import Measurement
 
 
-FILE: Final = "the file's size and format"
-BORDER: Final = "the image's border"
+FILE_BASELINE: Final = "the file's size and format"
+BORDER_BASELINE: Final = "the image's border"
 
-NUMBERS: Final = ("size_bytes", "width", "height", "bit_depth", "channels")
-FEATURES: Final = (*NUMBERS, "format")
-FRAME: Final = 0.06
+NUMERIC_FEATURES: Final = ("size_bytes", "width", "height", "bit_depth", "channels")
+FILE_FEATURES: Final = (*NUMERIC_FEATURES, "format")
+BORDER_SHARE: Final = 0.06
 """Share of each side that counts as border: it contains collimation, markers and annotations, but hardly any lung."""
-FRAME_DEPTH, FRAME_LENGTH = 4, 48
+STRIP_DEPTH, STRIP_LENGTH = 4, 48
 """Pixels to which each of the border's four strips is reduced."""
-COMPONENTS: Final = 60
+MAX_COMPONENTS: Final = 60
 """Maximum number of principal components of the border baseline."""
 
 
@@ -43,7 +43,7 @@ def file_baseline(
     """Predict the class from the file's properties: size in bytes, format, width, height, bit depth and channels.
 
     Args:
-        train_features: n rows with the columns `FEATURES`; unknown values are None or NaN.
+        train_features: n rows with the columns `FILE_FEATURES`; unknown values are None or NaN.
         train_labels: (n,) index of the class.
         test_features: m rows with the same columns.
         n_classes: number of classes.
@@ -61,18 +61,18 @@ def file_baseline(
     return _fit_and_predict(model, train, train_labels, test, n_classes)
 
 
-def frame_baseline(
-    train_frames: NDArray[np.float32],
+def border_baseline(
+    train_borders: NDArray[np.float32],
     train_labels: NDArray[np.integer[Any]],
-    test_frames: NDArray[np.float32],
+    test_borders: NDArray[np.float32],
     n_classes: int,
 ) -> NDArray[np.float32]:
     """Predict the class from the border of the preprocessed images only.
 
     Args:
-        train_frames: (n, pixels), from `frames`.
+        train_borders: (n, pixels), from `border_pixels`.
         train_labels: (n,) index of the class.
-        test_frames: (m, pixels).
+        test_borders: (m, pixels).
         n_classes: number of classes.
 
     Returns:
@@ -83,13 +83,13 @@ def frame_baseline(
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    components = min(COMPONENTS, *train_frames.shape) if len(train_frames) else 1
+    components = min(MAX_COMPONENTS, *train_borders.shape) if len(train_borders) else 1
     model = make_pipeline(
         StandardScaler(),
         PCA(components, whiten=True, svd_solver="randomized", random_state=0),
         LogisticRegression(C=0.1, class_weight="balanced", max_iter=500),
     )
-    return _fit_and_predict(model, train_frames, train_labels, test_frames, n_classes)
+    return _fit_and_predict(model, train_borders, train_labels, test_borders, n_classes)
 
 
 def _fit_and_predict(
@@ -111,22 +111,22 @@ def _fit_and_predict(
 
 def _encode_features(features: pd.DataFrame, formats: list[str]) -> NDArray[np.float64]:
     """Encode formats by their position in `formats`, and missing values and new formats as -1, which a tree can use."""
-    numbers = features[list(NUMBERS)].astype(np.float64).to_numpy()
+    numbers = features[list(NUMERIC_FEATURES)].astype(np.float64).to_numpy()
     codes = {name: float(code) for code, name in enumerate(formats)}
     encoded = [codes.get(str(name), -1.0) for name in features["format"]]
     return np.column_stack([np.nan_to_num(numbers, nan=-1.0), np.array(encoded, np.float64)])
 
 
-def frames(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def border_pixels(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return the borders of images (n, height, width, channels) as (n, pixels).
 
     A border is the four strips along the edges, left and right transposed, each reduced in size. Images are read one by
     one, so a memory map is never loaded as a whole.
     """
     height, width = images.shape[1:3]
-    depth, side = max(1, round(FRAME * height)), max(1, round(FRAME * width))
-    size = (FRAME_LENGTH, FRAME_DEPTH)
-    borders = np.empty((len(images), 4 * FRAME_LENGTH * FRAME_DEPTH), np.float32)
+    depth, side = max(1, round(BORDER_SHARE * height)), max(1, round(BORDER_SHARE * width))
+    size = (STRIP_LENGTH, STRIP_DEPTH)
+    borders = np.empty((len(images), 4 * STRIP_LENGTH * STRIP_DEPTH), np.float32)
     for row, image in enumerate(images):
         grey = image.mean(axis=2, dtype=np.float32)
         left, right = grey[depth:-depth, :side].T, grey[depth:-depth, -side:].T
@@ -137,11 +137,12 @@ def frames(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return borders
 
 
-def measured_files(measurements: Sequence[Measurement]) -> pd.DataFrame:
-    """Return the file baseline's features from measurements: the columns `FEATURES`."""
+def features_of_measurements(measurements: Sequence[Measurement]) -> pd.DataFrame:
+    """Return the file baseline's features from measurements: the columns `FILE_FEATURES`."""
     import pandas as pd
 
     rows = [
-        {name: one.n_bytes if name == "size_bytes" else getattr(one, name) for name in FEATURES} for one in measurements
+        {name: one.n_bytes if name == "size_bytes" else getattr(one, name) for name in FILE_FEATURES}
+        for one in measurements
     ]
-    return pd.DataFrame(rows, columns=list(FEATURES))
+    return pd.DataFrame(rows, columns=list(FILE_FEATURES))

@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from models.radiographs.histogram import Counts
     from models.radiographs.radiograph import Pixels
 
-SPEC: Final = PreprocessingSpec()
+SURVEY_SPEC: Final = PreprocessingSpec()
 """Preprocessing for the survey, whatever the recipes: the centre square, 224 pixels, stretched between percentiles."""
-BINS: Final = 64
+GREY_BINS: Final = 64
 """Of the grey-value distributions; 256 would show gaps and spikes that come from rescaled grey values."""
-SMALL: Final = 64
-"""Side of the picture in which near-duplicates are searched (`models.data.near_duplicates.SIDE`)."""
+SMALL_SIDE: Final = 64
+"""Side of the picture in which near-duplicates are searched (`models.data.near_duplicates.REDUCED_SIDE`)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
+class ImageSurvey:
     """What the survey keeps of one image."""
 
     picture: NDArray[np.uint8]
@@ -41,20 +41,20 @@ class Glance:
     """(64,) the same after preprocessing."""
     small: NDArray[np.uint8]
     """(64, 64, 1)"""
-    frame: NDArray[np.float32]
-    """(768,), from `models.data.shortcuts.frames`."""
+    border: NDArray[np.float32]
+    """(768,), from `models.data.shortcuts.border_pixels`."""
 
 
 @dataclass(slots=True)
-class Sums:
+class ClassSums:
     """The sums of one class; every image has the same weight, whatever its size."""
 
     n: int = 0
-    picture: NDArray[np.float64] = field(default_factory=lambda: np.zeros(SPEC.shape[:2]))
-    original: NDArray[np.float64] = field(default_factory=lambda: np.zeros(BINS))
-    prepared: NDArray[np.float64] = field(default_factory=lambda: np.zeros(BINS))
+    picture: NDArray[np.float64] = field(default_factory=lambda: np.zeros(SURVEY_SPEC.shape[:2]))
+    original: NDArray[np.float64] = field(default_factory=lambda: np.zeros(GREY_BINS))
+    prepared: NDArray[np.float64] = field(default_factory=lambda: np.zeros(GREY_BINS))
 
-    def add(self, glance: Glance) -> None:
+    def add(self, glance: ImageSurvey) -> None:
         """Add an image."""
         self.n += 1
         self.picture += glance.picture
@@ -62,17 +62,17 @@ class Sums:
         self.prepared += glance.prepared
 
 
-def glance(pixels: Pixels) -> Glance:
+def survey_image(pixels: Pixels) -> ImageSurvey:
     """Survey one radiograph: grey pixels (height, width), uint8 or uint16."""
-    prepared = preprocess(pixels, SPEC)
+    prepared = preprocess(pixels, SURVEY_SPEC)
     picture = prepared[..., 0]
-    small = cv2.resize(picture, (SMALL, SMALL), interpolation=cv2.INTER_AREA)
-    return Glance(
+    small = cv2.resize(picture, (SMALL_SIDE, SMALL_SIDE), interpolation=cv2.INTER_AREA)
+    return ImageSurvey(
         picture=picture,
         original=grey_shares(histogram(pixels)),
         prepared=grey_shares(histogram(picture)),
         small=np.asarray(small, np.uint8)[..., None],
-        frame=shortcuts.frames(prepared[None])[0],
+        border=shortcuts.border_pixels(prepared[None])[0],
     )
 
 
@@ -84,13 +84,13 @@ def grey_shares(counts: Counts) -> NDArray[np.float64]:
     """
     shares = counts / counts.sum()
     if counts.size == LEVELS_8:
-        return np.asarray(shares.reshape(BINS, -1).sum(axis=1), np.float64)
+        return np.asarray(shares.reshape(GREY_BINS, -1).sum(axis=1), np.float64)
     low, high = np.searchsorted(np.cumsum(shares), USED_QUANTILES)
     values = np.clip((np.arange(counts.size) - low) / max(int(high - low), 1), 0, 1)
-    binned = np.bincount((values * (BINS - 1e-9)).astype(np.intp), weights=shares, minlength=BINS)
+    binned = np.bincount((values * (GREY_BINS - 1e-9)).astype(np.intp), weights=shares, minlength=GREY_BINS)
     return np.asarray(binned, np.float64)
 
 
-def overlap(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+def distribution_overlap(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
     """Return the overlap of two distributions, 0 to 1: the area under both (Weitzman, 1970)."""
     return float(np.minimum(one / one.sum(), other / other.sum()).sum())

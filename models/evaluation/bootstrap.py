@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from models.evaluation.metrics import BINS, SPECIFICITY, binned, normalised, squared_errors
+from models.evaluation.metrics import CALIBRATION_BINS, FIXED_SPECIFICITY, brier_scores, confidence_bins, normalise_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-CHUNK: Final = 3_000_000
+CHUNK_WEIGHTS: Final = 3_000_000
 """Weights that are processed at once: about 150 MB including everything derived from them."""
 
 
@@ -29,29 +29,29 @@ class Replicates:
     """A model's figures in each resample; NaN where a figure is undefined in a resample."""
 
     metrics: dict[str, NDArray[np.float64]]
-    """Those of `models.evaluation.metrics.HEADLINES`, each (resamples,)."""
+    """Those of `models.evaluation.metrics.HEADLINE_METRICS`, each (resamples,)."""
     per_class: dict[str, NDArray[np.float64]]
-    """Those of `models.evaluation.metrics.PER_CLASS`, each (resamples, classes)."""
+    """Those of `models.evaluation.metrics.PER_CLASS_METRICS`, each (resamples, classes)."""
 
 
-def weights(patients: Sequence[str], resamples: int, seed: int) -> NDArray[np.uint8]:
+def resample_weights(patients: Sequence[str], resamples: int, seed: int) -> NDArray[np.uint8]:
     """Draw the resamples: (resamples, n), how often each resample contains each image.
 
     Patients are drawn by their position among the sorted identifiers, so the order of the images does not matter.
     """
     names, owners = np.unique(np.asarray(patients, dtype=np.str_), return_inverse=True)
-    drawn = np.zeros((resamples, len(patients)), np.uint8)
+    weights = np.zeros((resamples, len(patients)), np.uint8)
     random = np.random.default_rng(seed)
     for rows in _chunks(resamples, len(names)):
         size = rows.stop - rows.start
         draws = random.integers(0, max(len(names), 1), (size, len(names)))
         draws += np.arange(size)[:, None] * len(names)
         counts = np.bincount(draws.ravel(), minlength=size * len(names)).reshape(size, len(names))
-        drawn[rows] = counts.astype(np.uint8)[:, owners]
-    return drawn
+        weights[rows] = counts.astype(np.uint8)[:, owners]
+    return weights
 
 
-def interval(values: NDArray[np.float64], level: float) -> tuple[float | None, float | None]:
+def percentile_interval(values: NDArray[np.float64], level: float) -> tuple[float | None, float | None]:
     """Return the percentile interval, ignoring undefined values; (None, None) where all are undefined."""
     defined = values[np.isfinite(values)]
     if not len(defined):
@@ -60,22 +60,22 @@ def interval(values: NDArray[np.float64], level: float) -> tuple[float | None, f
     return float(low), float(high)
 
 
-def replicate(
-    labels: NDArray[np.integer[Any]], probabilities: NDArray[np.floating[Any]], drawn: NDArray[np.uint8]
+def compute_replicates(
+    labels: NDArray[np.integer[Any]], probabilities: NDArray[np.floating[Any]], weights: NDArray[np.uint8]
 ) -> Replicates:
     """Compute every figure in every resample.
 
     Args:
         labels: (n,) index of the true class.
         probabilities: (n, classes).
-        drawn: (resamples, n), from `weights`.
+        weights: (resamples, n), from `resample_weights`.
     """
-    probabilities = normalised(probabilities)
+    probabilities = normalise_rows(probabilities)
     size = probabilities.shape[1]
     counts = np.bincount(labels, minlength=size)
     present, comparable = counts > 0, (counts > 0) & (counts < len(labels))  # an AUC needs two classes
-    figures = rates(tallies(labels, probabilities.argmax(axis=1), size, drawn), present)
-    per_class = np.stack([_rank_metrics(labels == index, probabilities[:, index], drawn) for index in range(size)])
+    figures = confusion_figures(confusion_matrices(labels, probabilities.argmax(axis=1), size, weights), present)
+    per_class = np.stack([_rank_metrics(labels == index, probabilities[:, index], weights) for index in range(size)])
     auc, pr_auc, at_specificity = (per_class[:, number].T for number in range(3))
     return Replicates(
         metrics={
@@ -85,7 +85,7 @@ def replicate(
             "macro_f1": figures["macro_f1"],
             "macro_auc": _mean(auc[:, comparable]),
             "macro_pr_auc": _mean(pr_auc[:, comparable]),
-            **_probability_metrics(labels, probabilities, drawn),
+            **_probability_metrics(labels, probabilities, weights),
         },
         per_class={
             **{name: figures[name] for name in ("precision", "sensitivity", "specificity", "f1")},
@@ -96,31 +96,33 @@ def replicate(
     )
 
 
-def tallies(
-    labels: NDArray[np.integer[Any]], predicted: NDArray[np.integer[Any]], size: int, drawn: NDArray[np.uint8]
+def confusion_matrices(
+    labels: NDArray[np.integer[Any]], predicted: NDArray[np.integer[Any]], size: int, weights: NDArray[np.uint8]
 ) -> NDArray[np.float64]:
     """Confusion matrix of each resample: (resamples, size, size), a row for each true class."""
-    return totals(cells(labels, predicted, size), drawn).reshape(-1, size, size)
+    return weighted_sums(confusion_cells(labels, predicted, size), weights).reshape(-1, size, size)
 
 
-def cells(labels: NDArray[np.integer[Any]], predicted: NDArray[np.integer[Any]], size: int) -> NDArray[np.float32]:
+def confusion_cells(
+    labels: NDArray[np.integer[Any]], predicted: NDArray[np.integer[Any]], size: int
+) -> NDArray[np.float32]:
     """One-hot encode the images' cells of the flattened confusion matrix: (n, size * size)."""
     return np.eye(size * size, dtype=np.float32)[labels * size + predicted]
 
 
-def totals(columns: NDArray[np.float32], drawn: NDArray[np.uint8]) -> NDArray[np.float64]:
+def weighted_sums(columns: NDArray[np.float32], weights: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Sum the columns (n, columns) over each resample: (resamples, columns)."""
-    sums = np.empty((len(drawn), columns.shape[1]))
-    for rows in _chunks(len(drawn), len(columns)):
-        sums[rows] = drawn[rows].astype(np.float32) @ columns
+    sums = np.empty((len(weights), columns.shape[1]))
+    for rows in _chunks(len(weights), len(columns)):
+        sums[rows] = weights[rows].astype(np.float32) @ columns
     return sums
 
 
-def rates(counts: NDArray[np.float64], present: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
+def confusion_figures(counts: NDArray[np.float64], present: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
     """Compute the figures that follow from confusion matrices.
 
     Args:
-        counts: (resamples, classes, classes), from `tallies`.
+        counts: (resamples, classes, classes), from `confusion_matrices`.
         present: (classes,) whether a class occurs in the test set. Means are over these classes, and NaN in a resample
             that lacks one of them.
 
@@ -147,20 +149,20 @@ def rates(counts: NDArray[np.float64], present: NDArray[np.bool_]) -> dict[str, 
 
 
 def _probability_metrics(
-    labels: NDArray[np.integer[Any]], probabilities: NDArray[np.float64], drawn: NDArray[np.uint8]
+    labels: NDArray[np.integer[Any]], probabilities: NDArray[np.float64], weights: NDArray[np.uint8]
 ) -> dict[str, NDArray[np.float64]]:
     """Brier score, calibration error and log loss, which are weighted means over images or bins."""
-    bins, confidence, correct = binned(labels, probabilities)
+    bins, confidence, correct = confidence_bins(labels, probabilities)
     true_class = probabilities[np.arange(len(labels)), labels]
     columns = np.column_stack(
         [
             np.ones(len(labels)),
-            squared_errors(labels, probabilities),
+            brier_scores(labels, probabilities),
             -np.log(np.maximum(true_class, np.finfo(np.float64).eps)),  # clipped as in scikit-learn
-            np.eye(BINS)[bins] * (correct - confidence)[:, None],
+            np.eye(CALIBRATION_BINS)[bins] * (correct - confidence)[:, None],
         ]
     )
-    sums = totals(columns.astype(np.float32), drawn)
+    sums = weighted_sums(columns.astype(np.float32), weights)
     with np.errstate(invalid="ignore", divide="ignore"):
         return {
             "brier": sums[:, 1] / sums[:, 0],
@@ -170,20 +172,20 @@ def _probability_metrics(
 
 
 def _rank_metrics(
-    truth: NDArray[np.bool_], scores: NDArray[np.float64], drawn: NDArray[np.uint8]
+    truth: NDArray[np.bool_], scores: NDArray[np.float64], weights: NDArray[np.uint8]
 ) -> NDArray[np.float64]:
     """ROC AUC, average precision and sensitivity at 95 % specificity of each resample: (3, resamples).
 
     All resamples share one sort. Images with equal scores pass a threshold together, as in scikit-learn.
     """
-    figures = np.full((3, len(drawn)), np.nan)
+    figures = np.full((3, len(weights)), np.nan)
     if not truth.any() or truth.all():
         return figures
     order = np.argsort(-scores, kind="stable")
     ends = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
     truth = truth[order]
-    for rows in _chunks(len(drawn), len(order)):
-        counts = drawn[rows][:, order]
+    for rows in _chunks(len(weights), len(order)):
+        counts = weights[rows][:, order]
         passed = np.cumsum(counts, axis=1, dtype=np.int32)[:, ends]
         true_positives = np.cumsum(counts * truth, axis=1, dtype=np.int32)[:, ends].astype(np.float64)
         false_positives = passed - true_positives
@@ -191,7 +193,7 @@ def _rank_metrics(
         gained = np.diff(true_positives, axis=1, prepend=0)
         twice_area = np.einsum("ij,ij->i", np.diff(false_positives, axis=1, prepend=0), 2 * true_positives - gained)
         precision_sum = np.einsum("ij,ij->i", gained, true_positives / np.maximum(passed, 1))
-        allowed = (false_positives <= (1 - SPECIFICITY) * negatives[:, None] + 1e-9).sum(axis=1)
+        allowed = (false_positives <= (1 - FIXED_SPECIFICITY) * negatives[:, None] + 1e-9).sum(axis=1)
         reached = np.where(allowed > 0, true_positives[np.arange(len(true_positives)), allowed - 1], 0.0)
         with np.errstate(invalid="ignore", divide="ignore"):
             defined = np.where((positives > 0) & (negatives > 0), 1.0, np.nan)
@@ -206,5 +208,5 @@ def _mean(columns: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _chunks(rows: int, width: int) -> Iterator[slice]:
-    step = max(1, CHUNK // max(width, 1))
+    step = max(1, CHUNK_WEIGHTS // max(width, 1))
     return (slice(start, min(start + step, rows)) for start in range(0, rows, step))

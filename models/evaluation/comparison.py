@@ -6,21 +6,23 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from models.evaluation.bootstrap import interval
-from models.evaluation.metrics import HEADLINES
-from models.evaluation.test_set import LEVEL
+from models.evaluation.bootstrap import percentile_interval
+from models.evaluation.metrics import HEADLINE_METRICS
+from models.evaluation.test_set import CONFIDENCE_LEVEL
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from models.evaluation.test_set import EvaluatedAnswers
 
-PER_CLASS: Final = ("sensitivity", "specificity", "auc")
-LEAST_VARIANCE: Final = 1e-15
+COMPARED_CLASS_METRICS: Final = ("sensitivity", "specificity", "auc")
+MIN_VARIANCE: Final = 1e-15
 """Of the difference between two AUCs; less is rounding error."""
 
 
-def between(champion: EvaluatedAnswers, challenger: EvaluatedAnswers, *, level: float = LEVEL) -> dict[str, Any]:
+def paired_differences(
+    champion: EvaluatedAnswers, challenger: EvaluatedAnswers, *, level: float = CONFIDENCE_LEVEL
+) -> dict[str, Any]:
     """Compute paired differences, challenger minus champion, with patient bootstrap intervals, and two classical tests.
 
     McNemar's exact test asks whether one model is right more often where exactly one of them is (McNemar 1947).
@@ -38,26 +40,30 @@ def between(champion: EvaluatedAnswers, challenger: EvaluatedAnswers, *, level: 
         "n": len(test),
         "patients": len(set(test.patients)),
         "level": level,
-        "metrics": {name: metric_difference(champion, challenger, name, level) for name in HEADLINES},
+        "metrics": {name: metric_difference(champion, challenger, name, level) for name in HEADLINE_METRICS},
         "per_class": {
             name: {
                 "n": champion.points["per_class"][name]["n"],
                 **{
-                    figure: difference(
+                    figure: difference_with_interval(
                         champion.points["per_class"][name][figure],
                         challenger.points["per_class"][name][figure],
                         champion.replicates.per_class[figure][:, index],
                         challenger.replicates.per_class[figure][:, index],
                         level,
                     )
-                    for figure in PER_CLASS
+                    for figure in COMPARED_CLASS_METRICS
                 },
             }
             for index, name in enumerate(test.classes)
         },
-        "mcnemar": mcnemar(test.labels, champion.probabilities.argmax(axis=1), challenger.probabilities.argmax(axis=1)),
+        "mcnemar": mcnemar_test(
+            test.labels, champion.probabilities.argmax(axis=1), challenger.probabilities.argmax(axis=1)
+        ),
         "delong": {
-            name: delong(test.labels == index, champion.probabilities[:, index], challenger.probabilities[:, index])
+            name: delong_test(
+                test.labels == index, champion.probabilities[:, index], challenger.probabilities[:, index]
+            )
             for index, name in enumerate(test.classes)
         },
     }
@@ -66,8 +72,8 @@ def between(champion: EvaluatedAnswers, challenger: EvaluatedAnswers, *, level: 
 def metric_difference(
     champion: EvaluatedAnswers, challenger: EvaluatedAnswers, name: str, level: float
 ) -> dict[str, float | None]:
-    """Paired difference in one of `models.evaluation.metrics.HEADLINES`."""
-    return difference(
+    """Paired difference in one of `models.evaluation.metrics.HEADLINE_METRICS`."""
+    return difference_with_interval(
         champion.points[name],
         challenger.points[name],
         champion.replicates.metrics[name],
@@ -76,7 +82,7 @@ def metric_difference(
     )
 
 
-def difference(
+def difference_with_interval(
     champion: float | None,
     challenger: float | None,
     champion_replicates: NDArray[np.float64],
@@ -86,7 +92,7 @@ def difference(
     """Difference in one figure with its interval; value, low and high are None where either model has none."""
     if champion is None or challenger is None:
         return {"champion": champion, "challenger": challenger, "value": None, "low": None, "high": None}
-    low, high = interval(challenger_replicates - champion_replicates, level)
+    low, high = percentile_interval(challenger_replicates - champion_replicates, level)
     return {
         "champion": champion,
         "challenger": challenger,
@@ -96,7 +102,7 @@ def difference(
     }
 
 
-def mcnemar(
+def mcnemar_test(
     labels: NDArray[np.integer[Any]], champion: NDArray[np.integer[Any]], challenger: NDArray[np.integer[Any]]
 ) -> dict[str, Any]:
     """McNemar's exact test on (n,) predicted classes; two-sided."""
@@ -112,7 +118,7 @@ def mcnemar(
     }
 
 
-def delong(
+def delong_test(
     truth: NDArray[np.bool_], champion: NDArray[np.floating[Any]], challenger: NDArray[np.floating[Any]]
 ) -> dict[str, float | None]:
     """DeLong's test of two areas under ROC curves on the same images; two-sided, z > 0 if the challenger's is larger.
@@ -132,6 +138,6 @@ def delong(
         return {"z": 0.0, "p_value": 1.0}
     with np.errstate(invalid="ignore", divide="ignore"):
         z, p_value, *_, area, other_area, info = Delong_test(truth, champion, challenger, n_boot=2, random_state=0)
-    if info["method"] == "delong" and info["var_diff"] > LEAST_VARIANCE:
+    if info["method"] == "delong" and info["var_diff"] > MIN_VARIANCE:
         return {"z": float(z), "p_value": float(p_value)}
-    return {"z": 0.0, "p_value": 1.0} if abs(area - other_area) < LEAST_VARIANCE else undefined
+    return {"z": 0.0, "p_value": 1.0} if abs(area - other_area) < MIN_VARIANCE else undefined

@@ -22,7 +22,7 @@ HOG_CELL: Final = 16
 HOG_SIDE: Final = 128
 
 
-def folds(
+def fold_splits(
     labels: NDArray[np.int64], patients: Sequence[str], count: int = 5, seed: int = 0
 ) -> Iterator[NDArray[np.str_]]:
     """Yield each fold's splits: (n,) of "train", "validation" and "test".
@@ -45,7 +45,7 @@ def folds(
         yield split
 
 
-def pooled(
+def pooled_predictions(
     predict: Callable[[NDArray[np.intp], NDArray[np.intp]], NDArray[np.float32]],
     labels: NDArray[np.int64],
     patients: Sequence[str],
@@ -66,13 +66,13 @@ def pooled(
         Probabilities, (n, classes).
     """
     probabilities = np.zeros((len(labels), int(labels.max()) + 1), np.float32)
-    for split in folds(labels, patients, count, seed):
+    for split in fold_splits(labels, patients, count, seed):
         test = np.flatnonzero(split == "test")
         probabilities[test] = predict(np.flatnonzero(split != "test"), test)
     return probabilities
 
 
-def gradient_histograms(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def hog_features(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Describe images by histograms of oriented gradients (Dalal & Triggs, CVPR 2005).
 
     Args:

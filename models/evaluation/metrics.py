@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-HEADLINES: Final = {
+HEADLINE_METRICS: Final = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
     "macro_precision": "macro precision",
@@ -20,9 +20,9 @@ HEADLINES: Final = {
     "ece": "expected calibration error",
     "log_loss": "log loss",
 }
-"""Figures of a whole model and their names in words; `LESS_IS_BETTER` names those for which less is better."""
-LESS_IS_BETTER: Final = frozenset({"brier", "ece", "log_loss"})
-PER_CLASS: Final = {
+"""Figures of a whole model and their names in words; `LOWER_IS_BETTER` names those for which less is better."""
+LOWER_IS_BETTER: Final = frozenset({"brier", "ece", "log_loss"})
+PER_CLASS_METRICS: Final = {
     "precision": "precision",
     "sensitivity": "sensitivity",
     "specificity": "specificity",
@@ -32,13 +32,13 @@ PER_CLASS: Final = {
     "sensitivity_at_95_specificity": "sensitivity at 95 % specificity",
 }
 """Figures of one class against the rest and their names in words."""
-BINS: Final = 15
+CALIBRATION_BINS: Final = 15
 """Equally wide bins of the calibration error (Guo et al., On calibration of modern neural networks, ICML 2017)."""
-SPECIFICITY: Final = 0.95
+FIXED_SPECIFICITY: Final = 0.95
 """Specificity at which sensitivity is reported."""
 
 
-def evaluate(
+def compute_metrics(
     labels: NDArray[np.integer[Any]], probabilities: NDArray[np.floating[Any]], classes: tuple[str, ...]
 ) -> dict[str, Any]:
     """Compute all metrics of probabilities.
@@ -49,23 +49,23 @@ def evaluate(
         classes: names, in the order of the columns.
 
     Returns:
-        JSON-ready figures: `n`, those of `HEADLINES`, `per_class` (`n` and those of `PER_CLASS`) and `confusion` (a row
-        for each true class). An undefined figure is None, never NaN: precision of a class that was never predicted,
-        sensitivity and AUC of a class that does not occur. Balanced accuracy and the macro figures are means over the
-        classes that occur; a class that was never predicted counts as 0 in macro precision. The Brier score sums over
-        the classes and is between 0 and 2.
+        JSON-ready figures: `n`, those of `HEADLINE_METRICS`, `per_class` (`n` and those of `PER_CLASS_METRICS`) and
+        `confusion` (a row for each true class). An undefined figure is None, never NaN: precision of a class that was
+        never predicted, sensitivity and AUC of a class that does not occur. Balanced accuracy and the macro figures are
+        means over the classes that occur; a class that was never predicted counts as 0 in macro precision. The Brier
+        score sums over the classes and is between 0 and 2.
     """
     indices = list(range(len(classes)))
     if len(labels) == 0:
         return {
             "n": 0,
-            **dict.fromkeys(HEADLINES),
-            "per_class": {name: {"n": 0, **dict.fromkeys(PER_CLASS)} for name in classes},
+            **dict.fromkeys(HEADLINE_METRICS),
+            "per_class": {name: {"n": 0, **dict.fromkeys(PER_CLASS_METRICS)} for name in classes},
             "confusion": [[0 for _ in indices] for _ in indices],
         }
     from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
 
-    probabilities = normalised(probabilities)
+    probabilities = normalise_rows(probabilities)
     predicted = probabilities.argmax(axis=1)
     confusion = confusion_matrix(labels, predicted, labels=indices)
     per_class = _per_class(labels, probabilities, confusion, classes)
@@ -78,7 +78,7 @@ def evaluate(
         "macro_f1": _mean([row["f1"] for row in occurring]),
         "macro_auc": _mean([row["auc"] for row in occurring]),
         "macro_pr_auc": _mean([row["pr_auc"] for row in occurring]),
-        "brier": float(squared_errors(labels, probabilities).mean()),
+        "brier": float(brier_scores(labels, probabilities).mean()),
         "ece": _calibration_error(labels, probabilities),
         "log_loss": float(log_loss(labels, probabilities, labels=indices)),
         "per_class": per_class,
@@ -86,11 +86,11 @@ def evaluate(
     }
 
 
-def reliability(
+def reliability_bins(
     labels: NDArray[np.integer[Any]], probabilities: NDArray[np.floating[Any]]
 ) -> list[dict[str, float | int]]:
     """Compute mean confidence and accuracy of the images in each confidence bin; empty bins are left out."""
-    bins, confidence, correct = binned(labels, normalised(probabilities))
+    bins, confidence, correct = confidence_bins(labels, normalise_rows(probabilities))
     return [
         {
             "confidence": float(confidence[bins == number].mean()),
@@ -101,22 +101,22 @@ def reliability(
     ]
 
 
-def binned(
+def confidence_bins(
     labels: NDArray[np.integer[Any]], probabilities: NDArray[np.float64]
 ) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.bool_]]:
     """Return each image's confidence bin, its confidence (the top probability), and whether the top class is true."""
     confidence = probabilities.max(axis=1, initial=0.0)
-    bins = np.minimum((confidence * BINS).astype(np.intp), BINS - 1)
+    bins = np.minimum((confidence * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1)
     return bins, confidence, probabilities.argmax(axis=1) == labels
 
 
-def squared_errors(labels: NDArray[np.integer[Any]], probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+def brier_scores(labels: NDArray[np.integer[Any]], probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     """Brier score of each image, summed over the classes (Brier 1950)."""
     errors: NDArray[np.float64] = ((probabilities - np.eye(probabilities.shape[1])[labels]) ** 2).sum(axis=1)
     return errors
 
 
-def normalised(probabilities: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+def normalise_rows(probabilities: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Scale rows to sum to 1 in double precision, as scikit-learn requires."""
     double = probabilities.astype(np.float64)
     double /= double.sum(axis=1, keepdims=True)
@@ -159,13 +159,13 @@ def _rank_metrics(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> dict
     return {
         "auc": float(roc_auc_score(truth, scores)),
         "pr_auc": float(average_precision_score(truth, scores)),
-        "sensitivity_at_95_specificity": float(sensitivity[false_positive_rate <= 1 - SPECIFICITY + 1e-9].max()),
+        "sensitivity_at_95_specificity": float(sensitivity[false_positive_rate <= 1 - FIXED_SPECIFICITY + 1e-9].max()),
     }
 
 
 def _calibration_error(labels: NDArray[np.integer[Any]], probabilities: NDArray[np.float64]) -> float:
     """Mean absolute difference between confidence and accuracy, weighted by the bins' images (Guo et al. 2017)."""
-    bins, confidence, correct = binned(labels, probabilities)
+    bins, confidence, correct = confidence_bins(labels, probabilities)
     return float(np.abs(np.bincount(bins, correct - confidence)).sum() / len(labels))
 
 

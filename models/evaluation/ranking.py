@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-PERMUTATIONS: Final = 9_999
+MIN_PERMUTATIONS: Final = 9_999
 """Minimum number of sign flips; the smallest possible p-value of one pair is 1 / (this + 1)."""
-BELOW_THE_LEVEL: Final = 40
+P_VALUE_RESOLUTION: Final = 40
 """The smallest possible corrected p-value is the significance level divided by this, for any number of pairs."""
-SIGNIFICANT: Final = 0.05
+SIGNIFICANCE_LEVEL: Final = 0.05
 """Significance level."""
-AT_ONCE: Final = 2**22
+MAX_NUMBERS: Final = 2**22
 """Numbers in memory at once: 16 MB."""
 
 
-def differences(right: NDArray[np.bool_], patients: Sequence[str], seed: int = 0) -> NDArray[np.float64]:
+def pairwise_p_values(right: NDArray[np.bool_], patients: Sequence[str], seed: int = 0) -> NDArray[np.float64]:
     """Test each pair of models for a difference in accuracy, by patient, corrected for the number of pairs.
 
     This is a paired permutation test on the difference in a patient's correct images. A patient's images are not
@@ -48,7 +48,7 @@ def differences(right: NDArray[np.bool_], patients: Sequence[str], seed: int = 0
     _, owners = np.unique(np.asarray(patients), return_inverse=True)
     sums = np.stack([np.bincount(owners, weights=row) for row in right.astype(np.float64)]).astype(np.float32)
     sums = sums[:, (sums != sums[0]).any(axis=0)]  # a patient with the same sum in all models changes no difference
-    permutations = max(PERMUTATIONS, math.ceil(BELOW_THE_LEVEL * len(first) / SIGNIFICANT))
+    permutations = max(MIN_PERMUTATIONS, math.ceil(P_VALUE_RESOLUTION * len(first) / SIGNIFICANCE_LEVEL))
     extreme = _count_as_extreme(sums, first, second, permutations, np.random.default_rng(seed))
     corrected = multipletests((1 + extreme) / (1 + permutations), method="holm")[1]
     adjusted[first, second] = adjusted[second, first] = corrected
@@ -73,7 +73,7 @@ def _count_as_extreme(
     if not patients:
         return np.full(len(first), permutations)
     counts = np.zeros(len(first), np.int64)
-    batch = max(1, AT_ONCE // max(patients, len(first)))
+    batch = max(1, MAX_NUMBERS // max(patients, len(first)))
     for start in range(0, permutations, batch):
         size = min(batch, permutations - start)
         random_bytes = np.frombuffer(random.bytes(math.ceil(patients * size / 8)), np.uint8)

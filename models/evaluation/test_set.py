@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from models.evaluation.bootstrap import interval, rates, replicate, tallies, weights
-from models.evaluation.metrics import HEADLINES, PER_CLASS, evaluate, reliability
+from models.evaluation.bootstrap import (
+    compute_replicates,
+    confusion_figures,
+    confusion_matrices,
+    percentile_interval,
+    resample_weights,
+)
+from models.evaluation.metrics import HEADLINE_METRICS, PER_CLASS_METRICS, compute_metrics, reliability_bins
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,15 +23,15 @@ if TYPE_CHECKING:
 
     from models.evaluation.bootstrap import Replicates
 
-LEVEL: Final = 0.95
+CONFIDENCE_LEVEL: Final = 0.95
 RESAMPLES: Final = 2000
 CURVE_POINTS: Final = 200
 """Maximum number of points of a stored ROC curve."""
 WITHOUT_INTERVAL: Final = frozenset({"ece"})
 """Resampling adds noise to each bin, and the calibration error sums the noise's absolute value, so its percentile
 interval lies above its value. In a difference between two models on the same resamples most of this cancels out."""
-SUBGROUP_IMAGES: Final = 20
-SUBGROUP_PATIENTS: Final = 10
+MIN_SUBGROUP_IMAGES: Final = 20
+MIN_SUBGROUP_PATIENTS: Final = 10
 """Minimum sizes of a reported subgroup: with fewer, intervals mean little and a table might identify a person."""
 
 
@@ -74,13 +80,13 @@ class EvaluatedAnswers:
     test: TestSet
     probabilities: NDArray[np.floating[Any]]
     points: dict[str, Any]
-    """From `models.evaluation.metrics.evaluate`."""
-    drawn: NDArray[np.uint8]
-    """(resamples, n), from `models.evaluation.bootstrap.weights`."""
+    """From `models.evaluation.metrics.compute_metrics`."""
+    weights: NDArray[np.uint8]
+    """(resamples, n), from `models.evaluation.bootstrap.resample_weights`."""
     replicates: Replicates
 
 
-def answers(
+def evaluate_predictions(
     test: TestSet, probabilities: NDArray[np.floating[Any]], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> EvaluatedAnswers:
     """Evaluate probabilities (n, classes) on the test set and on its resamples.
@@ -90,15 +96,17 @@ def answers(
     Raises:
         ValueError: the array is not one probability for each image and class.
     """
-    fault = faulty(test, probabilities)
+    fault = find_fault(test, probabilities)
     if fault is not None:
         raise ValueError(fault)
-    drawn = weights(test.patients, resamples, seed)
-    points = evaluate(test.labels, probabilities, test.classes)
-    return EvaluatedAnswers(test, probabilities, points, drawn, replicate(test.labels, probabilities, drawn))
+    weights = resample_weights(test.patients, resamples, seed)
+    points = compute_metrics(test.labels, probabilities, test.classes)
+    return EvaluatedAnswers(
+        test, probabilities, points, weights, compute_replicates(test.labels, probabilities, weights)
+    )
 
 
-def faulty(test: TestSet, probabilities: NDArray[np.floating[Any]]) -> str | None:
+def find_fault(test: TestSet, probabilities: NDArray[np.floating[Any]]) -> str | None:
     """Return why the array cannot be a model's probabilities on the test set, in words; None where it can."""
     shape = (len(test), len(test.classes))
     if probabilities.shape != shape:
@@ -110,11 +118,11 @@ def faulty(test: TestSet, probabilities: NDArray[np.floating[Any]]) -> str | Non
     return None
 
 
-def figures(
+def evaluation_figures(
     test: TestSet,
     probabilities: NDArray[np.floating[Any]],
     *,
-    level: float = LEVEL,
+    level: float = CONFIDENCE_LEVEL,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -128,20 +136,22 @@ def figures(
         seed: of the resamples.
 
     Returns:
-        JSON-ready, see `describe`.
+        JSON-ready, see `figures_with_intervals`.
 
     Raises:
         ValueError: the array is not one probability for each image and class.
     """
-    return describe(answers(test, probabilities, resamples=resamples, seed=seed), level=level)
+    return figures_with_intervals(
+        evaluate_predictions(test, probabilities, resamples=resamples, seed=seed), level=level
+    )
 
 
-def describe(
-    given: EvaluatedAnswers,
+def figures_with_intervals(
+    evaluation: EvaluatedAnswers,
     *,
-    level: float = LEVEL,
-    subgroup_images: int = SUBGROUP_IMAGES,
-    subgroup_patients: int = SUBGROUP_PATIENTS,
+    level: float = CONFIDENCE_LEVEL,
+    subgroup_images: int = MIN_SUBGROUP_IMAGES,
+    subgroup_patients: int = MIN_SUBGROUP_PATIENTS,
 ) -> dict[str, Any]:
     """Return a model's figures with intervals, JSON-ready.
 
@@ -154,18 +164,18 @@ def describe(
         value, low and high. A resample in which a figure is undefined is left out of its interval. Figures in
         `WITHOUT_INTERVAL` have None for low and high.
     """
-    test, points, replicates = given.test, given.points, given.replicates
-    subgroups, too_small, unknown = _subgroups(given, level, subgroup_images, subgroup_patients)
+    test, points, replicates = evaluation.test, evaluation.points, evaluation.replicates
+    subgroups, too_small, unknown = _subgroups(evaluation, level, subgroup_images, subgroup_patients)
     return {
         "n": len(test),
         "patients": len(set(test.patients)),
         "level": level,
-        "resamples": len(given.drawn),
+        "resamples": len(evaluation.weights),
         "metrics": {
             name: _with_interval(
                 points[name], replicates.metrics[name][: 0 if name in WITHOUT_INTERVAL else None], level
             )
-            for name in HEADLINES
+            for name in HEADLINE_METRICS
         },
         "per_class": {
             name: {
@@ -174,15 +184,15 @@ def describe(
                     figure: _with_interval(
                         points["per_class"][name][figure], replicates.per_class[figure][:, index], level
                     )
-                    for figure in PER_CLASS
+                    for figure in PER_CLASS_METRICS
                 },
             }
             for index, name in enumerate(test.classes)
         },
         "confusion": points["confusion"],
-        "reliability": reliability(test.labels, given.probabilities),
+        "reliability": reliability_bins(test.labels, evaluation.probabilities),
         "roc": {
-            name: _roc_points(test.labels == index, given.probabilities[:, index])
+            name: _roc_points(test.labels == index, evaluation.probabilities[:, index])
             for index, name in enumerate(test.classes)
         },
         "subgroups": subgroups,
@@ -192,7 +202,7 @@ def describe(
 
 
 def _with_interval(value: float | None, replicates: NDArray[np.float64], level: float) -> dict[str, float | None]:
-    low, high = interval(replicates, level) if value is not None else (None, None)
+    low, high = percentile_interval(replicates, level) if value is not None else (None, None)
     return {"value": value, "low": low, "high": high}
 
 
@@ -208,10 +218,10 @@ def _roc_points(truth: NDArray[np.bool_], scores: NDArray[np.floating[Any]]) -> 
 
 
 def _subgroups(
-    given: EvaluatedAnswers, level: float, images: int, patients: int
+    evaluation: EvaluatedAnswers, level: float, images: int, patients: int
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, int]]:
     """By attribute: figures of the large enough subgroups, counts of those too small, images whose group is unknown."""
-    test = given.test
+    test = evaluation.test
     reported: dict[str, Any] = {}
     too_small: dict[str, dict[str, int]] = {}
     unknown: dict[str, int] = {}
@@ -222,20 +232,22 @@ def _subgroups(
             chosen = np.array([value == group for value in values])
             size = {"n": int(chosen.sum()), "patients": test.patients_of(chosen)}
             if size["n"] >= images and size["patients"] >= patients:
-                reported[attribute][group] = size | _subgroup_figures(given, chosen, level)
+                reported[attribute][group] = size | _subgroup_figures(evaluation, chosen, level)
             else:
                 too_small[attribute]["groups"] += 1
                 too_small[attribute]["n"] += size["n"]
     return reported, too_small, unknown
 
 
-def _subgroup_figures(given: EvaluatedAnswers, chosen: NDArray[np.bool_], level: float) -> dict[str, Any]:
+def _subgroup_figures(evaluation: EvaluatedAnswers, chosen: NDArray[np.bool_], level: float) -> dict[str, Any]:
     """Accuracy and sensitivities among the chosen images; balanced accuracy is over the classes that occur there."""
-    labels, classes = given.test.labels[chosen], given.test.classes
-    predicted = given.probabilities[chosen].argmax(axis=1)
+    labels, classes = evaluation.test.labels[chosen], evaluation.test.classes
+    predicted = evaluation.probabilities[chosen].argmax(axis=1)
     present = np.bincount(labels, minlength=len(classes)) > 0
-    points = evaluate(labels, given.probabilities[chosen], classes)
-    resampled = rates(tallies(labels, predicted, len(classes), given.drawn[:, chosen]), present)
+    points = compute_metrics(labels, evaluation.probabilities[chosen], classes)
+    resampled = confusion_figures(
+        confusion_matrices(labels, predicted, len(classes), evaluation.weights[:, chosen]), present
+    )
     return {
         **{name: _with_interval(points[name], resampled[name], level) for name in ("accuracy", "balanced_accuracy")},
         "per_class": {

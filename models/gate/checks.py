@@ -7,7 +7,7 @@ import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from models.evaluation.metrics import HEADLINES
+from models.evaluation.metrics import HEADLINE_METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -145,7 +145,7 @@ def evidence(gate: Gate, test: TestSet) -> list[Check]:
 
 def gain(gate: Gate, found: Spread, level: float, challengers: int) -> Check:
     """The primary rule: the lower bound of the paired difference lies above the minimum gain."""
-    metric = HEADLINES[gate.primary]
+    metric = HEADLINE_METRICS[gate.primary]
     value, low = found["value"], found["low"]
     if value is None or low is None:
         return Check(rule=GAIN, passed=False, limit=gate.minimum_gain, found=f"{metric} is undefined here")
@@ -218,7 +218,7 @@ def floors(gate: Gate, figures: Mapping[str, Any]) -> list[Check]:
         for name in sorted(set(gate.sensitivity_floors) - set(figures["per_class"]))
     ]
     checks += [
-        _floor(FLOOR, HEADLINES[name], HEADLINES[name], figures["metrics"][name], floor, figures["level"])
+        _floor(FLOOR, HEADLINE_METRICS[name], HEADLINE_METRICS[name], figures["metrics"][name], floor, figures["level"])
         for name, floor in gate.floors.items()
     ]
     for name, row in figures["per_class"].items():
@@ -245,7 +245,7 @@ def audit(gate: Gate, baseline: str, found: Spread, level: float) -> list[Check]
         found: paired difference in the primary metric, model minus baseline.
         level: of its interval.
     """
-    metric, value, low = HEADLINES[gate.primary], found["value"], found["low"]
+    metric, value, low = HEADLINE_METRICS[gate.primary], found["value"], found["low"]
     if low is None or value is None:
         undefined = f"{metric} is undefined here"
         return [Check(rule=AUDIT, about=baseline, passed=False, limit=gate.audit_margin, found=undefined)]
@@ -305,7 +305,7 @@ def too_good(gate: Gate, accuracy: float | None, gained: float | None) -> list[C
     words = f"{SUBJECT} has an accuracy of {accuracy or 0:.3f}"
     checks = [_bounded(TOO_GOOD, accuracy, gate.too_good_accuracy, words)]
     if gained is not None:
-        words = f"{SUBJECT} gains {gained:.3f} in {HEADLINES[gate.primary]}"
+        words = f"{SUBJECT} gains {gained:.3f} in {HEADLINE_METRICS[gate.primary]}"
         checks.append(_bounded(TOO_GOOD_GAIN, gained, gate.too_good_gain, words))
     return checks
 

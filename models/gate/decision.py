@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from models.evaluation.comparison import between, metric_difference
-from models.evaluation.metrics import HEADLINES
-from models.evaluation.test_set import answers, describe, faulty
+from models.evaluation.comparison import metric_difference, paired_differences
+from models.evaluation.metrics import HEADLINE_METRICS
+from models.evaluation.test_set import evaluate_predictions, figures_with_intervals, find_fault
 from models.gate import checks
 from models.gate.checks import Check
 from models.gate.rules import DEFAULT, Gate, GateError, read
@@ -52,9 +52,9 @@ class Decision:
     checks: dict[str, list[Check]]
     """By model version of the challenger, the decisive ones first."""
     figures: dict[str, dict[str, Any]]
-    """By model version, champion included: `models.evaluation.test_set.describe`."""
+    """By model version, champion included: `models.evaluation.test_set.figures_with_intervals`."""
     comparisons: dict[str, dict[str, Any]]
-    """By model version of the challenger: `models.evaluation.comparison.between`; empty without a champion."""
+    """By challenger's model version: `models.evaluation.comparison.paired_differences`; empty without a champion."""
     baselines: dict[str, dict[str, Any]]
     """By what the baseline sees: its figures."""
 
@@ -120,24 +120,24 @@ def decide(
         _refuse_faulty(test, f"the baseline that sees only {what}", given)
 
     def answered(probabilities: NDArray[np.floating[Any]]) -> EvaluatedAnswers:
-        return answers(test, probabilities, resamples=gate.resamples, seed=gate.seed)
+        return evaluate_predictions(test, probabilities, resamples=gate.resamples, seed=gate.seed)
 
     reigning = answered(champion.probabilities) if champion else None
     shortcuts = {what: answered(given) for what, given in baselines.items()}
     figures: dict[str, dict[str, Any]] = {}
     if champion and reigning:
-        figures[champion.model_version] = describe(reigning, level=gate.level)
+        figures[champion.model_version] = figures_with_intervals(reigning, level=gate.level)
     level = gate.level_for(len(challengers))
     comparisons: dict[str, dict[str, Any]] = {}
     held = []
     for contender in challengers:
-        fault = faulty(test, contender.probabilities)
+        fault = find_fault(test, contender.probabilities)
         if fault is not None:
             held.append(_Held(contender, [_fault(fault)], [], (float("-inf"),) * 2))
             continue
         replies = answered(contender.probabilities)
-        mine = describe(replies, level=gate.level)
-        versus = between(reigning, replies, level=level) if reigning else None
+        mine = figures_with_intervals(replies, level=gate.level)
+        versus = paired_differences(reigning, replies, level=level) if reigning else None
         audited = {what: metric_difference(other, replies, gate.primary, level) for what, other in shortcuts.items()}
         held.append(_hold(gate, test, champion, contender, mine, versus, audited, len(challengers)))
         figures.setdefault(contender.model_version, mine)
@@ -152,7 +152,7 @@ def decide(
         checks={one.contender.model_version: [*one.checks, *one.alarms] for one in held},
         figures=figures,
         comparisons=comparisons,
-        baselines={what: describe(given, level=gate.level) for what, given in shortcuts.items()},
+        baselines={what: figures_with_intervals(given, level=gate.level) for what, given in shortcuts.items()},
     )
 
 
@@ -216,7 +216,7 @@ def _conclude(
         words = best.failed[0].words(best.contender.model_version)
         return "keep", None, f"{words}{_others(best, len(held))}"
     best = max(passed, key=lambda one: one.rank)
-    version, metric = best.contender.model_version, HEADLINES[gate.primary]
+    version, metric = best.contender.model_version, HEADLINE_METRICS[gate.primary]
     where = f"on {len(test)} test images of {len(set(test.patients))} patients"
     mine = figures[version]["metrics"][gate.primary]
     if champion is None:
@@ -259,6 +259,6 @@ def _fault(fault: str) -> Check:
 
 
 def _refuse_faulty(test: TestSet, what: str, probabilities: NDArray[np.floating[Any]]) -> None:
-    fault = faulty(test, probabilities)
+    fault = find_fault(test, probabilities)
     if fault is not None:
         raise GateError(f"{what} cannot be judged: {fault}")

@@ -9,13 +9,13 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from models.evaluation.metrics import HEADLINES, LESS_IS_BETTER
+from models.evaluation.metrics import HEADLINE_METRICS, LOWER_IS_BETTER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-PRIMARIES: Final = tuple(name for name in HEADLINES if name not in LESS_IS_BETTER)
+PRIMARIES: Final = tuple(name for name in HEADLINE_METRICS if name not in LOWER_IS_BETTER)
 LEAST_LEVEL: Final = 0.5
 AT_MOST_1: Final = ("minimum_gain", "sensitivity_floor", "audit_margin")
 AT_LEAST_1: Final = ("minimum_images", "minimum_patients", "minimum_images_per_class", "minimum_patients_per_class")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MAP_RANK: Final = 4
 """(n, height, width, channels)"""
-SMALLEST: Final = 1e-7
+NEGLIGIBLE_HEAT: Final = 1e-7
 
 
 def grad_cam(
@@ -61,7 +61,9 @@ def grad_cam(
         heat += cells * np.stack([cv2.resize(one, size, interpolation=how) for one in contribution])
     heat = np.maximum(heat, 0)
     maximum = heat.max(axis=(1, 2), keepdims=True)
-    normalised: NDArray[np.float32] = np.where(maximum > SMALLEST, heat / np.maximum(maximum, SMALLEST), 0)
+    normalised: NDArray[np.float32] = np.where(
+        maximum > NEGLIGIBLE_HEAT, heat / np.maximum(maximum, NEGLIGIBLE_HEAT), 0
+    )
     return normalised.astype(np.float32)
 
 

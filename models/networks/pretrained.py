@@ -91,7 +91,7 @@ def load(model: keras.Model, architecture: str, folder: Path | None) -> dict[str
         PretrainedError: there are none for this architecture, the file cannot be had, or it does not fit.
     """
     from models.networks.backbones import backbone_of
-    from models.networks.resnet import take_torch_weights
+    from models.networks.resnet import load_torch_weights
 
     if architecture not in SOURCES:
         raise PretrainedError(f"there are no ImageNet weights for {architecture}; known: {', '.join(sorted(SOURCES))}")
@@ -100,7 +100,7 @@ def load(model: keras.Model, architecture: str, folder: Path | None) -> dict[str
     backbone = backbone_of(model)
     try:
         if path.suffix == ".safetensors":
-            take_torch_weights(backbone, load_file(path))
+            load_torch_weights(backbone, load_file(path))
         else:
             backbone.load_weights(path)
     except (ValueError, KeyError, TypeError, OSError, SafetensorError) as error:  # TypeError: numbers unknown to NumPy

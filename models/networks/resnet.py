@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FILTERS: Final = (64, 128, 256, 512)
-EPSILON: Final = 1e-5
-MOMENTUM: Final = 0.9
+BATCH_NORM_EPSILON: Final = 1e-5
+BATCH_NORM_MOMENTUM: Final = 0.9
 """torchvision defines momentum the other way round, and has 0.1."""
-NORMALISATION: Final = ("weight", "bias", "running_mean", "running_var")
+BATCH_NORM_TENSORS: Final = ("weight", "bias", "running_mean", "running_var")
 """torchvision's tensor names, in the order of the weights of Keras's batch normalisation."""
 
 
@@ -40,11 +40,11 @@ def resnet(x: keras.KerasTensor, blocks: tuple[int, int, int, int]) -> keras.Ker
     x = layers.MaxPooling2D(3, strides=2, name="maxpool")(x)
     for stage, (filters, count) in enumerate(zip(FILTERS, blocks, strict=True), 1):
         for block in range(count):
-            x = _block(x, filters, 2 if stage > 1 and not block else 1, f"layer{stage}_{block}")
+            x = _basic_block(x, filters, 2 if stage > 1 and not block else 1, f"layer{stage}_{block}")
     return x
 
 
-def take_torch_weights(backbone: keras.Model, tensors: Mapping[str, NDArray[Any]]) -> None:
+def load_torch_weights(backbone: keras.Model, tensors: Mapping[str, NDArray[Any]]) -> None:
     """Load torchvision's weights into a network.
 
     Args:
@@ -60,10 +60,10 @@ def take_torch_weights(backbone: keras.Model, tensors: Mapping[str, NDArray[Any]
         if isinstance(layer, layers.Conv2D):
             layer.set_weights([tensors[f"{name}.weight"].transpose(2, 3, 1, 0)])
         elif isinstance(layer, layers.BatchNormalization):
-            layer.set_weights([tensors[f"{name}.{what}"] for what in NORMALISATION])
+            layer.set_weights([tensors[f"{name}.{what}"] for what in BATCH_NORM_TENSORS])
 
 
-def _block(x: keras.KerasTensor, filters: int, stride: int, name: str) -> keras.KerasTensor:
+def _basic_block(x: keras.KerasTensor, filters: int, stride: int, name: str) -> keras.KerasTensor:
     """A basic block: two convolutions and a skip connection."""
     shortcut = x
     if stride > 1:
@@ -82,4 +82,4 @@ def _convolution(
         x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
     initial = keras.initializers.HeNormal()
     x = layers.Conv2D(filters, kernel, strides=stride, use_bias=False, kernel_initializer=initial, name=name)(x)
-    return layers.BatchNormalization(momentum=MOMENTUM, epsilon=EPSILON, name=norm)(x)
+    return layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, epsilon=BATCH_NORM_EPSILON, name=norm)(x)

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Final
 import keras
 from keras import layers
 
-from models.networks.head import head, one_unit_head
+from models.networks.head import classification_head, single_unit_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-MOMENTUM: Final = 0.9
+BATCH_NORM_MOMENTUM: Final = 0.9
 
 
 def coronahack_cnn(shape: tuple[int, int, int], classes: int, seed: int = 0) -> keras.Model:
@@ -34,14 +34,14 @@ def coronahack_cnn(shape: tuple[int, int, int], classes: int, seed: int = 0) -> 
     Returns:
         Model from (n, height, width, channels), values 0 to 255 of any numeric type, to float32 (n, classes).
     """
-    inputs, x, seeds = _begin(shape, seed)
+    inputs, x, seeds = _scaled_input(shape, seed)
     for number, filters in enumerate((32, 64, 128, 256)):
-        x = _normalised(x, filters, next(seeds), f"conv{number}")
+        x = _normalised_convolution(x, filters, next(seeds), f"conv{number}")
         x = layers.MaxPooling2D(2, name=f"pool{number}")(x)
     x = layers.GlobalAveragePooling2D(name="features")(x)
     x = _dense(x, 256, next(seeds), "dense")
     x = layers.Dropout(0.5, seed=next(seeds), name="dropout")(x)
-    return keras.Model(inputs, head(x, classes, next(seeds)), name="coronahack_cnn")
+    return keras.Model(inputs, classification_head(x, classes, next(seeds)), name="coronahack_cnn")
 
 
 def carson_simple(shape: tuple[int, int, int], classes: int, seed: int = 0) -> keras.Model:
@@ -49,13 +49,13 @@ def carson_simple(shape: tuple[int, int, int], classes: int, seed: int = 0) -> k
 
     See `coronahack_cnn` for the arguments.
     """
-    inputs, x, seeds = _begin(shape, seed)
+    inputs, x, seeds = _scaled_input(shape, seed)
     for number, filters in enumerate((16, 32, 64, 128, 256)):
         if number:
             x = layers.AveragePooling2D(2, name=f"pool{number}")(x)
-        x = _plain(x, filters, next(seeds), f"conv{number}")
+        x = _unpadded_convolution(x, filters, next(seeds), f"conv{number}")
     x = _dense(layers.Flatten(name="features")(x), 512, next(seeds), "dense")
-    return keras.Model(inputs, one_unit_head(x, classes, next(seeds)), name="carson_simple")
+    return keras.Model(inputs, single_unit_head(x, classes, next(seeds)), name="carson_simple")
 
 
 def carson_final(shape: tuple[int, int, int], classes: int, seed: int = 0) -> keras.Model:
@@ -63,12 +63,14 @@ def carson_final(shape: tuple[int, int, int], classes: int, seed: int = 0) -> ke
 
     See `coronahack_cnn` for the arguments.
     """
-    inputs, x, seeds = _begin(shape, seed)
+    inputs, x, seeds = _scaled_input(shape, seed)
     for number, filters in enumerate((16, 64, 64, 128, 128)):
-        x = layers.MaxPooling2D(2, name=f"pool{number}")(_plain(x, filters, next(seeds), f"conv{number}"))
+        x = layers.MaxPooling2D(2, name=f"pool{number}")(
+            _unpadded_convolution(x, filters, next(seeds), f"conv{number}")
+        )
     x = _dense(layers.Flatten(name="features")(x), 256, next(seeds), "dense")
     x = layers.Dropout(0.5, seed=next(seeds), name="dropout")(x)
-    return keras.Model(inputs, one_unit_head(x, classes, next(seeds)), name="carson_final")
+    return keras.Model(inputs, single_unit_head(x, classes, next(seeds)), name="carson_final")
 
 
 def harrisburg_cnn(shape: tuple[int, int, int], classes: int, seed: int = 0) -> keras.Model:
@@ -76,14 +78,14 @@ def harrisburg_cnn(shape: tuple[int, int, int], classes: int, seed: int = 0) -> 
 
     See `coronahack_cnn` for the arguments.
     """
-    inputs, x, seeds = _begin(shape, seed)
+    inputs, x, seeds = _scaled_input(shape, seed)
     for number, filters in enumerate((32, 64, 128)):
-        x = _plain(x, filters, next(seeds), f"conv{number}a")
-        x = _plain(x, filters, next(seeds), f"conv{number}b")
-        x = layers.BatchNormalization(momentum=MOMENTUM, name=f"norm{number}")(x)
+        x = _unpadded_convolution(x, filters, next(seeds), f"conv{number}a")
+        x = _unpadded_convolution(x, filters, next(seeds), f"conv{number}b")
+        x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name=f"norm{number}")(x)
         x = layers.MaxPooling2D(2, name=f"pool{number}")(x)
     x = _dense(layers.Flatten(name="features")(x), 128, next(seeds), "dense")
-    return keras.Model(inputs, head(x, classes, next(seeds)), name="harrisburg_cnn")
+    return keras.Model(inputs, classification_head(x, classes, next(seeds)), name="harrisburg_cnn")
 
 
 def covientist_cnn(shape: tuple[int, int, int], classes: int, seed: int = 0) -> keras.Model:
@@ -91,12 +93,14 @@ def covientist_cnn(shape: tuple[int, int, int], classes: int, seed: int = 0) -> 
 
     At 224x224 the last feature maps are 14x14x256, as published. See `coronahack_cnn` for the arguments.
     """
-    inputs, x, seeds = _begin(shape, seed)
+    inputs, x, seeds = _scaled_input(shape, seed)
     for number, (filters, pool) in enumerate(((128, 4), (128, 2), (256, 2))):
-        x = layers.MaxPooling2D(pool, name=f"pool{number}")(_normalised(x, filters, next(seeds), f"conv{number}"))
+        x = layers.MaxPooling2D(pool, name=f"pool{number}")(
+            _normalised_convolution(x, filters, next(seeds), f"conv{number}")
+        )
     x = _dense(layers.Flatten(name="features")(x), 256, next(seeds), "dense")
     x = layers.Dropout(0.5, seed=next(seeds), name="dropout")(x)
-    return keras.Model(inputs, head(x, classes, next(seeds)), name="covientist_cnn")
+    return keras.Model(inputs, classification_head(x, classes, next(seeds)), name="covientist_cnn")
 
 
 def karcevski(
@@ -114,32 +118,32 @@ def karcevski(
         width: units of the dense layer.
         dropout: after the dense layer; 0 for none.
     """
-    inputs, x, seeds = _begin(shape, seed)
+    inputs, x, seeds = _scaled_input(shape, seed)
     for number, count in enumerate(filters):
-        x = layers.MaxPooling2D(2, name=f"pool{number}")(_plain(x, count, next(seeds), f"conv{number}"))
+        x = layers.MaxPooling2D(2, name=f"pool{number}")(_unpadded_convolution(x, count, next(seeds), f"conv{number}"))
     x = _dense(layers.Flatten(name="features")(x), width, next(seeds), "dense")
     if dropout:
         x = layers.Dropout(dropout, seed=next(seeds), name="dropout")(x)
-    return keras.Model(inputs, head(x, classes, next(seeds)), name=name)
+    return keras.Model(inputs, classification_head(x, classes, next(seeds)), name=name)
 
 
-def _begin(shape: tuple[int, int, int], seed: int) -> tuple[keras.KerasTensor, keras.KerasTensor, Iterator[int]]:
+def _scaled_input(shape: tuple[int, int, int], seed: int) -> tuple[keras.KerasTensor, keras.KerasTensor, Iterator[int]]:
     """The input, the input scaled to 0 to 1, and seeds for the layers."""
     inputs = keras.Input(shape, name="pixels")
     return inputs, layers.Rescaling(1 / 255, name="rescale")(inputs), iter(range(seed, seed + 100))
 
 
-def _plain(x: keras.KerasTensor, filters: int, seed: int, name: str) -> keras.KerasTensor:
+def _unpadded_convolution(x: keras.KerasTensor, filters: int, seed: int, name: str) -> keras.KerasTensor:
     """3x3 convolution without padding, ReLU."""
     initial = keras.initializers.GlorotUniform(seed=seed)
     return layers.Conv2D(filters, 3, activation="relu", kernel_initializer=initial, name=name)(x)
 
 
-def _normalised(x: keras.KerasTensor, filters: int, seed: int, name: str) -> keras.KerasTensor:
+def _normalised_convolution(x: keras.KerasTensor, filters: int, seed: int, name: str) -> keras.KerasTensor:
     """3x3 convolution with padding, batch normalisation, ReLU."""
     initial = keras.initializers.GlorotUniform(seed=seed)
     x = layers.Conv2D(filters, 3, padding="same", kernel_initializer=initial, name=name)(x)
-    x = layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_norm")(x)
+    x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name=f"{name}_norm")(x)
     return layers.Activation("relu", name=f"{name}_relu")(x)
 
 
@@ -148,7 +152,7 @@ def _dense(x: keras.KerasTensor, width: int, seed: int, name: str) -> keras.Kera
     return layers.Dense(width, activation="relu", kernel_initializer=initial, name=name)(x)
 
 
-REPORT_NETWORKS: Final[dict[str, Callable[[tuple[int, int, int], int, int], keras.Model]]] = {
+STUDENT_NETWORKS: Final[dict[str, Callable[[tuple[int, int, int], int, int], keras.Model]]] = {
     "coronahack_cnn": coronahack_cnn,
     "carson_simple": carson_simple,
     "carson_final": carson_final,

@@ -59,7 +59,7 @@ class _Anatomy:
         )
 
 
-def draw(label: str, patient: int, view: int, seed: int, size: tuple[int, int]) -> Plane:
+def draw_phantom(label: str, patient: int, view: int, seed: int, size: tuple[int, int]) -> Plane:
     """Draw one phantom.
 
     The same arguments give the same pixels. A patient's anatomy and disease stay the same from view to view;
@@ -90,7 +90,7 @@ def draw(label: str, patient: int, view: int, seed: int, size: tuple[int, int]) 
 
 def _attenuation(anatomy: _Anatomy, rng: np.random.Generator, opacity: Plane, view_rng: np.random.Generator) -> Plane:
     """Add up the body's parts; `opacity` is the share of the lungs' air that disease has replaced."""
-    lungs = np.maximum(*(_lung(anatomy, side) for side in drawing.SIDES))
+    lungs = np.maximum(*(_lung(anatomy, side) for side in drawing.BOTH_SIDES))
     heart = drawing.fill(_HEART * (anatomy.heart, 1.0) + (0, anatomy.base[1] - 0.70), 0.007)
     air = lungs * (0.72 + 0.28 * drawing.blur(lungs, 0.05)) * (1 - 0.92 * heart)
     vessels = _vessels(rng) * air
@@ -108,15 +108,15 @@ def _attenuation(anatomy: _Anatomy, rng: np.random.Generator, opacity: Plane, vi
     if anatomy.bubble:
         total -= 0.13 * drawing.ellipse((0.17, anatomy.base[1] + 0.055), (0.05, 0.025), 0.006)
     if _chance(view_rng, 0.2):
-        total += 0.12 * _leads(view_rng)
+        total += 0.12 * _electrodes(view_rng)
     return total
 
 
 def _opacity(label: str, anatomy: _Anatomy, rng: np.random.Generator, extent: float) -> Plane:
     """Share of the lungs' air that the class's disease has replaced, 0 to 1."""
-    air = np.ones((drawing.SIDE, drawing.SIDE), np.float32)
+    air = np.ones((drawing.PLANE_SIDE, drawing.PLANE_SIDE), np.float32)
     if label == "PNEUMONIA":
-        side = rng.choice(drawing.SIDES)
+        side = rng.choice(drawing.BOTH_SIDES)
         y = rng.uniform(anatomy.apex + 0.15, anatomy.base[0] - 0.06)
         focus = _patch(rng, (side * rng.uniform(0.16, 0.23), y), rng.uniform(0.085, 0.14, 2) * extent, 0.30)
         if _chance(rng, 0.4):  # lobar pneumonia ends sharply at a fissure
@@ -128,7 +128,7 @@ def _opacity(label: str, anatomy: _Anatomy, rng: np.random.Generator, extent: fl
             air *= 1 - 0.5 * _patch(rng, other, rng.uniform(0.04, 0.06, 2), 0.3)
     elif label == "COVID-19":
         glass = np.clip(0.9 + 0.12 * drawing.noise(rng, 70), 0.6, 1.2)
-        for side in drawing.SIDES:
+        for side in drawing.BOTH_SIDES:
             for _ in range(rng.integers(3, 6)):
                 y = anatomy.base[0] + 0.03 - (anatomy.base[0] - anatomy.apex - 0.12) * rng.beta(1.1, 2.2)
                 x = np.interp(y, *_outer_edge(anatomy)) - rng.uniform(0.01, 0.08)
@@ -139,15 +139,15 @@ def _opacity(label: str, anatomy: _Anatomy, rng: np.random.Generator, extent: fl
 
 def _patch(rng: np.random.Generator, centre: tuple[float, float], radii: NDArray[np.float64], ragged: float) -> Plane:
     """An ellipse with a soft, ragged rim: 1 inside, 0 far outside."""
-    angle, half = rng.uniform(0, np.pi), int(2 * max(radii) * drawing.SCALE)
-    column, row = ((np.array(centre) + drawing.ORIGIN) * drawing.SCALE).astype(int)
+    angle, half = rng.uniform(0, np.pi), int(2 * max(radii) * drawing.PIXELS_PER_UNIT)
+    column, row = ((np.array(centre) + drawing.ORIGIN) * drawing.PIXELS_PER_UNIT).astype(int)
     window = np.s_[max(row - half, 0) : row + half, max(column - half, 0) : column + half]
     x, y = drawing.X[window] - np.float32(centre[0]), drawing.Y[window] - np.float32(centre[1])
     along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
     distance = np.sqrt((along / radii[0]) ** 2 + (across / radii[1]) ** 2)
     distance += ragged * 0.5 * drawing.noise(rng, 8, x.shape)
     rise = np.clip((1.35 - distance) / 0.7, 0, 1)
-    plane = np.zeros((drawing.SIDE, drawing.SIDE), np.float32)
+    plane = np.zeros((drawing.PLANE_SIDE, drawing.PLANE_SIDE), np.float32)
     plane[window] = rise * rise * (3 - 2 * rise)
     return plane
 
@@ -198,8 +198,8 @@ def _torso(anatomy: _Anatomy) -> Plane:
 
 def _arms(anatomy: _Anatomy) -> Plane:
     bend = np.array([(0.435, 0.19), (0.475 + anatomy.arms / 2, 0.5), (0.50 + anatomy.arms, 1.3)])
-    return 0.16 * drawing.stroke(drawing.pair(bend), 0.13, 0.01) + 0.10 * anatomy.bone * drawing.stroke(
-        drawing.pair(bend), 0.04, 0.004
+    return 0.16 * drawing.stroke(drawing.mirrored(bend), 0.13, 0.01) + 0.10 * anatomy.bone * drawing.stroke(
+        drawing.mirrored(bend), 0.04, 0.004
     )
 
 
@@ -215,8 +215,8 @@ def _ribs(anatomy: _Anatomy, lungs: Plane) -> Plane:
         back = [(0.03, y + 0.012), (0.3 * flank_x, y - 0.014), (0.75 * flank_x, y - 0.004), (flank_x, flank_y)]
         front = [(flank_x, flank_y), (flank_x, flank_y + 0.05)]
         front += [(0.75 * flank_x, flank_y + 0.10), (0.36 * flank_x, flank_y + 0.15)]
-        back_halves += drawing.pair(np.array(back))
-        front_halves += drawing.pair(np.array(front))
+        back_halves += drawing.mirrored(np.array(back))
+        front_halves += drawing.mirrored(np.array(front))
     bones = 0.085 * drawing.tube(back_halves, 0.025, 0.0025) + 0.05 * drawing.tube(front_halves, 0.024, 0.0025)
     total: Plane = bones * (0.35 + 0.65 * drawing.blur(lungs, 0.02))
     return total
@@ -232,10 +232,10 @@ def _shoulder_girdle(anatomy: _Anatomy, rng: np.random.Generator) -> Plane:
     """Collar bones, shoulder blades and the heads of the upper arm bones."""
     tilt = rng.uniform(-0.015, 0.03)
     collar_bone = np.array([(0.028, 0.205), (0.12, 0.185), (0.22, 0.145 - tilt), (0.37, 0.125 - tilt)])
-    total = 0.11 * drawing.tube(drawing.pair(collar_bone), 0.03, 0.003)
+    total = 0.11 * drawing.tube(drawing.mirrored(collar_bone), 0.03, 0.003)
     width = anatomy.width
     shoulder_blade = [(0.36, 0.17), (0.43, 0.2), (width + 0.05, 0.44), (width - 0.005, 0.42), (0.30, 0.2)]
-    for side in drawing.SIDES:
+    for side in drawing.BOTH_SIDES:
         total += 0.055 * drawing.fill(np.array(shoulder_blade) * (side, 1), 0.005)
         total += 0.08 * drawing.ellipse((side * 0.445, 0.175), (0.04, 0.045), 0.005)
     return total
@@ -248,35 +248,35 @@ def _trachea(rng: np.random.Generator) -> Plane:
 
 def _breasts(anatomy: _Anatomy) -> Plane:
     low = anatomy.base[0]
-    return np.maximum(*(drawing.ellipse((side * 0.23, low - 0.03), (0.15, 0.13), 0.02) for side in drawing.SIDES))
+    return np.maximum(*(drawing.ellipse((side * 0.23, low - 0.03), (0.15, 0.13), 0.02) for side in drawing.BOTH_SIDES))
 
 
 def _vessels(rng: np.random.Generator) -> Plane:
     """Vessels that fan out from both lung roots and become thinner and branch."""
-    plane = np.zeros((drawing.SIDE, drawing.SIDE), np.uint8)
+    plane = np.zeros((drawing.PLANE_SIDE, drawing.PLANE_SIDE), np.uint8)
     fan = np.tile(np.linspace(-1.35, 1.3, 13), 2)
-    mirror = np.stack([np.repeat(drawing.SIDES, 13), np.ones(26)], 1)
+    mirror = np.stack([np.repeat(drawing.BOTH_SIDES, 13), np.ones(26)], 1)
     heading, lengths = fan + rng.normal(0, 0.08, 26), rng.integers(6, 11, 26)
     start = np.stack([np.full(26, 0.075), 0.42 + 0.03 * fan], 1)
     for step in range(max(lengths)):
         heading = heading + rng.normal(0, 0.19, 26)
         fade, alive = 1 - step / max(lengths), step < lengths
         end = start + 0.028 * np.stack([np.cos(heading), np.sin(heading)], 1)
-        drawing.trace(
+        drawing.draw_lines(
             plane, np.stack([start, end], 1)[alive] * mirror[alive, None], 0.003 + 0.013 * fade**1.5, 60 + 150 * fade
         )
         forks, turn = alive & (rng.choice((True, False), 26, p=(0.4, 0.6))), heading + rng.choice((-0.8, 0.8), 26)
         twig = end + rng.uniform(0.03, 0.06) * np.stack([np.cos(turn), np.sin(turn)], 1)
-        drawing.trace(
+        drawing.draw_lines(
             plane, np.stack([end, twig], 1)[forks] * mirror[forks, None], 0.003 + 0.005 * fade, 40 + 90 * fade
         )
         start = end
-    return drawing.blur(drawing.unit(plane), 0.0035)
+    return drawing.blur(drawing.to_unit_range(plane), 0.0035)
 
 
-def _leads(rng: np.random.Generator) -> Plane:
+def _electrodes(rng: np.random.Generator) -> Plane:
     """ECG electrodes and their cables."""
-    total = np.zeros((drawing.SIDE, drawing.SIDE), np.float32)
+    total = np.zeros((drawing.PLANE_SIDE, drawing.PLANE_SIDE), np.float32)
     for _ in range(rng.integers(1, 4)):
         pad = rng.uniform((-0.3, 0.2), (0.3, 0.7))
         bends = [pad + rng.normal(0, 0.1, 2), pad + rng.normal(0, 0.25, 2)]

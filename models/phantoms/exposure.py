@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from models.phantoms.drawing import ORIGIN, SCALE, SHIFT
+from models.phantoms.drawing import FIXED_POINT_BITS, ORIGIN, PIXELS_PER_UNIT
 
 if TYPE_CHECKING:
     from models.phantoms.drawing import Plane
@@ -43,8 +43,10 @@ def expose(attenuation: Plane, rng: np.random.Generator, size: tuple[int, int]) 
 
     height, width = size
     short = min(size)
-    centre = (ORIGIN + rng.normal(0, 0.015, 2) + (0, 0.48)) * SCALE
-    transform = cv2.getRotationMatrix2D(tuple(centre), rng.normal(0, 2.0), short / SCALE * rng.uniform(0.96, 1.10))
+    centre = (ORIGIN + rng.normal(0, 0.015, 2) + (0, 0.48)) * PIXELS_PER_UNIT
+    transform = cv2.getRotationMatrix2D(
+        tuple(centre), rng.normal(0, 2.0), short / PIXELS_PER_UNIT * rng.uniform(0.96, 1.10)
+    )
     transform[:, 2] += (width / 2 - centre[0], height / 2 - centre[1])
     # The outermost rows are repeated outside the plane: an image that is taller than wide shows more belly, not a hole.
     border = cv2.BORDER_REPLICATE
@@ -69,6 +71,6 @@ def _burn_in_marker(picture: Plane, rng: np.random.Generator) -> None:
     letter_height = min(height, width) * rng.uniform(0.03, 0.05)
     corner = np.array((width * x, height * rng.uniform(0.03, 0.12)))
     marker = np.zeros((height, width), np.uint8)
-    points = np.round((np.array(_LETTERS[letter]) * letter_height + corner) * 2**SHIFT).astype(np.int32)
-    cv2.polylines(marker, [points], False, 255, max(1, round(letter_height / 7)), cv2.LINE_AA, SHIFT)
+    points = np.round((np.array(_LETTERS[letter]) * letter_height + corner) * 2**FIXED_POINT_BITS).astype(np.int32)
+    cv2.polylines(marker, [points], False, 255, max(1, round(letter_height / 7)), cv2.LINE_AA, FIXED_POINT_BITS)
     picture[marker > 0] += (0.95 - picture[marker > 0]) * (marker[marker > 0] / np.float32(255))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from models.phantoms.anatomy import draw
+from models.phantoms.anatomy import draw_phantom
 from models.vocabulary import CLASSES, PHANTOM_MARKER
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ __all__ = [
     "PHANTOM_MARKER",
     "PLAIN_FORMATS",
     "Phantom",
-    "draw",
+    "draw_phantom",
     "encode",
-    "png_text",
+    "png_marker",
     "write_phantoms",
 ]
 
@@ -127,7 +127,7 @@ def write_phantoms(
 
     def write(plan: _Plan) -> None:
         phantom = plan.phantom
-        picture = draw(phantom.label, plan.patient, plan.view, seed, plan.size)
+        picture = draw_phantom(phantom.label, plan.patient, plan.view, seed, plan.size)
         phantom.path.write_bytes(encode(picture, phantom.format, plan.quality))
 
     with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
@@ -181,13 +181,13 @@ def encode(picture: NDArray[np.float32], name: str, quality: int = 90) -> bytes:
         raise ValueError(f"unknown format {name!r}: choose from {', '.join(FORMATS)}")
     out = io.BytesIO()
     if name == "png-grey-16":
-        image = Image.fromarray(_levels(picture, 65535).astype(np.uint16))
+        image = Image.fromarray(_quantise(picture, 65535).astype(np.uint16))
     elif name == "png-grey-12-in-16":
-        image = Image.fromarray(_levels(picture, 4095).astype(np.uint16))
+        image = Image.fromarray(_quantise(picture, 4095).astype(np.uint16))
     else:
-        image = Image.fromarray(_levels(picture, 255).astype(np.uint8))
+        image = Image.fromarray(_quantise(picture, 255).astype(np.uint8))
     if name.startswith("png"):
-        _as_png(image, name).save(out, "PNG", pnginfo=png_text(), compress_level=_PNG_EFFORT)
+        _to_png_mode(image, name).save(out, "PNG", pnginfo=png_marker(), compress_level=_PNG_EFFORT)
     elif name.startswith("jpeg-exif"):
         orientation = int(name[-1])
         exif = Image.Exif()
@@ -200,14 +200,14 @@ def encode(picture: NDArray[np.float32], name: str, quality: int = 90) -> bytes:
     return out.getvalue()
 
 
-def png_text() -> PngImagePlugin.PngInfo:
+def png_marker() -> PngImagePlugin.PngInfo:
     """Return `PHANTOM_MARKER` as a PNG text chunk, which Pillow writes before the pixels."""
     text = PngImagePlugin.PngInfo()
     text.add_text("Software", PHANTOM_MARKER)
     return text
 
 
-def _as_png(image: Image.Image, name: str) -> Image.Image:
+def _to_png_mode(image: Image.Image, name: str) -> Image.Image:
     modes = {"png-grey-alpha": "LA", "png-rgb": "RGB", "png-rgba": "RGBA"}
     if name != "png-palette":
         return image.convert(modes[name]) if name in modes else image
@@ -217,6 +217,6 @@ def _as_png(image: Image.Image, name: str) -> Image.Image:
     return indexed
 
 
-def _levels(picture: NDArray[np.float32], top: int) -> NDArray[np.float32]:
+def _quantise(picture: NDArray[np.float32], top: int) -> NDArray[np.float32]:
     levels: NDArray[np.float32] = np.rint(picture * np.float32(top))
     return levels

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, PngImagePlugin
 
-from models.phantoms.anatomy import draw
-from models.phantoms.phantom import encode, png_text
+from models.phantoms.anatomy import draw_phantom
+from models.phantoms.phantom import encode, png_marker
 from models.vocabulary import CLASSES, PHANTOM_MARKER
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _TIFF_SOFTWARE = 305
 
 
 @dataclass(frozen=True)
-class Spoiled:
+class SpoiledFile:
     """One file of the spoiled set.
 
     Attributes:
@@ -45,7 +45,7 @@ class Spoiled:
     fails: str | None
 
 
-def write_spoiled(folder: Path, seed: int = 0) -> list[Spoiled]:
+def write_spoiled_files(folder: Path, seed: int = 0) -> list[SpoiledFile]:
     """Write the spoiled files into a folder, which is created if it is missing.
 
     No two files have the same bytes. Each carries the made-data marker if its format has room for one.
@@ -63,10 +63,10 @@ def write_spoiled(folder: Path, seed: int = 0) -> list[Spoiled]:
     spoiled = []
     for number, (name, fails, make) in enumerate(_SPOILED_SET):
         patient = _FIRST_PATIENT + number
-        picture = draw(CLASSES[number % len(CLASSES)], patient, 0, seed, (_SIDE, _SIDE))
+        picture = draw_phantom(CLASSES[number % len(CLASSES)], patient, 0, seed, (_SIDE, _SIDE))
         path = folder / name
         path.write_bytes(make(picture, rng))
-        spoiled.append(Spoiled(path, fails))
+        spoiled.append(SpoiledFile(path, fails))
     return spoiled
 
 
@@ -218,7 +218,7 @@ def _image(picture: NDArray[Any]) -> Image.Image:
 
 def _png(image: Image.Image) -> bytes:
     out = io.BytesIO()
-    image.save(out, "PNG", pnginfo=png_text())
+    image.save(out, "PNG", pnginfo=png_marker())
     return out.getvalue()
 
 

@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-WARNING: Final = "#ffd23f"
-SIDE: Final = 3.1
+WARNING_COLOUR: Final = "#ffd23f"
+PANEL_INCHES: Final = 3.1
 """Side of a panel in inches."""
-DOTS: Final = 150
+DOTS_PER_INCH: Final = 150
 """Dots per inch."""
-CHARACTERS: Final = 15.5
+CHARACTERS_PER_INCH: Final = 15.5
 """Characters of small text per inch."""
 
 
-def plate(
+def draw_explanation(
     panels: Sequence[tuple[str, NDArray[Any]]],
     probabilities: Mapping[str, tuple[float, str]],
     title: str,
@@ -47,15 +47,15 @@ def plate(
     Returns:
         A PNG without metadata.
     """
-    width = SIDE * (len(panels) + 1)
+    width = PANEL_INCHES * (len(panels) + 1)
     lines = _wrap(notes, width)
     head, foot = 0.5 + 0.35 * bool(warning), 0.3 + 0.17 * len(lines)
-    height = head + SIDE + 0.3 + foot
-    figure = Figure(figsize=(width, height), dpi=DOTS, facecolor="white")
+    height = head + PANEL_INCHES + 0.3 + foot
+    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, facecolor="white")
     if warning:
         figure.text(
             0.5, 1 - 0.2 / height, warning, ha="center", va="center", fontsize=9, fontweight="bold", color=INK,
-            backgroundcolor=WARNING, parse_math=False,
+            backgroundcolor=WARNING_COLOUR, parse_math=False,
         )  # fmt: skip
     figure.text(
         0.12 / width, 1 - (head - 0.22) / height, title, va="center", fontsize=12, fontweight="bold", color=INK,
@@ -63,13 +63,17 @@ def plate(
     )  # fmt: skip
     bottom = foot / height
     for column, (caption, picture) in enumerate(panels):
-        axes = figure.add_axes(((SIDE * column + 0.12) / width, bottom, (SIDE - 0.16) / width, SIDE / height))
+        axes = figure.add_axes(
+            ((PANEL_INCHES * column + 0.12) / width, bottom, (PANEL_INCHES - 0.16) / width, PANEL_INCHES / height)
+        )
         rgb = picture[..., ::-1] if picture.ndim > 2 else picture  # noqa: PLR2004 - with colours
         axes.imshow(rgb, cmap="gray", vmin=0, vmax=255)
         axes.set_axis_off()
         axes.set_title(caption, fontsize=9, color=INK, parse_math=False)
     _draw_bars(
-        figure.add_axes(((SIDE * len(panels) + 0.3) / width, bottom, (SIDE - 0.5) / width, SIDE / height)),
+        figure.add_axes(
+            ((PANEL_INCHES * len(panels) + 0.3) / width, bottom, (PANEL_INCHES - 0.5) / width, PANEL_INCHES / height)
+        ),
         probabilities,
     )
     for number, line in enumerate(lines):
@@ -97,4 +101,4 @@ def _draw_bars(axes: Axes, probabilities: Mapping[str, tuple[float, str]]) -> No
 def _wrap(notes: Sequence[str], width: float) -> list[str]:
     from textwrap import wrap
 
-    return [line for note in notes for line in wrap(note, int(width * CHARACTERS))]
+    return [line for note in notes for line in wrap(note, int(width * CHARACTERS_PER_INCH))]

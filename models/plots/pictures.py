@@ -25,12 +25,12 @@ OPACITY: Final = 0.6
 COLDEST: Final = 0.25
 HOTTEST: Final = 0.9
 """The part of the colour map in use: over the lungs its dark end would look like shadow, its pale end greenish."""
-UNSEEN: Final = 0.35
+UNSEEN_BRIGHTNESS: Final = 0.35
 """Remaining brightness of the parts that the model does not see."""
 JPEG_QUALITY: Final = 84
 
 
-def warmed(grey: NDArray[np.uint8], heat: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+def with_heat_overlay(grey: NDArray[np.uint8], heat: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     """Lay a heat map over a picture.
 
     Args:
@@ -48,7 +48,7 @@ def warmed(grey: NDArray[np.uint8], heat: NDArray[np.floating[Any]]) -> NDArray[
     return blended
 
 
-def over_thumbnail(thumbnail: bytes, heat: NDArray[np.floating[Any]], spec: PreprocessingSpec) -> bytes:
+def heat_overlay_on_thumbnail(thumbnail: bytes, heat: NDArray[np.floating[Any]], spec: PreprocessingSpec) -> bytes:
     """Lay a heat map over a picture of the whole radiograph, and darken the parts that the model does not see.
 
     Args:
@@ -62,28 +62,30 @@ def over_thumbnail(thumbnail: bytes, heat: NDArray[np.floating[Any]], spec: Prep
     grey = np.asarray(cv2.imdecode(np.frombuffer(thumbnail, np.uint8), cv2.IMREAD_GRAYSCALE), np.uint8)
     height, width = grey.shape
     rows, columns = crop_slices(height, width, spec)
-    picture = np.repeat((grey * UNSEEN).astype(np.uint8)[..., None], 3, axis=2)
-    picture[rows, columns] = warmed(grey[rows, columns], heat)
-    return jpeg(picture)
+    picture = np.repeat((grey * UNSEEN_BRIGHTNESS).astype(np.uint8)[..., None], 3, axis=2)
+    picture[rows, columns] = with_heat_overlay(grey[rows, columns], heat)
+    return encode_jpeg(picture)
 
 
-def photograph(image: NDArray[np.uint8], longer_side: int = LONGER_SIDE) -> bytes:
+def radiograph_jpeg(image: NDArray[np.uint8], longer_side: int = LONGER_SIDE) -> bytes:
     """Return a small grey JPEG of a preprocessed image, (height, width) or (height, width, channels)."""
-    return jpeg(shrunk(image, longer_side))
+    return encode_jpeg(shrink_to_grey(image, longer_side))
 
 
-def overlay(image: NDArray[np.uint8], heat: NDArray[np.floating[Any]], longer_side: int = LONGER_SIDE) -> bytes:
+def heat_overlay_jpeg(
+    image: NDArray[np.uint8], heat: NDArray[np.floating[Any]], longer_side: int = LONGER_SIDE
+) -> bytes:
     """Return a small JPEG of a preprocessed image with a heat map over it.
 
     Args:
         image: (height, width) or (height, width, channels).
-        heat: (h, w) of any size, 0 to 1; see `warmed`.
+        heat: (h, w) of any size, 0 to 1; see `with_heat_overlay`.
         longer_side: maximum of the picture's longer side, in pixels.
     """
-    return jpeg(warmed(shrunk(image, longer_side), heat))
+    return encode_jpeg(with_heat_overlay(shrink_to_grey(image, longer_side), heat))
 
 
-def shrunk(image: NDArray[np.uint8], longer_side: int) -> NDArray[np.uint8]:
+def shrink_to_grey(image: NDArray[np.uint8], longer_side: int) -> NDArray[np.uint8]:
     """Return a preprocessed image as grey (height, width), shrunk until no side exceeds `longer_side` pixels."""
     grey = np.asarray(image)
     grey = grey.mean(axis=2).round().astype(np.uint8) if grey.ndim > 2 else grey  # noqa: PLR2004 - with channels
@@ -92,7 +94,7 @@ def shrunk(image: NDArray[np.uint8], longer_side: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(np.ascontiguousarray(grey), size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def jpeg(pixels: NDArray[np.uint8]) -> bytes:
+def encode_jpeg(pixels: NDArray[np.uint8]) -> bytes:
     """Encode pixels, (height, width) or (height, width, 3) with blue first, as a JPEG."""
     _, encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     return bytes(encoded)

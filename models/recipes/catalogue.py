@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from models.radiographs.preprocessing import PreprocessingSpec
-from models.recipes.recipe import FORM, Augmentation, Plateau, Recipe, Stage
-from models.recipes.student_reports import REPORTS
+from models.recipes.recipe import TRAINING_VERSION, Augmentation, Plateau, Recipe, Stage
+from models.recipes.student_reports import PUBLISHED_SYSTEMS
 from models.vocabulary import SPLITS, Split
 
 __all__ = [
-    "DEFAULT", "FORM", "PARAMETERS", "RECIPES", "SPLITS", "Augmentation", "Plateau", "Recipe", "RecipeError", "Split",
-    "Stage", "recipe_named",
+    "DEFAULT_RECIPE", "PARAMETER_COUNTS", "RECIPES", "SPLITS", "TRAINING_VERSION", "Augmentation", "Plateau", "Recipe",
+    "RecipeError", "Split", "Stage", "recipe_named",
 ]  # fmt: skip
 
 
@@ -48,13 +48,13 @@ RECIPES: Final = {
             learning_rate=2e-3,
             patience=6,
         ),
-        *(one.recipe for one in REPORTS),
+        *(one.recipe for one in PUBLISHED_SYSTEMS),
     )
 }
-DEFAULT: Final = "local-patterns"
+DEFAULT_RECIPE: Final = "local-patterns"
 """The recipe that is used where none is named."""
 
-PARAMETERS: Final = {
+PARAMETER_COUNTS: Final = {
     "compact-cnn": 1_130_147,
     "local-patterns": 2_333_673,
     "compact-cnn-small": 1_130_147,

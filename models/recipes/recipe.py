@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, Self, get_args
 
 from models.radiographs.preprocessing import PreprocessingSpec
 
-FORM: Final = 1
+TRAINING_VERSION: Final = 1
 """Increased whenever the same recipe, data and seed would give another model than before."""
 
 Optimizer = Literal["adamw", "adam", "adamax", "sgd"]
@@ -16,7 +16,7 @@ Weights = Literal["none", "imagenet"]
 View = Literal["PA", "AP"]
 
 
-def _strict(kind: type, values: dict[str, Any]) -> None:
+def _require_exact_names(kind: type, values: dict[str, Any]) -> None:
     """Raise ValueError if names are unknown or missing: a default would hide what was really trained."""
     expected = {one.name for one in fields(kind)}
     if set(values) != expected:
@@ -31,7 +31,7 @@ class _Part:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """Read the values of `dataclasses.asdict`; raises ValueError if names are unknown or missing."""
-        _strict(cls, values)
+        _require_exact_names(cls, values)
         return cls(**values)
 
 
@@ -170,7 +170,7 @@ class Recipe:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """Read the values of `to_dict`; raises ValueError if names are unknown or missing, never uses a default."""
-        _strict(cls, values)
+        _require_exact_names(cls, values)
         return cls(
             **values
             | {

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishedSystem:
     """A recipe, the figures that its report published, and how the recipe departs from the report."""
 
     recipe: Recipe
     report: str
-    """A key of `REPORT_WORDS`."""
+    """A key of `REPORT_SUMMARIES`."""
     classes: int
     """Number of classes in the report; here the labels determine the classes."""
     figures: Mapping[str, float] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class Published:
     """Differences from the report and choices that it leaves open, in addition to `COMMON_DEPARTURES`."""
 
 
-REPORT_WORDS: Final = {
+REPORT_SUMMARIES: Final = {
     "coronahack": "2 classes (pneumonia, normal); 5,286 training images (3,944 and 1,342) and 624 test images (390 and "
     "234); pretrained networks fine-tuned for 100 epochs",
     "carson": "2 classes; frontal images (PA), the centre of the chest; a network that failed (it predicted the "
@@ -64,7 +64,7 @@ def _square(side: int, channels: int, crop: Crop = "centre", equalisation: Equal
     return PreprocessingSpec(side, side, channels, crop=crop, equalisation=equalisation)
 
 
-NONE: Final = Augmentation(share=0.0, translation=0.0, rotation=0.0, zoom=0.0, brightness=0.0)
+NO_AUGMENTATION: Final = Augmentation(share=0.0, translation=0.0, rotation=0.0, zoom=0.0, brightness=0.0)
 
 
 def _recipe(name: str, architecture: str, spec: PreprocessingSpec, augmentation: Augmentation, epochs: int) -> Recipe:
@@ -75,7 +75,7 @@ def _recipe(name: str, architecture: str, spec: PreprocessingSpec, augmentation:
     )  # fmt: skip
 
 
-CORONAHACK_CHOSEN: Final = (
+CORONAHACK_CHOICES: Final = (
     UNKNOWN_SIZE,
     UNKNOWN_BATCH.format(16),
     "the strength of the augmentation is not known: zoom, brightness and shifts of up to 0.1",
@@ -83,14 +83,14 @@ CORONAHACK_CHOSEN: Final = (
 )
 
 
-def _coronahack(name: str, accuracy: float, **more: float) -> Published:
+def _coronahack(name: str, accuracy: float, **more: float) -> PublishedSystem:
     augmentation = Augmentation(share=1.0, translation=0.1, rotation=0.0, zoom=0.1, brightness=0.1)
     base = _recipe(f"coronahack-{name}", name, _square(224, 3), augmentation, 100)
     recipe = replace(base, batch_size=16, learning_rate=1e-4, optimizer="adamax", weights="imagenet")
-    return Published(recipe, "coronahack", 2, {"accuracy": accuracy, **more}, departures=CORONAHACK_CHOSEN)
+    return PublishedSystem(recipe, "coronahack", 2, {"accuracy": accuracy, **more}, departures=CORONAHACK_CHOICES)
 
 
-_own = _coronahack("cnn", 0.9343)
+_coronahack_cnn = _coronahack("cnn", 0.9343)
 CORONAHACK: Final = (
     _coronahack("xception", 0.9135),
     _coronahack("vgg16", 0.9183),
@@ -101,33 +101,33 @@ CORONAHACK: Final = (
     _coronahack("efficientnetv2s", 0.9071),
     _coronahack("efficientnetv2m", 0.9231),
     replace(
-        _own,
-        recipe=replace(_own.recipe, architecture="coronahack_cnn", weights="none"),
+        _coronahack_cnn,
+        recipe=replace(_coronahack_cnn.recipe, architecture="coronahack_cnn", weights="none"),
         departures=(
-            *CORONAHACK_CHOSEN[:3],
+            *CORONAHACK_CHOICES[:3],
             "the self-defined network is not described: its layers are our choice",
             "it has four convolutions of 32 to 256 filters with batch normalisation and pooling, and 256 dense units",
         ),
     ),
 )
 
-CARSON_CHOSEN: Final = (
+CARSON_CHOICES: Final = (
     "one sigmoid unit where there are two classes; with more classes, one score for each class and more parameters",
     "the report's optimiser, learning rate, epochs and batch size are not known: Adam at 0.001, batches of 32",
 )
-FRONTAL: Final[tuple[View, ...]] = ("PA",)
+FRONTAL_VIEWS: Final[tuple[View, ...]] = ("PA",)
 CARSON: Final = (
-    Published(
-        _recipe("carson-simple", "carson_simple", _square(256, 3), NONE, 20), "carson", 2,
-        departures=(*CARSON_CHOSEN, "3x3 convolutions without padding, with ReLU: our choice; no figures are known"),
+    PublishedSystem(
+        _recipe("carson-simple", "carson_simple", _square(256, 3), NO_AUGMENTATION, 20), "carson", 2,
+        departures=(*CARSON_CHOICES, "3x3 convolutions without padding, with ReLU: our choice; no figures are known"),
     ),
-    Published(
+    PublishedSystem(
         replace(
-            _recipe("carson-final", "carson_final", _square(256, 3, "chest"), Augmentation(), 30), views=FRONTAL
+            _recipe("carson-final", "carson_final", _square(256, 3, "chest"), Augmentation(), 30), views=FRONTAL_VIEWS
         ),
         "carson", 2, {"validation accuracy": 0.90, "accuracy": 0.71}, parameters=1_448_257, trainable=1_448_257,
         departures=(
-            *CARSON_CHOSEN,
+            *CARSON_CHOICES,
             "published as more than 90 % in validation and about 70 to 72 % in the test set",
             "the centre of the chest is the central 80 % of the image's height and width; no network locates it",
             "the augmentation is not described: this project's default; dropout 0.5 is our choice, too",
@@ -136,34 +136,38 @@ CARSON: Final = (
     ),
 )  # fmt: skip
 
-HARRISBURG_MOVED: Final = Augmentation(
+HARRISBURG_AUGMENTATION: Final = Augmentation(
     share=1.0, translation=0.2, rotation=15 / 360, zoom=0.2, brightness=0.0, shear=0.2
 )
-HARRISBURG_CHOSEN: Final = (
+HARRISBURG_CHOICES: Final = (
     "a shear of 0.2 is taken as a slope; the Keras generator of that time would have taken it as 0.2 degrees",
     "images are equalised after resizing, with a disk of 70 pixels at the input's size",
     "the batch size and the maximum number of epochs are not known: 32 and 50",
 )
 HARRISBURG: Final = (
-    Published(
+    PublishedSystem(
         replace(
-            _recipe("harrisburg-cnn", "harrisburg_cnn", _square(299, 1, "centre", "local"), HARRISBURG_MOVED, 50),
+            _recipe(
+                "harrisburg-cnn", "harrisburg_cnn", _square(299, 1, "centre", "local"), HARRISBURG_AUGMENTATION, 50
+            ),
             learning_rate=0.008, patience=10,
         ),
         "harrisburg", 2, {"validation accuracy": 0.77}, parameters=18_129_890, trainable=18_129_442,
         departures=(
-            *HARRISBURG_CHOSEN,
+            *HARRISBURG_CHOICES,
             "Adam at 0.008, as in the report's code; its text says 0.001",
         ),
     ),
-    Published(
+    PublishedSystem(
         replace(
-            _recipe("harrisburg-vgg19", "harrisburg_vgg19", _square(224, 3, "centre", "local"), HARRISBURG_MOVED, 50),
+            _recipe(
+                "harrisburg-vgg19", "harrisburg_vgg19", _square(224, 3, "centre", "local"), HARRISBURG_AUGMENTATION, 50
+            ),
             learning_rate=0.008, patience=10, weights="imagenet", stages=(Stage(0, 0.0, 0.008),),
         ),
         "harrisburg", 2, {"validation accuracy": 0.89}, parameters=20_090_306, trainable=65_922,
         departures=(
-            *HARRISBURG_CHOSEN,
+            *HARRISBURG_CHOICES,
             "the dense layer's activation is not known: ReLU",
             "with CXR_PRETRAINED=none nothing is frozen, and a rate of 0.008 is then far too high",
         ),
@@ -171,35 +175,35 @@ HARRISBURG: Final = (
 )  # fmt: skip
 
 COVIENTIST_PLATEAU: Final = Plateau(factor=0.1, patience=5, lowest=1e-5)
-COVIENTIST_CHOSEN: Final = (
+COVIENTIST_CHOICES: Final = (
     UNKNOWN_BATCH.format(32),
     "SGD without momentum: the report mentions none",
     "the rate falls tenfold after 5 epochs without a better validation loss; only its first and last value are known",
 )
 
 
-def _covientist(name: str, backbone: str, accuracy: float) -> Published:
-    base = _recipe(f"covientist-{name}", backbone, _square(224, 3), NONE, 25)
+def _covientist(name: str, backbone: str, accuracy: float) -> PublishedSystem:
+    base = _recipe(f"covientist-{name}", backbone, _square(224, 3), NO_AUGMENTATION, 25)
     recipe = replace(
         base, optimizer="sgd", schedule="plateau", plateau=COVIENTIST_PLATEAU, learning_rate=1e-2, weights="imagenet",
         stages=(Stage(0, 0.0, 1e-2), Stage(5, 1.0, 1e-3)),
     )  # fmt: skip
     departures = (
-        *COVIENTIST_CHOSEN,
+        *COVIENTIST_CHOICES,
         "published with 5 to 25 epochs; 25 here",
         "the backbone is frozen in the first 5 epochs, then everything is trained at 0.001: our choice",
     )
-    return Published(recipe, "covientist", 3, {"accuracy": accuracy}, departures=departures)
+    return PublishedSystem(recipe, "covientist", 3, {"accuracy": accuracy}, departures=departures)
 
 
 COVIENTIST: Final = (
-    Published(
+    PublishedSystem(
         replace(
-            _recipe("covientist-cnn", "covientist_cnn", _square(224, 3), NONE, 100),
+            _recipe("covientist-cnn", "covientist_cnn", _square(224, 3), NO_AUGMENTATION, 100),
             optimizer="sgd", schedule="plateau", plateau=COVIENTIST_PLATEAU, learning_rate=1e-2,
         ),
         "covientist", 3, {"accuracy": 0.9674, "precision": 0.9654, "recall": 0.9579, "f1": 0.9611},
-        departures=(*COVIENTIST_CHOSEN, "the dense layer has 256 units; the text also says 128"),
+        departures=(*COVIENTIST_CHOICES, "the dense layer has 256 units; the text also says 128"),
     ),
     _covientist("vgg16", "vgg16", 0.927),
     _covientist("vgg19", "vgg19", 0.933),
@@ -211,36 +215,36 @@ COVIENTIST: Final = (
     _covientist("efficientnet", "efficientnetb0", 0.939),
 )  # fmt: skip
 
-KARCEVSKI_CHOSEN: Final = (
+KARCEVSKI_CHOICES: Final = (
     "the input size, filters and widths are not known: 128x128 grey, 32 to 128 filters of 3x3, 128 dense units",
     "the optimiser, rate, epochs and batch size are not known: Adam at 0.001, 20 epochs, batches of 32",
 )
 
 
-def _karcevski(name: str, first: float, second: float, augmentation: Augmentation = NONE) -> Published:
+def _karcevski(name: str, first: float, second: float, augmentation: Augmentation = NO_AUGMENTATION) -> PublishedSystem:
     recipe = _recipe(f"karcevski-{name}", f"karcevski_{name}", _square(128, 1), augmentation, 20)
     figures = {"accuracy, first set": first, "accuracy, second set": second}
-    return Published(recipe, "karcevski", 2, figures, departures=KARCEVSKI_CHOSEN)
+    return PublishedSystem(recipe, "karcevski", 2, figures, departures=KARCEVSKI_CHOICES)
 
 
-_augmented = _karcevski("augmented", 0.39, 0.25, Augmentation())
-_residual = _karcevski("resnet50", 0.63, 0.57)
+_karcevski_augmented = _karcevski("augmented", 0.39, 0.25, Augmentation())
+_karcevski_resnet50 = _karcevski("resnet50", 0.63, 0.57)
 KARCEVSKI: Final = (
     _karcevski("simple", 0.50, 0.74),
     _karcevski("complex", 0.29, 0.96),
     replace(
-        _augmented,
-        recipe=replace(_augmented.recipe, patience=5),
+        _karcevski_augmented,
+        recipe=replace(_karcevski_augmented.recipe, patience=5),
         departures=(
-            *KARCEVSKI_CHOSEN,
+            *KARCEVSKI_CHOICES,
             "augmentation and tuning are not known: this project's default augmentation on the complex network",
             "dropout 0.5, and training stops after 5 epochs without a better validation loss",
         ),
     ),
     replace(
-        _residual,
+        _karcevski_resnet50,
         recipe=replace(
-            _residual.recipe, architecture="resnet50", preprocessing=_square(224, 3), weights="imagenet",
+            _karcevski_resnet50.recipe, architecture="resnet50", preprocessing=_square(224, 3), weights="imagenet",
             stages=(Stage(0, 0.0, 1e-3), Stage(5, 0.3, 1e-4)),
         ),
         departures=(
@@ -251,10 +255,10 @@ KARCEVSKI: Final = (
     ),
 )  # fmt: skip
 
-REPORTS: Final = (*CORONAHACK, *CARSON, *HARRISBURG, *COVIENTIST, *KARCEVSKI)
+PUBLISHED_SYSTEMS: Final = (*CORONAHACK, *CARSON, *HARRISBURG, *COVIENTIST, *KARCEVSKI)
 """All systems of the five reports."""
 
 
-def published_of(name: str) -> Published | None:
+def published_system(name: str) -> PublishedSystem | None:
     """Return the published system that a recipe follows; None where the recipe is this project's own."""
-    return next((one for one in REPORTS if one.recipe.name == name), None)
+    return next((one for one in PUBLISHED_SYSTEMS if one.recipe.name == name), None)

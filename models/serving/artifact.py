@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 MODEL_FILE: Final = "model.keras"
 METADATA_FILE: Final = "metadata.json"
 SAMPLE_FILE: Final = "sample.npz"
-FILES: Final = (MODEL_FILE, METADATA_FILE, SAMPLE_FILE)
+ARTIFACT_FILES: Final = (MODEL_FILE, METADATA_FILE, SAMPLE_FILE)
 TRUSTED_MODULES: Final = ("keras", "builtins")
 
 
@@ -182,7 +182,7 @@ def load(folder: Path, expected_sha256: str) -> Artifact:
     Raises:
         ArtifactError: a file is missing, is not the registered one, or does not match the others.
     """
-    for name in FILES:
+    for name in ARTIFACT_FILES:
         if not (folder / name).is_file():
             raise ArtifactError(f"{folder} has no {name}: fetch the artifact again, or retrain.")
     actual_sha256 = sha256_of(folder / MODEL_FILE)

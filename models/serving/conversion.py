@@ -24,9 +24,9 @@ from models.serving.quiet_imports import silence_telemetry
 if TYPE_CHECKING:
     from models.serving.artifact import Artifact
 
-GRAPH: Final = "model.xml"
-WEIGHTS: Final = "model.bin"
-CHECKSUMS: Final = "checksums.json"
+GRAPH_FILE: Final = "model.xml"
+WEIGHTS_FILE: Final = "model.bin"
+CHECKSUMS_FILE: Final = "checksums.json"
 TIMEOUT_S: Final = 900
 ABANDONED_S: Final = 3600
 """Age after which a conversion's working folder counts as left behind by a killed process."""
@@ -36,7 +36,7 @@ class ConversionError(RuntimeError):
     """The model cannot be converted; the message includes the last line of the converter's output."""
 
 
-def converted(artifact: Artifact, cache: Path) -> Path:
+def ensure_converted(artifact: Artifact, cache: Path) -> Path:
     """Return the path of the converted `model.xml`, after converting the model if the cache has no intact copy.
 
     One rename creates the model's folder, so a killed conversion leaves nothing that looks like a model. Two processes
@@ -51,27 +51,27 @@ def converted(artifact: Artifact, cache: Path) -> Path:
     """
     folder = cache / artifact.metadata.model_sha256 / f"openvino-{version('openvino')}"
     if _is_intact(folder):
-        return folder / GRAPH
+        return folder / GRAPH_FILE
     folder.parent.mkdir(parents=True, exist_ok=True)
     _clear_abandoned(folder.parent)
     try:
         with atomic_folder(folder, several_writers=True) as unfinished:
-            _convert(artifact.model_path, unfinished / GRAPH, len(artifact.metadata.classes))
-            checksums = {name: sha256_of(unfinished / name) for name in (GRAPH, WEIGHTS)}
-            (unfinished / CHECKSUMS).write_text(json.dumps(checksums))
+            _convert(artifact.model_path, unfinished / GRAPH_FILE, len(artifact.metadata.classes))
+            checksums = {name: sha256_of(unfinished / name) for name in (GRAPH_FILE, WEIGHTS_FILE)}
+            (unfinished / CHECKSUMS_FILE).write_text(json.dumps(checksums))
             unfinished.chmod(0o755)
             if folder.exists() and not _is_intact(folder):
                 shutil.rmtree(folder, ignore_errors=True)
     except OSError:
         if not _is_intact(folder):  # otherwise another process was faster
             raise
-    return folder / GRAPH
+    return folder / GRAPH_FILE
 
 
 def _is_intact(folder: Path) -> bool:
     try:
-        checksums = json.loads((folder / CHECKSUMS).read_text())
-        return all(sha256_of(folder / name) == checksums[name] for name in (GRAPH, WEIGHTS))
+        checksums = json.loads((folder / CHECKSUMS_FILE).read_text())
+        return all(sha256_of(folder / name) == checksums[name] for name in (GRAPH_FILE, WEIGHTS_FILE))
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

@@ -29,35 +29,35 @@ class Gpu:
     """Major CUDA compute capability, 0 if unknown."""
 
     @property
-    def policy(self) -> str:
+    def dtype_policy(self) -> str:
         """The Keras dtype policy that suits the GPU."""
         if self.capability >= BFLOAT16_CAPABILITY:
             return "mixed_bfloat16"  # float16's smaller range may overflow on an image unlike those of the sample
         return "mixed_float16" if self.capability >= FLOAT16_CAPABILITY else "float32"
 
 
-def gpu_may_be_there() -> bool:
+def may_have_gpu() -> bool:
     """Tell, without importing a backend, whether there may be a GPU: False only if there certainly is none."""
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
         return False
     return not sys.platform.startswith("linux") or any(Path(node).exists() for node in GPU_NODES)
 
 
-def gpus() -> list[Gpu]:
+def available_gpus() -> list[Gpu]:
     """Return the GPUs of the Keras backend; also makes TensorFlow allocate their memory only as needed."""
-    if not gpu_may_be_there():
+    if not may_have_gpu():
         return []
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import keras
 
     match keras.backend.backend():
         case "tensorflow":
-            return _tensorflow()
+            return _tensorflow_gpus()
         case "jax":
             import jax  # type: ignore[import-not-found] # an optional backend
 
             found = [device for device in jax.devices() if device.platform == "gpu"]
-            return [Gpu(gpu.device_kind, _major(getattr(gpu, "compute_capability", 0))) for gpu in found]
+            return [Gpu(gpu.device_kind, _major_version(getattr(gpu, "compute_capability", 0))) for gpu in found]
         case "torch":
             import torch  # type: ignore[import-not-found] # as above
 
@@ -66,13 +66,15 @@ def gpus() -> list[Gpu]:
     return []
 
 
-def _tensorflow() -> list[Gpu]:
+def _tensorflow_gpus() -> list[Gpu]:
     import tensorflow as tf
 
     found = []
     for device in tf.config.list_physical_devices("GPU"):
         details = tf.config.experimental.get_device_details(device)
-        found.append(Gpu(details.get("device_name", device.name), _major(*details.get("compute_capability", (0,))[:1])))
+        found.append(
+            Gpu(details.get("device_name", device.name), _major_version(*details.get("compute_capability", (0,))[:1]))
+        )
         try:
             tf.config.experimental.set_memory_growth(device, True)
         except RuntimeError:  # TensorFlow is initialised already and keeps its earlier setting
@@ -80,11 +82,11 @@ def _tensorflow() -> list[Gpu]:
     return found
 
 
-def _major(capability: str | float) -> int:
+def _major_version(capability: str | float) -> int:
     return int(str(capability).partition(".")[0])
 
 
-def processor_precisions() -> list[str]:
+def cpu_precisions() -> list[str]:
     """Return the precisions that OpenVINO runs at full speed on this CPU: f32, and bf16 with AVX-512 BF16 or AMX."""
     silence_telemetry()
     import openvino

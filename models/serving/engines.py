@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     Probabilities = NDArray[np.float32]
     Forward = Callable[[Images], Probabilities]
 
-MIN_REQUEST: Final = 4
+MIN_REQUEST_IMAGES: Final = 4
 """Minimum number of images in an OpenVINO request: with fewer, the overhead of requests is measurable."""
-MAX_REQUEST: Final = 8
+MAX_REQUEST_IMAGES: Final = 8
 """Maximum: more are not faster, and their activations push concurrently decoded images out of the CPU cache."""
 
 
@@ -44,7 +44,7 @@ class Engine(Protocol):
         ...
 
 
-class OpenVino:
+class OpenVinoEngine:
     """A converted model on the CPU, with as many parallel requests as OpenVINO considers best for throughput.
 
     A batch is split into requests, so a single batch keeps all cores busy too.
@@ -70,13 +70,13 @@ class OpenVino:
         model = processor.build()
         shape = model.input().partial_shape
         requests = 0
-        self.request_size = min(batch_size, MAX_REQUEST)
+        self.request_size = min(batch_size, MAX_REQUEST_IMAGES)
         for _ in range(2):  # the best number of requests is known only after compilation, and determines their size
             shape[0] = self.request_size
             model.reshape(shape)
             compiled = core.compile_model(model, "CPU", settings)
             requests = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
-            size = min(batch_size, MAX_REQUEST, max(MIN_REQUEST, -(-batch_size // requests)))
+            size = min(batch_size, MAX_REQUEST_IMAGES, max(MIN_REQUEST_IMAGES, -(-batch_size // requests)))
             if size == self.request_size:
                 break
             self.request_size = size
@@ -100,13 +100,13 @@ class OpenVino:
         images = np.ascontiguousarray(images)
         parts = []  # requests do not copy their input, so it must stay alive until all are done
         for start in range(0, len(images), self.request_size):
-            parts.append(_padded(images[start : start + self.request_size], self.request_size))
+            parts.append(_pad(images[start : start + self.request_size], self.request_size))
             self.queue.start_async({0: parts[-1]}, start, share_inputs=True)
         self.queue.wait_all()
         return probabilities
 
 
-class Keras:
+class KerasEngine:
     """A Keras model on the configured backend; halves its batches when memory runs out."""
 
     def __init__(self, model: keras.Model, batch_size: int, *, gpu: bool, policy: str = "float32") -> None:
@@ -115,7 +115,7 @@ class Keras:
         device = "gpu" if gpu else "cpu"
         self.name = "-".join(["keras", keras.backend.backend(), device] + ([] if policy == "float32" else [policy]))
         self.model = model if policy == "float32" else with_policy(model, policy)
-        self._halving = Halving(self._forward, batch_size)
+        self._halving = BatchHalving(self._forward, batch_size)
 
     @property
     def batch_size(self) -> int:
@@ -130,7 +130,7 @@ class Keras:
         return np.asarray(self.model.predict_on_batch(images), np.float32)
 
 
-class Halving:
+class BatchHalving:
     """Runs a forward function in batches, and halves the batch size when memory runs out."""
 
     def __init__(self, forward: Forward, batch_size: int) -> None:
@@ -144,7 +144,7 @@ class Halving:
             size = self.batch_size
             part = images[start : start + size]
             try:
-                batches.append(self.forward(_padded(part, size))[: len(part)])
+                batches.append(self.forward(_pad(part, size))[: len(part)])
             except Exception as error:
                 if size == 1 or not is_out_of_memory(error):
                     raise
@@ -180,7 +180,7 @@ def with_policy(model: keras.Model, policy: str) -> keras.Model:
     return copy
 
 
-def _padded(images: Images, size: int) -> Images:
+def _pad(images: Images, size: int) -> Images:
     """Append black images up to `size`."""
     if len(images) == size:
         return images

@@ -9,13 +9,13 @@ from __future__ import annotations
 import sys
 from typing import Any, Final
 
-UNUSED: Final = ("matplotlib", "pandas", "sklearn")
+OPTIONAL_PACKAGES: Final = ("matplotlib", "pandas", "sklearn")
 
 
 def import_keras() -> None:
     """Import Keras without its optional packages; call this before anything else imports Keras."""
     modules: dict[str, Any] = sys.modules
-    hidden = [name for name in UNUSED if name not in modules]
+    hidden = [name for name in OPTIONAL_PACKAGES if name not in modules]
     modules.update(dict.fromkeys(hidden))  # None makes an import fail as if the package were not installed
     try:
         import keras  # noqa: F401 - only its import matters

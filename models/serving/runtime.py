@@ -16,8 +16,8 @@ import numpy as np
 
 from models.serving import artifact as artifacts
 from models.serving import devices, engines
-from models.serving.conversion import converted
-from models.serving.devices import processor_precisions
+from models.serving.conversion import ensure_converted
+from models.serving.devices import cpu_precisions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
     from models.serving.artifact import Artifact, ArtifactMetadata, Sample
     from models.serving.engines import Engine
 
-__all__ = ["Choice", "Runtime", "RuntimeUnfit", "gpu_names", "load_runtime", "processor_precisions"]
+__all__ = ["Runtime", "RuntimeChoice", "UnfitRuntimeError", "cpu_precisions", "gpu_names", "load_runtime"]
 
-Choice = Literal["auto", "openvino", "openvino-f32", "openvino-bf16", "keras"]
+RuntimeChoice = Literal["auto", "openvino", "openvino-f32", "openvino-bf16", "keras"]
 
-LARGEST_DIFFERENCE: Final = 1e-3
+MAX_DIFFERENCE: Final = 1e-3
 """Allowed between a float32 runtime's probabilities and the stored ones."""
 SUM_TOLERANCE: Final = 1e-2
 """Allowed between 1 and the sum of a row's probabilities: a bfloat16 softmax is off by some thousandths."""
 
 
-class RuntimeUnfit(RuntimeError):  # noqa: N818 - an expected result: it is caught to try the next runtime
+class UnfitRuntimeError(RuntimeError):
     """A runtime cannot score this model as Keras does; the message says why in words."""
 
 
@@ -107,14 +107,14 @@ class Runtime:
 class _Candidate:
     build: Callable[[], Engine]
     exact: bool
-    """Probabilities may differ by `LARGEST_DIFFERENCE`; otherwise by any amount that changes no predicted class."""
+    """Probabilities may differ by `MAX_DIFFERENCE`; otherwise by any amount that changes no predicted class."""
 
 
 def load_runtime(
     folder: Path,
     expected_sha256: str,
     cache: Path,
-    choice: Choice = "auto",
+    choice: RuntimeChoice = "auto",
     batch_size: int = 32,
 ) -> Runtime:
     """Verify an artifact, choose a runtime and verify it on the stored sample.
@@ -138,31 +138,31 @@ def load_runtime(
         try:
             engine = candidate.build()
             _verify_on_sample(engine, artifact.sample, exact=candidate.exact)
-        except RuntimeUnfit as error:
+        except UnfitRuntimeError as error:
             notes.append(str(error))
             continue
         return Runtime(engine, artifact.metadata, tuple(notes))
-    raise RuntimeUnfit(
+    raise UnfitRuntimeError(
         f"no runtime scores {artifact.metadata.model_version} as Keras did when it was saved: {'; '.join(notes)}"
     )
 
 
 def _candidates(
-    artifact: Artifact, cache: Path, choice: Choice, batch_size: int, notes: list[str]
+    artifact: Artifact, cache: Path, choice: RuntimeChoice, batch_size: int, notes: list[str]
 ) -> Iterator[_Candidate]:
     """Yield the allowed runtimes in order of preference; adds what is found out about GPUs to `notes`."""
     if choice in ("auto", "keras"):
         gpus = _gpus(notes)
-        if not gpus and not notes and sys.platform.startswith("linux") and devices.gpu_may_be_there():
+        if not gpus and not notes and sys.platform.startswith("linux") and devices.may_have_gpu():
             notes.append("this machine seems to have a GPU, but the Keras backend does not see it")
         if gpus:
-            policy = gpus[0].policy
+            policy = gpus[0].dtype_policy
             if policy != "float32":
                 yield _Candidate(lambda: _keras_on_gpu(artifact, batch_size, policy), exact=False)
             # GPUs round float32 inputs of convolutions (TF32), so they need not be as exact as the CPU.
             yield _Candidate(lambda: _keras_on_gpu(artifact, batch_size), exact=False)
     if choice != "keras":
-        if choice == "openvino-bf16" or (choice in ("auto", "openvino") and "bf16" in processor_precisions()):
+        if choice == "openvino-bf16" or (choice in ("auto", "openvino") and "bf16" in cpu_precisions()):
             yield _Candidate(lambda: _openvino(artifact, cache, "bf16", batch_size), exact=False)
         if choice != "openvino-bf16":
             yield _Candidate(lambda: _openvino(artifact, cache, "f32", batch_size), exact=True)
@@ -172,22 +172,22 @@ def _candidates(
 
 def gpu_names() -> list[str]:
     """Return the names of the GPUs that the Keras backend sees."""
-    return [gpu.name for gpu in devices.gpus()]
+    return [gpu.name for gpu in devices.available_gpus()]
 
 
 def _openvino(artifact: Artifact, cache: Path, precision: Literal["f32", "bf16"], batch_size: int) -> Engine:
-    if precision == "bf16" and "bf16" not in processor_precisions():
-        raise RuntimeUnfit("openvino-bf16 does not score: this processor has no bfloat16 arithmetic")
+    if precision == "bf16" and "bf16" not in cpu_precisions():
+        raise UnfitRuntimeError("openvino-bf16 does not score: this processor has no bfloat16 arithmetic")
     try:
-        return engines.OpenVino(converted(artifact, cache), precision, batch_size)
+        return engines.OpenVinoEngine(ensure_converted(artifact, cache), precision, batch_size)
     except (ImportError, OSError, RuntimeError) as error:  # OpenVINO raises RuntimeError
-        raise RuntimeUnfit(f"openvino-{precision} does not score: {_first_line(error)}") from error
+        raise UnfitRuntimeError(f"openvino-{precision} does not score: {_first_line(error)}") from error
 
 
 def _gpus(notes: list[str]) -> list[devices.Gpu]:
     """Return the GPUs; an error of the backend or driver becomes a note, because the CPU can still score."""
     try:
-        return devices.gpus()
+        return devices.available_gpus()
     except Exception as error:  # noqa: BLE001 - backends and drivers raise anything
         notes.append(f"the Keras backend cannot say whether there is a GPU: {_first_line(error)}")
         return []
@@ -198,7 +198,7 @@ def _keras_on_gpu(artifact: Artifact, batch_size: int, policy: str = "float32") 
         return _keras(artifact, batch_size, gpu=True, policy=policy)
     except Exception as error:
         # An ArtifactError too: reading the model fails on a full GPU. If the file is at fault, the CPU will report it.
-        raise RuntimeUnfit(f"keras on the GPU ({policy}) does not score: {_first_line(error)}") from error
+        raise UnfitRuntimeError(f"keras on the GPU ({policy}) does not score: {_first_line(error)}") from error
 
 
 def _keras(artifact: Artifact, batch_size: int, *, gpu: bool, policy: str = "float32") -> Engine:
@@ -207,25 +207,25 @@ def _keras(artifact: Artifact, batch_size: int, *, gpu: bool, policy: str = "flo
 
     # In PyTorch a model stays on the device it was read to; in other backends this scope places the computation.
     with keras.device("gpu:0" if gpu else "cpu:0"):
-        return engines.Keras(artifact.open_model(), batch_size, gpu=gpu, policy=policy)
+        return engines.KerasEngine(artifact.open_model(), batch_size, gpu=gpu, policy=policy)
 
 
 def _verify_on_sample(engine: Engine, sample: Sample, *, exact: bool) -> None:
-    """Raise `RuntimeUnfit` if the engine does not reproduce the sample's probabilities."""
+    """Raise `UnfitRuntimeError` if the engine does not reproduce the sample's probabilities."""
     try:
         probabilities = engine(sample.inputs)
     except Exception as error:  # drivers raise anything, and the next runtime may work
-        raise RuntimeUnfit(f"{engine.name} does not score: {_first_line(error)}") from error
+        raise UnfitRuntimeError(f"{engine.name} does not score: {_first_line(error)}") from error
     _require_probabilities(probabilities, engine.name)
     difference = float(np.abs(probabilities - sample.probabilities).max())
     changed = int((probabilities.argmax(axis=1) != sample.probabilities.argmax(axis=1)).sum())
-    if exact and difference > LARGEST_DIFFERENCE:
-        raise RuntimeUnfit(
+    if exact and difference > MAX_DIFFERENCE:
+        raise UnfitRuntimeError(
             f"{engine.name} does not score: its probabilities differ from Keras's by up to {difference:.2g} on the "
-            f"stored sample, but only {LARGEST_DIFFERENCE:g} is allowed"
+            f"stored sample, but only {MAX_DIFFERENCE:g} is allowed"
         )
     if not exact and changed:
-        raise RuntimeUnfit(
+        raise UnfitRuntimeError(
             f"{engine.name} does not score: it changes the predicted class of {changed} of {len(probabilities)} images "
             "of the stored sample"
         )
@@ -233,9 +233,9 @@ def _verify_on_sample(engine: Engine, sample: Sample, *, exact: bool) -> None:
 
 def _require_probabilities(probabilities: NDArray[np.float32], name: str) -> None:
     if not np.isfinite(probabilities).all():
-        raise RuntimeUnfit(f"{name} does not score: its outputs are not all finite")
+        raise UnfitRuntimeError(f"{name} does not score: its outputs are not all finite")
     if np.abs(probabilities.sum(axis=1) - 1).max() > SUM_TOLERANCE or probabilities.min() < -SUM_TOLERANCE:
-        raise RuntimeUnfit(f"{name} does not score: its outputs are not probabilities that sum to 1")
+        raise UnfitRuntimeError(f"{name} does not score: its outputs are not probabilities that sum to 1")
 
 
 def _first_line(error: Exception) -> str:

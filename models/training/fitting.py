@@ -14,7 +14,7 @@ import numpy as np
 from models.networks import architectures
 from models.networks.backbones import freeze
 from models.networks.pretrained import load
-from models.recipes.recipe import FORM
+from models.recipes.recipe import TRAINING_VERSION
 from models.serving import devices, engines
 from models.training import checkpoint
 from models.training.augmentation import with_augmentation
@@ -98,8 +98,8 @@ def fit(
         Diverged: the loss is not finite.
         PretrainedError: the recipe begins with pretrained weights, and they are not available.
     """
-    gpus = devices.gpus()
-    precision = gpus[0].policy if gpus else "float32"
+    gpus = devices.available_gpus()
+    precision = gpus[0].dtype_policy if gpus else "float32"
     train, validation = rows["train"], rows["validation"]
     weights = class_weights(labels[train], classes) if recipe.class_weights else None
     batches = Batches(images, labels, train, recipe.batch_size, weights, seed)
@@ -201,7 +201,7 @@ def _key(
 ) -> str:  # fmt: skip
     """Return a hash of all that a training depends on: it cannot resume from a checkpoint with another one."""
     digest = hashlib.sha256()
-    about = [FORM, recipe.to_dict(), seed, epochs, precision, keras.__version__, keras.backend.backend()]
+    about = [TRAINING_VERSION, recipe.to_dict(), seed, epochs, precision, keras.__version__, keras.backend.backend()]
     digest.update(json.dumps(about, sort_keys=True).encode())
     for name in ("train", "validation"):
         digest.update(np.ascontiguousarray(rows[name], np.int64).tobytes())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import keras
 import numpy as np
 
-from models.evaluation.metrics import evaluate
+from models.evaluation.metrics import compute_metrics
 from models.recipes.catalogue import SPLITS
 from models.serving import engines
 from models.serving.artifact import ArtifactMetadata
@@ -49,8 +49,8 @@ class TrainedModel:
     recipe: Recipe
     classes: tuple[str, ...]
     metrics: dict[str, Any]
-    """`models.evaluation.metrics.evaluate` on the validation split, with `split` (validation) and `splits` (the number
-    of images in each). They flatter the model: the validation split chose the epoch and the temperature."""
+    """`models.evaluation.metrics.compute_metrics` on the validation split, with `split` (validation) and `splits` (the
+    number of images in each). They flatter the model: the validation split chose the epoch and the temperature."""
     settings: dict[str, Any]
     """The recipe's values, seed, epochs run, best epoch, learning curves, temperature, seconds, backend, precision."""
     sample: NDArray[np.uint8]
@@ -127,7 +127,7 @@ def train(
                 f"{recipe.preprocessing.width}: a recipe with a smaller batch_size or smaller images needs less"
             ) from error
         raise
-    metrics = evaluate(labels[validation], answers, classes)
+    metrics = compute_metrics(labels[validation], answers, classes)
     metrics["split"] = "validation"
     metrics["splits"] = {name: {"images": len(rows[name])} for name in SPLITS}
     settings = recipe.to_dict() | _told(fitted, time.monotonic() - began) | {

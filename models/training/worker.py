@@ -123,10 +123,10 @@ def _answer(folder: Path) -> WorkerOutcome:
     images = np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False)
     if images.dtype != np.uint8 or images.shape[1:] != loaded.metadata.preprocessing.shape or not len(images):
         raise ValueError(f"images are {images.dtype} {images.shape}, not (n, *{loaded.metadata.preprocessing.shape})")
-    gpu, size, notes = bool(devices.gpus()), job.batch_size, []
+    gpu, size, notes = bool(devices.available_gpus()), job.batch_size, []
     with keras.device("gpu:0" if gpu else "cpu:0"):
         model = loaded.open_model()
-        engine = engines.Keras(model, size, gpu=gpu)
+        engine = engines.KerasEngine(model, size, gpu=gpu)
         engine(np.asarray(images[:size]))  # the first batch compiles
         parts, milliseconds = [], []
         for start in range(0, len(images), size):

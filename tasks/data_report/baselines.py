@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from models.data.shortcuts import BORDER, FILE, measured_files
+from models.data.shortcuts import BORDER_BASELINE, FILE_BASELINE, features_of_measurements
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,7 +60,7 @@ class BaselineResults:
 def run_baselines(survey: Survey) -> BaselineResults:
     """Cross-validate the shortcut audit's baselines, in five folds by patient, on classes with enough patients."""
     from models.data import shortcuts
-    from models.evaluation.crossvalidation import pooled
+    from models.evaluation.crossvalidation import pooled_predictions
 
     labels = survey.labels[survey.compared]
     owners = np.array([survey.images[place].patient for place in survey.compared])
@@ -70,19 +70,19 @@ def run_baselines(survey: Survey) -> BaselineResults:
         return BaselineResults((), judged, 0)
     rows = np.flatnonzero(np.isin(labels, enough))
     truth, groups = np.searchsorted(enough, labels[rows]), owners[rows].tolist()
-    features = measured_files([survey.measurements[place] for place in survey.compared[rows]])
+    features = features_of_measurements([survey.measurements[place] for place in survey.compared[rows]])
     frames = survey.frames[rows]
 
     def by_file(train: NDArray[np.intp], test: NDArray[np.intp]) -> NDArray[np.float32]:
         return shortcuts.file_baseline(features.iloc[train], truth[train], features.iloc[test], len(enough))
 
     def by_border(train: NDArray[np.intp], test: NDArray[np.intp]) -> NDArray[np.float32]:
-        return shortcuts.frame_baseline(frames[train], truth[train], frames[test], len(enough))
+        return shortcuts.border_baseline(frames[train], truth[train], frames[test], len(enough))
 
     return BaselineResults(
         tuple(
-            _scored(sees, pooled(answer, truth, groups, count=FOLDS), truth, groups, judged)
-            for sees, answer in ((FILE, by_file), (BORDER, by_border))
+            _scored(sees, pooled_predictions(answer, truth, groups, count=FOLDS), truth, groups, judged)
+            for sees, answer in ((FILE_BASELINE, by_file), (BORDER_BASELINE, by_border))
         ),
         judged,
         len(rows),
@@ -93,14 +93,14 @@ def _scored(
     sees: str, answers: NDArray[np.float32], truth: NDArray[np.intp], patients: Sequence[str], classes: Sequence[str]
 ) -> Baseline:
     """Score answers by balanced accuracy, with the interval of the patient bootstrap, as for models."""
-    from models.evaluation.bootstrap import interval, rates, tallies, weights
+    from models.evaluation.bootstrap import confusion_figures, confusion_matrices, percentile_interval, resample_weights
 
     size = len(classes)
     present = np.ones(size, bool)
     said = answers.argmax(axis=1)
-    point = rates(tallies(truth, said, size, np.ones((1, len(truth)), np.uint8)), present)
-    drawn = tallies(truth, said, size, weights(patients, RESAMPLES, seed=0))
-    low, high = interval(rates(drawn, present)["balanced_accuracy"], CONFIDENCE)
+    point = confusion_figures(confusion_matrices(truth, said, size, np.ones((1, len(truth)), np.uint8)), present)
+    drawn = confusion_matrices(truth, said, size, resample_weights(patients, RESAMPLES, seed=0))
+    low, high = percentile_interval(confusion_figures(drawn, present)["balanced_accuracy"], CONFIDENCE)
     value = float(point["balanced_accuracy"][0])
     return Baseline(
         sees, value, value if low is None else low, value if high is None else high, 1 / size,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from models.data import near_duplicates
-from models.data.survey import overlap
+from models.data.survey import distribution_overlap
 from models.recipes.catalogue import SPLITS
 from tasks.data_report.baselines import BaselineResults, run_baselines
 from tasks.datasets.dataset import SplitFacts
@@ -185,7 +185,12 @@ def _splits(survey: Survey) -> dict[str, SplitFacts]:
 
 def _overlaps(classes: Sequence[ClassFacts]) -> tuple[tuple[str, str, float, float], ...]:
     pairs = [
-        (one.name, other.name, overlap(one.original, other.original), overlap(one.prepared, other.prepared))
+        (
+            one.name,
+            other.name,
+            distribution_overlap(one.original, other.original),
+            distribution_overlap(one.prepared, other.prepared),
+        )
         for place, one in enumerate(classes)
         for other in classes[place + 1 :]
     ]

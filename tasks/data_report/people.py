@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from models.data.association import Association, associate, usable
+from models.data.association import Association, associate, comparable_columns
 from tasks.datasets.dataset import DatasetError
 from tasks.labels import sheets
 from tasks.labels.expectations import MAX_AGE_YEARS, age_in_years, normalise_sex, normalise_view
@@ -134,7 +134,7 @@ def _people(frame: pd.DataFrame, classes: Sequence[str], missing: Mapping[str, i
     compared = tidy.drop(columns=["patient", "label", "finding", "shown view"], errors="ignore")
     if "label" in frame:
         compared.insert(0, "finding", tidy["finding"].where(tidy["finding"] != NOT_GIVEN, None))
-    columns = usable(compared)
+    columns = comparable_columns(compared)
     associations = {
         (one, other): associate(compared[one], compared[other]) for one in columns for other in columns if one != other
     }

@@ -11,8 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
-from models.data.survey import SPEC
-from models.plots.pictures import photograph
+from models.data.survey import SURVEY_SPEC
+from models.plots.pictures import radiograph_jpeg
 from models.radiographs.preprocessing import preprocess
 from tasks.data_report import drawings
 from tasks.data_report.warnings import warnings
@@ -142,7 +142,7 @@ def _pairs(evidence: DataEvidence) -> list[dict[str, Any]]:
                 "labels": [image.label for image in images],
                 "splits": [image.split for image in images],
                 "one_patient": images[0].patient == images[1].patient,
-                "photographs": [None if picture is None else photograph(picture) for picture in found],
+                "photographs": [None if picture is None else radiograph_jpeg(picture) for picture in found],
                 "made": [evidence.survey.measurements[place].made for place in (one, other)],
             }
         )
@@ -150,4 +150,4 @@ def _pairs(evidence: DataEvidence) -> list[dict[str, Any]]:
 
 
 def _picture(image: LabelledImage, limits: Limits) -> NDArray[np.uint8] | None:
-    return read_radiograph(image.location, limits, partial(preprocess, spec=SPEC)).prepared
+    return read_radiograph(image.location, limits, partial(preprocess, spec=SURVEY_SPEC)).prepared

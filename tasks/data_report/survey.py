@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from models.data.survey import Glance, Sums, glance
+from models.data.survey import ClassSums, ImageSurvey, survey_image
 from tasks.datasets.dataset import MIN_CLASSES, DatasetError
 from tasks.pages.wording import counted
 from tasks.radiographs.fetching import read_radiograph, thread_count
@@ -44,7 +44,7 @@ class Survey:
     labels: NDArray[np.int64]
     """(n,) indices into `classes`."""
     measurements: tuple[Measurement, ...]
-    sums: Mapping[str, Sums]
+    sums: Mapping[str, ClassSums]
     """By class."""
     compared: NDArray[np.intp]
     """(m,) indices of the images with `small` and `frames`: all, or `MAX_COMPARED` drawn at random."""
@@ -80,7 +80,7 @@ def survey_images(
     readable: list[LabelledImage] = []
     measurements: list[Measurement] = []
     copies: list[tuple[int, NDArray[np.uint8], NDArray[np.float32]]] = []
-    sums: dict[str, Sums] = {}
+    sums: dict[str, ClassSums] = {}
     reasons: Counter[str] = Counter()
     classes: Counter[str] = Counter()
     with ThreadPoolExecutor(thread_count(workers), thread_name_prefix="survey") as executor:
@@ -94,9 +94,9 @@ def survey_images(
                     classes[image.label] += 1
                     continue
                 seen, measurement = found
-                sums.setdefault(image.label, Sums()).add(seen)
+                sums.setdefault(image.label, ClassSums()).add(seen)
                 if place in drawn:
-                    copies.append((len(readable), seen.small, seen.frame))
+                    copies.append((len(readable), seen.small, seen.border))
                 readable.append(image)
                 measurements.append(measurement)
             if progress and (start + len(part)) // PROGRESS_EVERY > start // PROGRESS_EVERY:
@@ -122,9 +122,9 @@ def survey_images(
     )
 
 
-def _look(image: LabelledImage, limits: Limits) -> tuple[Glance, Measurement] | str:
+def _look(image: LabelledImage, limits: Limits) -> tuple[ImageSurvey, Measurement] | str:
     """An image's part of the survey, or the reason why there is none, without numbers, so that equal reasons add up."""
-    found = read_radiograph(image.location, limits, glance)
+    found = read_radiograph(image.location, limits, survey_image)
     if found.measurement is None:
         return found.failure or "not fetched"
     if found.prepared is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from models.data.shortcuts import BORDER
+from models.data.shortcuts import BORDER_BASELINE
 from tasks.pages.wording import counted
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _of_images(facts: Facts, collection: Collection) -> Iterator[DataWarning]:
 
 
 def _shortcut(baseline: Baseline) -> DataWarning:
-    border = baseline.sees == BORDER
+    border = baseline.sees == BORDER_BASELINE
     strong = baseline.strength == "strong"
     what = "The borders of the images" if border else "The files"
     alone = "The outer 6 % of each side" if border else "Size and format of the file"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from infra.database import Cursor
-    from models.data.near_duplicates import Pair
+    from models.data.near_duplicates import DuplicatePair
     from models.recipes.catalogue import Split
 
 
@@ -216,7 +216,7 @@ def _strictest(splits: Mapping[str, str], groups: Mapping[str, int]) -> dict[int
     return strictest
 
 
-def store_near_duplicates(pool: sa.Engine, contents: Sequence[str], pairs: Iterable[Pair]) -> int:
+def store_near_duplicates(pool: sa.Engine, contents: Sequence[str], pairs: Iterable[DuplicatePair]) -> int:
     """Store near-duplicate pairs permanently: the pair still counts after one of its images is deleted.
 
     Args:

@@ -133,9 +133,9 @@ def page(explanation: Explanation) -> str:
         agrees=agrees,
         sentence=sentence,
         seen=(width, height),
-        photograph=pictures.photograph(explanation.subject.pixels, PICTURE_SIDE),
+        photograph=pictures.radiograph_jpeg(explanation.subject.pixels, PICTURE_SIDE),
         maps=[
-            (name, pictures.overlay(explanation.subject.pixels, heat, PICTURE_SIDE), bool(heat.any()))
+            (name, pictures.heat_overlay_jpeg(explanation.subject.pixels, heat, PICTURE_SIDE), bool(heat.any()))
             for name, heat in explanation.heat.items()
         ],
         HEAT_MAP_CAVEAT=HEAT_MAP_CAVEAT,
@@ -145,13 +145,13 @@ def page(explanation: Explanation) -> str:
 def picture(explanation: Explanation) -> bytes:
     """Return the explanation as one PNG, for a slide or a case file."""
     from models.plots import explanation_picture
-    from models.plots.pictures import warmed
+    from models.plots.pictures import with_heat_overlay
 
-    grey = pictures.shrunk(explanation.subject.pixels, PICTURE_SIDE)
+    grey = pictures.shrink_to_grey(explanation.subject.pixels, PICTURE_SIDE)
     panels = [("as the model sees it", grey)]
     for name, heat in explanation.heat.items():
         words = f"heat map for {name}" if heat.any() else f"{name}: no evidence for it"
-        panels.append((words, warmed(grey, heat)))
+        panels.append((words, with_heat_overlay(grey, heat)))
     notes = [
         f"{model_figures.RESEARCH} This picture shows a radiograph: handle it as patient data.",
         f"Model {explanation.model.model_version}. {agreement(explanation)[1]}",
@@ -160,4 +160,4 @@ def picture(explanation: Explanation) -> bytes:
     bars = {name: (value, probability(value)) for name, value in explanation.probabilities.items()}
     predicted = explanation.predicted
     title = f"{explanation.subject.name}: {predicted} {probability(explanation.probabilities[predicted])}"
-    return explanation_picture.plate(panels, bars, title, notes, warning(explanation))
+    return explanation_picture.draw_explanation(panels, bars, title, notes, warning(explanation))

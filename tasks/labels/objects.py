@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from infra.settings import Settings
-    from infra.storage import Listed, Store
+    from infra.storage import ListedObject, Store
     from tasks.labels.sheets import Row
 
 LABELLED_PREFIX: Final = "labelled/"
@@ -144,7 +144,7 @@ def _fetch_unseen(
     limits = Limits(settings.max_bytes, settings.max_pixels)
     made = tuple(settings.made_prefixes)
 
-    def read(item: Listed) -> Radiograph[None]:
+    def read(item: ListedObject) -> Radiograph[None]:
         if content := noted.get((item.key, item.etag)):
             return Radiograph(Measurement(n_bytes=item.size, sha256=content, decodable=True))
         return measure(StoredObject(store, item.key, item.etag, item.size, item.key.startswith(made)), limits)
@@ -157,7 +157,7 @@ def _fetch_unseen(
     return found
 
 
-def _list_keys(store: Store, keys: Iterable[str]) -> dict[str, Listed]:
+def _list_keys(store: Store, keys: Iterable[str]) -> dict[str, ListedObject]:
     """Return the listing of those keys that are in the bucket."""
     folders: defaultdict[str, set[str]] = defaultdict(set)
     for key in keys:
@@ -170,14 +170,14 @@ def _list_keys(store: Store, keys: Iterable[str]) -> dict[str, Listed]:
     ]
     wanted = set().union(*folders.values())
 
-    def look(prefix: str) -> list[Listed]:
+    def look(prefix: str) -> list[ListedObject]:
         return [item for page in store.list(prefix) for item in page if item.key in wanted]
 
     with ThreadPoolExecutor(thread_count(0)) as executor:
         return {item.key: item for items in executor.map(look, prefixes) for item in items}
 
 
-def _record(pool: sa.Engine, store: Store, objects: Sequence[tuple[Listed, Measurement]]) -> None:
+def _record(pool: sa.Engine, store: Store, objects: Sequence[tuple[ListedObject, Measurement]]) -> None:
     if not objects:
         return
     with database.transaction(pool) as cursor:

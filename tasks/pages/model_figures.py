@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from markupsafe import Markup
 
-from models.evaluation.metrics import HEADLINES, PER_CLASS
+from models.evaluation.metrics import HEADLINE_METRICS, PER_CLASS_METRICS
 from tasks.pages import templating
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ RESEARCH: Final = "Research use, not for diagnosis."
 
 def metric_label(metric: str) -> str:
     """Return a metric's name in words."""
-    return (HEADLINES | PER_CLASS).get(metric, metric.replace("_", " "))
+    return (HEADLINE_METRICS | PER_CLASS_METRICS).get(metric, metric.replace("_", " "))
 
 
 def value_text(value: float | None, *, signed: bool = False) -> str:

@@ -137,7 +137,7 @@ def register(
     if training_key and (earlier := by_training_key(pool, training_key)):
         return earlier
     prefix = f"models/{metadata.model_version}"
-    for name in artifact.FILES:
+    for name in artifact.ARTIFACT_FILES:
         store.write(f"{prefix}/{name}", (folder / name).read_bytes())
     with database.transaction(pool) as cursor:
         cursor.execute(
@@ -200,7 +200,7 @@ def _download(store: Store, version: ModelVersion, folder: Path) -> None:
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         with files.atomic_folder(folder, several_writers=True) as fetched:
-            for name in artifact.FILES:
+            for name in artifact.ARTIFACT_FILES:
                 try:
                     store.fetch(f"{version.artifact_key}/{name}", fetched / name)
                 except ObjectError as error:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.data.shortcuts import BORDER, FILE
+from models.data.shortcuts import BORDER_BASELINE, FILE_BASELINE
 from models.serving.artifact import MODEL_FILE
 from tasks.datasets import dataset
 
@@ -96,10 +96,10 @@ def baselines(data: Dataset, images: NDArray[np.uint8]) -> dict[str, NDArray[np.
 
     train, test, truth = places(data, "train"), places(data, "test"), np.array(data.labels, np.int64)
     classes = len(data.classes)
-    features, frames = file_features(data.items), shortcuts.frames(images)
+    features, frames = file_features(data.items), shortcuts.border_pixels(images)
     return {
-        FILE: shortcuts.file_baseline(features.iloc[train], truth[train], features.iloc[test], classes),
-        BORDER: shortcuts.frame_baseline(frames[train], truth[train], frames[test], classes),
+        FILE_BASELINE: shortcuts.file_baseline(features.iloc[train], truth[train], features.iloc[test], classes),
+        BORDER_BASELINE: shortcuts.border_baseline(frames[train], truth[train], frames[test], classes),
     }
 
 
@@ -107,6 +107,8 @@ def file_features(items: Sequence[Item]) -> Any:
     """Return a DataFrame of what is known of each file without looking at its pixels."""
     import pandas as pd
 
-    from models.data.shortcuts import FEATURES
+    from models.data.shortcuts import FILE_FEATURES
 
-    return pd.DataFrame([{name: getattr(item, name) for name in FEATURES} for item in items], columns=list(FEATURES))
+    return pd.DataFrame(
+        [{name: getattr(item, name) for name in FILE_FEATURES} for item in items], columns=list(FILE_FEATURES)
+    )

@@ -50,7 +50,7 @@ TOLD: Final = {
 class CardEvidence:
     """What a card says of one model version.
 
-    `figures` are those of the frozen test set (`models.evaluation.test_set.describe`), None as long as nobody judged
+    `figures` are those of the frozen test set (`figures_with_intervals`), None as long as nobody judged
     it; then the card has the validation figures of its training alone. `data` is what it learned from, None where that
     is not
     known any more. `baselines` are the shortcut audit's figures, `sentence` is the decision's.
@@ -155,12 +155,12 @@ def _drawings(evidence: CardEvidence) -> dict[str, Any]:
             for measure in ("loss", "accuracy")
             if history
         ],
-        "reliability": curves.reliability(figures["reliability"], 0, "Reliability diagram") if figures else None,
+        "reliability": curves.reliability_plot(figures["reliability"], 0, "Reliability diagram") if figures else None,
         "roc": [
             (
                 name,
-                curves.roc(
-                    [curves.Curve("The model", 0, points, figures["per_class"][name]["auc"]["value"])],
+                curves.roc_plot(
+                    [curves.RocCurve("The model", 0, points, figures["per_class"][name]["auc"]["value"])],
                     f"ROC curve for {name} against the rest", f"roc-{place}",
                 ),
             )

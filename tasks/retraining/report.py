@@ -118,7 +118,7 @@ def _view(
         "comparison": comparison,
         "checks": check_rows(evidence.decision.checks.get(version, ())),
         "forest": _forest(comparison, evidence, name, place) if comparison else None,
-        "reliability": plots.reliability(
+        "reliability": plots.reliability_plot(
             figures["reliability"], place, f"Reliability diagram of {_said(name)}", f"{mark}-reliability"
         )
         if figures
@@ -156,8 +156,8 @@ def _exhibit(evidence: ComparisonEvidence, model: ModelEvidence, case: Case, oth
         "case": case,
         "name": evidence.test.contents[case.row][:HASH_SHOWN],
         "other": other[case.row] if other else None,
-        "photograph": pictures.photograph(picture) if picture is not None else None,
-        "overlay": pictures.overlay(picture, heat) if picture is not None and heat is not None else None,
+        "photograph": pictures.radiograph_jpeg(picture) if picture is not None else None,
+        "overlay": pictures.heat_overlay_jpeg(picture, heat) if picture is not None and heat is not None else None,
     }
 
 
@@ -171,7 +171,7 @@ def _picture(model: ModelEvidence, row: int) -> NDArray[np.uint8] | None:
 
 def _forest(comparison: Mapping[str, Any], evidence: ComparisonEvidence, name: str, place: int) -> list[bytes]:
     """The forest plots of a challenger's paired differences: of what should rise, and of what should fall."""
-    from models.evaluation.metrics import LESS_IS_BETTER
+    from models.evaluation.metrics import LOWER_IS_BETTER
     from models.plots import curves as plots
 
     primary = evidence.gate.primary
@@ -190,12 +190,12 @@ def _forest(comparison: Mapping[str, Any], evidence: ComparisonEvidence, name: s
         rows = [
             plots.Difference(label, figure["value"], figure["low"], figure["high"], metric == primary)
             for metric, (label, figure) in found.items()
-            if (metric in LESS_IS_BETTER) is less and figure and None not in (figure["value"], figure["low"])
+            if (metric in LOWER_IS_BETTER) is less and figure and None not in (figure["value"], figure["low"])
         ]
         if rows:
             said = "; ".join(f"{label} {interval_text(figure, signed=True)}" for label, figure in found.values())
             alt = f"Paired differences, {_said(name)} minus the champion: {said}"
-            drawn.append(plots.forest(rows, alt, axis, place, f"m{place}-{part}"))
+            drawn.append(plots.forest_plot(rows, alt, axis, place, f"m{place}-{part}"))
     return drawn
 
 
@@ -206,7 +206,7 @@ def _rocs(models: Sequence[View], classes: Sequence[str]) -> list[View]:
     drawn = []
     for place, name in enumerate(classes):
         curves = [
-            plots.Curve(model["name"], model["place"], points, model["figures"]["per_class"][name]["auc"]["value"])
+            plots.RocCurve(model["name"], model["place"], points, model["figures"]["per_class"][name]["auc"]["value"])
             for model in models
             if model["figures"] and (points := model["figures"]["roc"].get(name))
         ]
@@ -214,7 +214,7 @@ def _rocs(models: Sequence[View], classes: Sequence[str]) -> list[View]:
             alt = f"ROC curves for {name} against the rest: " + "; ".join(
                 f"{_said(curve.name)} {curve.area:.3f}" for curve in curves if curve.area is not None
             )
-            drawn.append({"class": name, "svg": plots.roc(curves, alt, f"roc-{place}")})
+            drawn.append({"class": name, "svg": plots.roc_plot(curves, alt, f"roc-{place}")})
     return drawn
 
 

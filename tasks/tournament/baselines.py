@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from models.data.survey import SPEC
+from models.data.survey import SURVEY_SPEC
 from tasks.tournament.entries import images
 
 if TYPE_CHECKING:
@@ -35,17 +35,22 @@ def baselines(cache: Path, entries: Entries, splits: Sequence[NDArray[np.str_]])
         Probabilities (n, classes) by what the model sees; rows that no fold holds out are 0.
     """
     from models.data import shortcuts
-    from models.evaluation.crossvalidation import gradient_histograms, linear_baseline
+    from models.evaluation.crossvalidation import hog_features, linear_baseline
 
-    pixels = np.load(images(cache, entries, SPEC), mmap_mode="r", allow_pickle=False)
-    classes, labels, outlines = len(entries.classes), entries.labels, gradient_histograms(pixels)
-    files, frames = shortcuts.measured_files(entries.measurements), shortcuts.frames(pixels)
-    found = {what: np.zeros((len(labels), classes), np.float32) for what in (HOG, shortcuts.BORDER, shortcuts.FILE)}
+    pixels = np.load(images(cache, entries, SURVEY_SPEC), mmap_mode="r", allow_pickle=False)
+    classes, labels, outlines = len(entries.classes), entries.labels, hog_features(pixels)
+    files, frames = shortcuts.features_of_measurements(entries.measurements), shortcuts.border_pixels(pixels)
+    found = {
+        what: np.zeros((len(labels), classes), np.float32)
+        for what in (HOG, shortcuts.BORDER_BASELINE, shortcuts.FILE_BASELINE)
+    }
     for split in splits:
         train, test = np.flatnonzero(split != "test"), np.flatnonzero(split == "test")
         found[HOG][test] = linear_baseline(outlines, labels, train, test)
-        found[shortcuts.BORDER][test] = shortcuts.frame_baseline(frames[train], labels[train], frames[test], classes)
-        found[shortcuts.FILE][test] = shortcuts.file_baseline(
+        found[shortcuts.BORDER_BASELINE][test] = shortcuts.border_baseline(
+            frames[train], labels[train], frames[test], classes
+        )
+        found[shortcuts.FILE_BASELINE][test] = shortcuts.file_baseline(
             files.iloc[train], labels[train], files.iloc[test], classes
         )
     return found

@@ -30,7 +30,7 @@ class CrossValidation:
     """The figures of a cross-validation: those of the recipe first, then those of the baselines."""
 
     figures: Mapping[str, dict[str, Any]]
-    """`models.evaluation.test_set.figures`, by what answered."""
+    """`models.evaluation.test_set.evaluation_figures`, by what answered."""
     heading: str
     notes: tuple[str, ...]
 
@@ -111,7 +111,7 @@ def _summarised(
     entries: Entries, recipe: Recipe, terms: TrainingTerms, results: Sequence[FoldResult],
     simple: Mapping[str, NDArray[np.float32]], about: str,
 ) -> CrossValidation:  # fmt: skip
-    from models.evaluation.test_set import TestSet, figures
+    from models.evaluation.test_set import TestSet, evaluation_figures
 
     pooled = np.zeros((len(entries.images), len(entries.classes)), np.float32)
     for result in results:
@@ -124,7 +124,7 @@ def _summarised(
     epochs = ", ".join(str(result.epochs) for result in results)
     took = f"{sum(result.seconds for result in results) / 60:.0f} min on Keras's {results[0].backend} backend"
     return CrossValidation(
-        figures={what: figures(held_out, given) for what, given in answers.items()},
+        figures={what: evaluation_figures(held_out, given) for what, given in answers.items()},
         heading=(
             f"{terms.folds}-fold cross-validation by patient, answers pooled; 95 % intervals from resampled patients. "
             f"{about}"

@@ -99,7 +99,7 @@ class Entries:
         Raises:
             DatasetError: there are no so many folds, or too few patients of a class for them.
         """
-        from models.evaluation.crossvalidation import folds
+        from models.evaluation.crossvalidation import fold_splits
 
         check_folds(count)
         wanted = count or FOLDS_OF_ONE_SPLIT
@@ -110,7 +110,7 @@ class Entries:
                 f"need one of each class to hold out and {BESIDE} more to learn from and to validate. Ask for other "
                 "--folds, or bring more labels in"
             )
-        every = list(folds(self.labels, self.patients, wanted, seed))
+        every = list(fold_splits(self.labels, self.patients, wanted, seed))
         return every if count else every[:1]
 
 

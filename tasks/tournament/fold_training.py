@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from models import files
-from models.recipes.recipe import FORM
+from models.recipes.recipe import TRAINING_VERSION
 from models.serving import artifact
 from models.training.job import ARTIFACT, CHECKPOINTS, JOB, ROWS, TrainingJob, contents_digest
 from tasks.datasets import dataset
@@ -179,8 +179,8 @@ def _remove_pixels_of_job(folder: Path) -> None:
 
 
 def _key(entries: Entries, recipe: Recipe, fold: int, terms: TrainingTerms) -> str:
-    about = [FORM, ORDER, entries.fingerprint, recipe.to_dict(), fold, terms.folds, terms.seed, terms.epochs,
-             terms.minutes]  # fmt: skip
+    about = [TRAINING_VERSION, ORDER, entries.fingerprint, recipe.to_dict(), fold, terms.folds, terms.seed,
+             terms.epochs, terms.minutes]  # fmt: skip
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 

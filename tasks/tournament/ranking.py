@@ -31,7 +31,7 @@ class RankedRecipe:
 
     recipe: str
     figures: Mapping[str, Any]
-    """`models.evaluation.test_set.figures` on the held-out images."""
+    """`models.evaluation.test_set.evaluation_figures` on the held-out images."""
     parameters: int
     seconds: float
     """Of training, over all folds."""
@@ -113,11 +113,17 @@ def rank(
     answers = {name: _pooled(parts, rows) for name, parts in results.items()}
     right = {name: given.argmax(axis=1) == labels for name, given in answers.items()}
     order = sorted(results, key=lambda name: (-right[name].mean(), name))
-    p_values = ranking.differences(np.stack([right[name] for name in order]), patients, seed)
+    p_values = ranking.pairwise_p_values(np.stack([right[name] for name in order]), patients, seed)
     table = tuple(
-        _row(name, results[name], test_set.figures(test, answers[name]), right[name], float(p_values[0, place]))
+        _row(
+            name,
+            results[name],
+            test_set.evaluation_figures(test, answers[name]),
+            right[name],
+            float(p_values[0, place]),
+        )
         if place
-        else _row(name, results[name], test_set.figures(test, answers[name]), right[name], None)
+        else _row(name, results[name], test_set.evaluation_figures(test, answers[name]), right[name], None)
         for place, name in enumerate(order)
     )
     return Ranking(
@@ -129,7 +135,7 @@ def rank(
         seed=seed,
         rows=table,
         p_values=p_values,
-        shortcuts={what: test_set.figures(test, given[rows]) for what, given in (shortcuts or {}).items()},
+        shortcuts={what: test_set.evaluation_figures(test, given[rows]) for what, given in (shortcuts or {}).items()},
         failures=dict(failures),
         backend=results[order[0]][0].backend,
         made=entries.made,
@@ -269,9 +275,9 @@ def difference(row: RankedRecipe) -> str:
 
 
 def _real(p_value: float) -> bool:
-    from models.evaluation.ranking import SIGNIFICANT
+    from models.evaluation.ranking import SIGNIFICANCE_LEVEL
 
-    return p_value < SIGNIFICANT
+    return p_value < SIGNIFICANCE_LEVEL
 
 
 def with_interval(figure: Mapping[str, float | None]) -> str:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
-from models.recipes.student_reports import REPORTS as PUBLISHED
+from models.recipes.student_reports import PUBLISHED_SYSTEMS as PUBLISHED
 from tasks.pages.model_figures import environment, made_warning, p_value
 from tasks.pages.publishing import REPORTS, content_type
 from tasks.tournament import ranking
@@ -55,20 +55,24 @@ def publish(store: Store, day: date, run_id: UUID, html: str) -> str:
 
 
 def _view(table: Ranking, number: int) -> dict[str, Any]:
-    from models.evaluation.ranking import SIGNIFICANT
+    from models.evaluation.ranking import SIGNIFICANCE_LEVEL
     from models.plots import ranking as rank_plots
 
-    def entry(name: str, metrics: Any, *, beside: bool, real: bool) -> rank_plots.Entry:
+    def entry(name: str, metrics: Any, *, is_baseline: bool, significant: bool) -> rank_plots.RankedModel:
         figure = metrics["accuracy"]
         low, high = (figure["value"] if figure[edge] is None else figure[edge] for edge in ("low", "high"))
-        return rank_plots.Entry(name, figure["value"], low, high, beside=beside, real=real)
+        return rank_plots.RankedModel(
+            name, figure["value"], low, high, is_baseline=is_baseline, significant=significant
+        )
 
     entries = [
-        entry(row.recipe, row.figures["metrics"], beside=False, real=(row.p_value or 1) < SIGNIFICANT)
+        entry(
+            row.recipe, row.figures["metrics"], is_baseline=False, significant=(row.p_value or 1) < SIGNIFICANCE_LEVEL
+        )
         for row in table.rows
     ]
     entries += [
-        entry(f"sees only {what.partition(':')[0]}", found["metrics"], beside=True, real=False)
+        entry(f"sees only {what.partition(':')[0]}", found["metrics"], is_baseline=True, significant=False)
         for what, found in table.shortcuts.items()
     ]
     published = {one.recipe.name: one for one in PUBLISHED}
@@ -77,12 +81,12 @@ def _view(table: Ranking, number: int) -> dict[str, Any]:
         "table": table,
         "sentence": ranking.sentence(table),
         "chance": chance,
-        "drawing": rank_plots.accuracies(
+        "drawing": rank_plots.accuracy_plot(
             entries, chance, f"Accuracies of {len(table.rows)} recipes with 95 % intervals", f"set{number}"
         ),
         "rows": [_row(row, place, published) for place, row in enumerate(table.rows)],
         "pairs": [
-            [None if other == one else (p_value(float(found)), bool(found < SIGNIFICANT))
+            [None if other == one else (p_value(float(found)), bool(found < SIGNIFICANCE_LEVEL))
              for other, found in enumerate(row)]
             for one, row in enumerate(table.p_values)
         ],

@@ -13,7 +13,7 @@ import numpy as np
 
 from models import files
 from models.files import read_json
-from models.recipes.recipe import FORM
+from models.recipes.recipe import TRAINING_VERSION
 from models.training.job import (
     ANSWERS,
     CHECKPOINTS,
@@ -68,7 +68,7 @@ def job_key(learning_fingerprint: str, recipe: Recipe, seed: int, epochs: int | 
 
     The recipe says which weights its backbone begins with: see `models.recipes.catalogue.recipe_named`.
     """
-    about = [FORM, learning_fingerprint, recipe.to_dict(), seed, epochs or recipe.epochs]
+    about = [TRAINING_VERSION, learning_fingerprint, recipe.to_dict(), seed, epochs or recipe.epochs]
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 

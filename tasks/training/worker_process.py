@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from infra.processes import clean_environment
+from infra.processes import environment_without
 from models.training.job import OUTCOME, WorkerOutcome
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def run(
     """
     (folder / OUTCOME).unlink(missing_ok=True)  # of an earlier process
     root = str(Path(__file__).resolve().parents[2])
-    environment = clean_environment(*SECRETS) | {
+    environment = environment_without(*SECRETS) | {
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))),
     }

@@ -51,9 +51,9 @@ def rows(rounds: int, images: int, epochs: int) -> Iterable[Row]:
 
 def main(rounds: int, count: int, epochs: int) -> None:
     """Measure in this process and print JSON."""
-    from models.recipes.catalogue import DEFAULT, RECIPES
+    from models.recipes.catalogue import DEFAULT_RECIPE, RECIPES
 
-    recipe = RECIPES[DEFAULT]
+    recipe = RECIPES[DEFAULT_RECIPE]
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (count, *recipe.preprocessing.shape), dtype=np.uint8)
     labels = np.arange(count) % 3
@@ -72,12 +72,12 @@ def main(rounds: int, count: int, epochs: int) -> None:
 def _ours(
     folder: Path, labels: Labels, validates: NDArray[np.bool_], epochs: int, seed: int
 ) -> tuple[float, dict[str, Any]]:
-    from models.recipes.catalogue import DEFAULT, RECIPES
+    from models.recipes.catalogue import DEFAULT_RECIPE, RECIPES
     from models.training.train import train
 
     ended: list[float] = []
     trained = train(
-        RECIPES[DEFAULT],
+        RECIPES[DEFAULT_RECIPE],
         np.load(folder / "images.npy", mmap_mode="r"),
         labels,
         np.where(validates, "validation", "train"),
@@ -96,11 +96,11 @@ def _bare(
     import keras
 
     from models.networks import architectures
-    from models.recipes.catalogue import DEFAULT, RECIPES
+    from models.recipes.catalogue import DEFAULT_RECIPE, RECIPES
     from models.serving import engines
     from models.training.augmentation import with_augmentation
 
-    recipe = RECIPES[DEFAULT]
+    recipe = RECIPES[DEFAULT_RECIPE]
     model = architectures.build(recipe.architecture, recipe.preprocessing.shape, 3, seed)
     trainer = with_augmentation(
         model if precision == "float32" else engines.with_policy(model, precision), recipe.augmentation, seed

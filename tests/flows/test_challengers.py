@@ -68,7 +68,7 @@ def known(db: Database, nights: Nights) -> model_versions.ModelVersion:
 def test_a_challenger_whose_artifact_is_lost_or_damaged_does_not_stop_the_others_and_a_lost_store_does(
     run: Retraining, known: model_versions.ModelVersion, *, damaged: bool
 ) -> None:
-    for name in artifact.FILES if damaged else ():
+    for name in artifact.ARTIFACT_FILES if damaged else ():
         run.store.write(f"{known.artifact_key}/{name}", b"something else")
     train = unwrap(challengers.train)
     assert train(run, PLAN, DATA) is None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from prefect.client.schemas.objects import State
 
-    from models.phantoms.spoiled import Spoiled
+    from models.phantoms.spoiled import SpoiledFile
     from tests.support.artifacts import Artifact
     from tests.support.databases import Database
     from tests.support.site import Site
@@ -29,7 +29,7 @@ ODD_KEY = "incoming/ward 3/café + 50%25 & Ω?.png"
 class MixedNight:
     """A night on phantoms of all formats, spoiled files and a few oddities; run once, looked at by many tests."""
 
-    def __init__(self, site: Site, good: list[str], spoiled: list[Spoiled], patients: set[str]) -> None:
+    def __init__(self, site: Site, good: list[str], spoiled: list[SpoiledFile], patients: set[str]) -> None:
         self.site, self.good, self.spoiled, self.patients = site, good, spoiled, patients
         process = site.start("score", "--date", "2026-05-07")
         self.output = site.finish(process)
@@ -40,13 +40,13 @@ class MixedNight:
 @pytest.fixture(scope="module")
 def mixed(module_db: Database, new_site: Callable[..., Site], tmp_path_factory: pytest.TempPathFactory) -> MixedNight:
     from models.phantoms.phantom import FORMATS, write_phantoms
-    from models.phantoms.spoiled import write_spoiled
+    from models.phantoms.spoiled import write_spoiled_files
 
     site = new_site(module_db)
     site.environment |= ALL_FINE | {"CXR_SHARD_SIZE": "16", "CXR_EXPLAIN_HIGHEST": str(EXPLAINED)}
     folder = tmp_path_factory.mktemp("mixed")
     made = write_phantoms(folder / "good", len(FORMATS), seed=5, size=320)
-    spoiled = write_spoiled(folder / "bad", seed=5)
+    spoiled = write_spoiled_files(folder / "bad", seed=5)
     site.upload(folder / "good", "incoming/good/")
     site.upload(folder / "bad", "incoming/bad/")
     site.store.write(ODD_KEY, made[0].path.read_bytes() + b"another content, the same picture")

@@ -21,12 +21,12 @@ import psycopg2
 import pytest
 from botocore.exceptions import ClientError
 
-from infra.local import start_detached, stop
+from infra.local import start_detached, stop_stack
 from infra.postgres import EmbeddedPostgres
-from infra.processes import Child, StackError, check_ports, free_port, leftovers
+from infra.processes import Child, StackError, check_ports, free_port, leftover_processes
 from infra.servers import ObjectStore, ReportsServer
-from infra.settings import LOCAL_FILE
-from infra.statefolder import running
+from infra.settings import LOCAL_STACK_FILE
+from infra.statefolder import running_pid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -262,7 +262,7 @@ def home(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("CXR_HOME", str(folder))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     yield folder
-    stop(folder)
+    stop_stack(folder)
     (folder / "die").unlink(missing_ok=True)
 
 
@@ -271,20 +271,20 @@ def up(*serve: str) -> list[str]:
 
 
 def local_env(home: Path) -> dict[str, str]:
-    lines = (home / LOCAL_FILE).read_text().splitlines()
+    lines = (home / LOCAL_STACK_FILE).read_text().splitlines()
     return dict(line.split("=", 1) for line in lines if not line.startswith("#"))
 
 
 def test_a_stack_that_is_up_names_its_addresses_serves_and_stops_without_a_trace(home: Path) -> None:
     pid = start_detached(up(sys.executable, "-c", SERVE), home).pid
-    assert running(home) == pid
+    assert running_pid(home) == pid
     env = local_env(home)
     assert query(env["CXR_DATABASE_URL"].replace("+psycopg2", ""), "SELECT current_database()") == [("cxr",)]
     assert get(f"{env['PREFECT_API_URL']}/health")[1] == b"true"
     assert env["PREFECT_API_URL"] in get(env["PREFECT_API_URL"].replace("/api", "/ui-settings"))[1].decode()
     assert get(env["PREFECT_API_URL"].replace("/api", "/"))[0].startswith("text/html")
     assert get(env["CXR_REPORTS_URL"])[0].startswith("text/html")
-    for name in (LOCAL_FILE, "credentials.json"):
+    for name in (LOCAL_STACK_FILE, "credentials.json"):
         assert stat.S_IMODE((home / name).stat().st_mode) == 0o600
     assert stat.S_IMODE((home / "logs").stat().st_mode) == 0o700
     told = (home / "logs" / "up.log").read_text()
@@ -296,11 +296,11 @@ def test_a_stack_that_is_up_names_its_addresses_serves_and_stops_without_a_trace
     with pytest.raises(StackError, match="is already running"):
         start_detached(up(), home)
     assert (home / "served").read_text() == f"{env['PREFECT_API_URL']} {env['CXR_DATABASE_URL']}"
-    assert stop(home)
-    assert running(home) is None
-    assert not (home / LOCAL_FILE).exists()
-    assert leftovers(home) == []
-    assert not stop(home)
+    assert stop_stack(home)
+    assert running_pid(home) is None
+    assert not (home / LOCAL_STACK_FILE).exists()
+    assert leftover_processes(home) == []
+    assert not stop_stack(home)
 
 
 def test_a_killed_stack_leaves_nothing_in_the_way_of_the_next_which_goes_down_when_a_part_dies(home: Path) -> None:
@@ -316,8 +316,8 @@ def test_a_killed_stack_leaves_nothing_in_the_way_of_the_next_which_goes_down_wh
     told = (home / "logs" / "up.log").read_text()
     assert "The process that serves the deployments ended with exit code 1" in told
     assert "no flow to serve" in told
-    assert leftovers(home) == []
-    assert not (home / LOCAL_FILE).exists()
+    assert leftover_processes(home) == []
+    assert not (home / LOCAL_STACK_FILE).exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -328,11 +328,11 @@ def test_a_stack_can_be_stopped_while_it_comes_up(home: Path, number: signal.Sig
     process.send_signal(number)
     process.communicate(timeout=30)
     assert process.returncode == 0
-    assert leftovers(home) == []
+    assert leftover_processes(home) == []
 
 
 def test_a_stack_that_cannot_start_says_why(home: Path) -> None:
     because = pytest.raises(StackError, match=r"(?s)exit code 1.*set CXR_S3_PORT to another port")
     with socket.create_server(("127.0.0.1", int(os.environ["CXR_S3_PORT"]))), because:
         start_detached(up(), home)
-    assert running(home) is None
+    assert running_pid(home) is None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.settings import LOCAL_FILE, SERVICE_VARIABLES, Settings, SettingsError, unknown_variables
+from infra.settings import LOCAL_STACK_FILE, SERVICE_VARIABLES, Settings, SettingsError, unknown_variables
 
 LOCAL = {
     "CXR_DATABASE_URL": "postgresql://local:local-secret@127.0.0.1/cxr",
@@ -28,7 +28,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if name.startswith(("CXR_", "AWS_", "PREFECT_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("CXR_HOME", str(tmp_path))
-    (tmp_path / LOCAL_FILE).write_text("".join(f"{name}={value}\n" for name, value in LOCAL.items()))
+    (tmp_path / LOCAL_STACK_FILE).write_text("".join(f"{name}={value}\n" for name, value in LOCAL.items()))
     return tmp_path
 
 
@@ -75,7 +75,7 @@ def test_thresholds_may_be_set_beside_the_local_stack(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("attribute", ["bucket", "database"])
 def test_the_error_for_a_missing_service_names_the_variable_and_what_to_do(home: Path, attribute: str) -> None:
-    (home / LOCAL_FILE).unlink()
+    (home / LOCAL_STACK_FILE).unlink()
     with pytest.raises(SettingsError, match=rf"CXR_\w+ is not set.* in {home}: .*cxr up"):
         getattr(Settings.load(), attribute)
 

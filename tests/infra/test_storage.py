@@ -135,7 +135,7 @@ def test_wrong_credentials_are_the_stores_fault_and_not_shown(settings: Settings
 def test_a_store_that_is_down_is_no_objects_fault_and_no_key_is_printed(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage, "ATTEMPTS", 2)  # the pauses between five take many seconds
+    monkeypatch.setattr(storage, "MAX_ATTEMPTS", 2)  # the pauses between five take many seconds
     down = other(settings, s3_endpoint_url=f"http://127.0.0.1:{free_port()}")
     for step in (lambda: down.read(KEY), lambda: down.write(KEY, b""), lambda: list(down.list(KEY))):
         with pytest.raises(StorageError, match="cannot be reached") as refusal:
@@ -169,7 +169,7 @@ def test_a_connection_that_always_breaks_is_given_up_in_words(
 def test_a_store_that_never_answers_is_the_stores_fault_and_its_link_is_tried_once(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage, "ATTEMPTS", 2)
+    monkeypatch.setattr(storage, "MAX_ATTEMPTS", 2)
     with SilentServer() as server:
         silent = Store(settings.model_copy(update={"s3_endpoint_url": server.url}), read_timeout_s=0.1)
         for connections in (3, 5):  # the link and two attempts; then two attempts
@@ -182,7 +182,7 @@ def test_a_store_that_never_answers_is_the_stores_fault_and_its_link_is_tried_on
 def test_a_store_that_hangs_up_without_a_word_is_the_stores_fault(
     settings: Settings, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage, "ATTEMPTS", 2)
+    monkeypatch.setattr(storage, "MAX_ATTEMPTS", 2)
     with (
         CuttingProxy(object_store.url, cuts=10_000, after=0) as proxy,
         pytest.raises(StorageError, match=r"cannot be reached \(ConnectionClosedError\)"),
@@ -236,5 +236,5 @@ def test_a_presigned_link_opens_without_credentials(store: Store) -> None:
     from urllib.request import urlopen
 
     store.write("reports/späť 1.html", b"<p>fine</p>")
-    with urlopen(store.presigned("reports/späť 1.html")) as answer:  # noqa: S310 - our own server
+    with urlopen(store.presigned_url("reports/späť 1.html")) as answer:  # noqa: S310 - our own server
         assert answer.read() == b"<p>fine</p>"

@@ -72,5 +72,5 @@ def cache(saved: Saved, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(conversion, "_convert", lambda *given: conversion.main(*map(str, given)))
-        conversion.converted(artifact.load(saved.folder, saved.metadata.model_sha256), folder)
+        conversion.ensure_converted(artifact.load(saved.folder, saved.metadata.model_sha256), folder)
     return folder

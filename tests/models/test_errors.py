@@ -7,12 +7,12 @@ import pytest
 
 from infra.settings import SettingsError
 from models.errors import in_words, is_explained
-from models.serving.runtime import RuntimeUnfit
+from models.serving.runtime import UnfitRuntimeError
 from tasks.datasets.dataset import DatasetError
 from tasks.validation.verdicts import ValidationError
 
 
-@pytest.mark.parametrize("kind", [SettingsError, DatasetError, ValidationError, RuntimeUnfit])
+@pytest.mark.parametrize("kind", [SettingsError, DatasetError, ValidationError, UnfitRuntimeError])
 def test_an_error_of_ours_is_shown_in_its_own_words(kind: type[Exception]) -> None:
     assert is_explained(kind("set CXR_S3_BUCKET"))
     assert in_words(kind("set CXR_S3_BUCKET")) == "set CXR_S3_BUCKET"

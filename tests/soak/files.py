@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models.phantoms.phantom import CLASSES, FORMATS, draw, encode
-from models.phantoms.spoiled import write_spoiled
+from models.phantoms.phantom import CLASSES, FORMATS, draw_phantom, encode
+from models.phantoms.spoiled import write_spoiled_files
 from models.radiographs.radiograph import Limits, read
 from tests.soak.campaign import Campaign
 
@@ -28,11 +28,11 @@ class Files(Campaign):
         """Make the files that are damaged later."""
         seed = int(self.random.integers(2**31))
         self._whole = [
-            encode(draw(CLASSES[place % len(CLASSES)], place, 0, seed, (SIDE, SIDE)), name)
+            encode(draw_phantom(CLASSES[place % len(CLASSES)], place, 0, seed, (SIDE, SIDE)), name)
             for place, name in enumerate(FORMATS)
         ]
         with tempfile.TemporaryDirectory() as folder:
-            self._whole += [one.path.read_bytes() for one in write_spoiled(Path(folder), seed)]
+            self._whole += [one.path.read_bytes() for one in write_spoiled_files(Path(folder), seed)]
 
     def round(self) -> None:
         """Damage some files and read them."""

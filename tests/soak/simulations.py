@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from models.data import drift
-from models.evaluation.ranking import SIGNIFICANT, differences
+from models.evaluation.ranking import SIGNIFICANCE_LEVEL, pairwise_p_values
 from tests.soak.campaign import Campaign
 from tests.support.simulation import simulate
 from tests.support.windows import THRESHOLD, window
@@ -30,9 +30,9 @@ class Simulations(Campaign):
         if losing.whole.promoted:
             self.violated(f"seed {seed}: a challenger that loses a class was promoted")
         right = self.random.random((4, 120)) < 0.8
-        found = differences(right, [f"p{row // 2}" for row in range(120)], seed)
+        found = pairwise_p_values(right, [f"p{row // 2}" for row in range(120)], seed)
         self.count("rankings of equal models")
-        self.count("called different", int((found < SIGNIFICANT).any()))
+        self.count("called different", int((found < SIGNIFICANCE_LEVEL).any()))
         alike = drift.compare(window(300, seed), window(300, seed + 1), threshold=THRESHOLD, least=20)
         self.count("equal windows")
         self.count("called drift", int(any(one.drifted for one in alike)))
@@ -40,6 +40,6 @@ class Simulations(Campaign):
     def end(self) -> None:
         """Hold the shares against what is promised."""
         self.at_most(GATE_SHARE, "promoted", "gates with an equal challenger")
-        self.at_most(SIGNIFICANT, "called different", "rankings of equal models")
+        self.at_most(SIGNIFICANCE_LEVEL, "called different", "rankings of equal models")
         self.at_most(DRIFT_SHARE, "called drift", "equal windows")
         super().end()

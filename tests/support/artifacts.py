@@ -44,7 +44,7 @@ def untrained(folder: Path, home: Path, seed: int, size: int = 64) -> Artifact:
     about = artifact.save(folder, model, about, inputs)
     with pytest.MonkeyPatch.context() as patch:  # TensorFlow is here already, and need not be imported once more
         patch.setattr(conversion, "_convert", lambda *given: conversion.main(*map(str, given)))
-        conversion.converted(artifact.load(folder, about.model_sha256), home / "cache")
+        conversion.ensure_converted(artifact.load(folder, about.model_sha256), home / "cache")
     return Artifact(folder, about, home)
 
 

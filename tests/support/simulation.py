@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.stats import binomtest, norm
 
-from models.evaluation.bootstrap import cells, rates, totals, weights
-from models.evaluation.comparison import difference
+from models.evaluation.bootstrap import confusion_cells, confusion_figures, resample_weights, weighted_sums
+from models.evaluation.comparison import difference_with_interval
 from models.evaluation.test_set import TestSet
 from models.gate import checks
 from models.gate.rules import DEFAULT
@@ -81,7 +81,7 @@ def simulate(n: int, gain: float, sets: int, seed: int = 0, losing: float = 0.0)
     discordant = 0.0
     for start in range(0, sets, SETS_A_COHORT):
         patients = _cohort(random, n)
-        drawn = weights([str(one) for one in patients], DEFAULT.resamples, seed=seed + start)
+        drawn = resample_weights([str(one) for one in patients], DEFAULT.resamples, seed=seed + start)
         batch = [_answers(random, patients, gain, losing) for _ in range(min(SETS_A_COHORT, sets - start))]
         discordant += sum(float(((one == labels) != (other == labels)).mean()) for labels, one, other in batch)
         enough += sum(_enough(labels, patients) for labels, *_ in batch)
@@ -158,24 +158,24 @@ def _tallies(
 ) -> tuple[NDArray[np.float64], ...]:
     """Confusion matrices (sets, models, rows, classes, classes): of the sets themselves and of their resamples.
 
-    As `models.evaluation.bootstrap.tallies`, with one product for the whole batch.
+    As `models.evaluation.bootstrap.confusion_matrices`, with one product for the whole batch.
     """
     size = len(CLASSES)
-    columns = np.hstack([cells(labels, said, size) for labels, *both in batch for said in both])
+    columns = np.hstack([confusion_cells(labels, said, size) for labels, *both in batch for said in both])
     shape = (-1, len(batch), 2, size, size)
-    whole = totals(columns, np.ones((1, len(drawn[0])), np.uint8)).reshape(shape)
-    resampled = totals(columns, drawn).reshape(shape)
+    whole = weighted_sums(columns, np.ones((1, len(drawn[0])), np.uint8)).reshape(shape)
+    resampled = weighted_sums(columns, drawn).reshape(shape)
     return tuple(np.ascontiguousarray(np.moveaxis(one, 0, 2)) for one in (whole, resampled))
 
 
 def _ask(present: NDArray[np.bool_], counts: NDArray[np.float64], resampled: NDArray[np.float64]) -> tuple[bool, bool]:
     """Whether the gate's rule about the gain, and that about sensitivities, let the challenger pass."""
-    points = [rates(one, present) for one in counts]
-    spread = [rates(one, present) for one in resampled]
+    points = [confusion_figures(one, present) for one in counts]
+    spread = [confusion_figures(one, present) for one in resampled]
 
     def paired(name: str, *column: int) -> dict[str, float | None]:
         value, other = (float(one[name][0, *column]) for one in points)
-        return difference(value, other, *(one[name][:, *column] for one in spread), level=DEFAULT.level)
+        return difference_with_interval(value, other, *(one[name][:, *column] for one in spread), level=DEFAULT.level)
 
     found = paired("balanced_accuracy")
     gained = checks.gain(DEFAULT, found, DEFAULT.level, challengers=1).passed

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from flows.cli import app
 from flows.commands import demo
 from infra.settings import SERVICE_VARIABLES
-from models.phantoms.phantom import draw
+from models.phantoms.phantom import draw_phantom
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ def test_a_champion_of_phantoms_gives_way_to_one_of_labelled_images_and_few_imag
     for label in ("NORMAL", "PNEUMONIA"):
         (tmp_path / label).mkdir()
         for number in range(demo.MIN_LABELLED):  # without the mark that says that they are made
-            cv2.imwrite(str(tmp_path / label / f"{number}.png"), draw(label, number, 0, 1, (80, 80)) * 255)
+            cv2.imwrite(str(tmp_path / label / f"{number}.png"), draw_phantom(label, number, 0, 1, (80, 80)) * 255)
     site.environment["CXR_RECIPES"] = "compact-cnn-small"
     with site.surroundings():
         assert not demo.ensure_champion(site.settings, tmp_path)

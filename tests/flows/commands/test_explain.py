@@ -82,7 +82,7 @@ def test_a_file_of_this_machine_is_explained_as_its_content_was_scored_and_anoth
     assert source.stem not in answer.output.replace(str(target), "")
     data = target.read_bytes()
     assert data.startswith(b"\x89PNG")
-    panels = int.from_bytes(data[16:20], "big") / explanation_picture.DOTS / explanation_picture.SIDE
+    panels = int.from_bytes(data[16:20], "big") / explanation_picture.DOTS_PER_INCH / explanation_picture.PANEL_INCHES
     assert round(panels) in (4, 5), "the radiograph, the predicted class, two classes or one more, the bars"
     assert b"tEXt" not in data
 

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from flows.cli import app
 from models.networks.pretrained import SOURCES
-from models.recipes.catalogue import PARAMETERS, RECIPES
-from models.recipes.student_reports import REPORTS
+from models.recipes.catalogue import PARAMETER_COUNTS, RECIPES
+from models.recipes.student_reports import PUBLISHED_SYSTEMS
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "recipes.md"
 
@@ -28,7 +28,7 @@ def test_every_recipe_is_listed_with_input_parameters_weights_and_source() -> No
     assert [line.split()[0] for line in lines[1:]] == list(RECIPES)
     words = {line.split()[0]: line.split()[1:] for line in lines}
     assert words["harrisburg-vgg19"] == ["224x224x3", "20,090,306", "imagenet", "harrisburg", "report"]
-    assert words["local-patterns"] == ["448x448x1", f"{PARAMETERS['local-patterns']:,}", "none", "this", "house"]
+    assert words["local-patterns"] == ["448x448x1", f"{PARAMETER_COUNTS['local-patterns']:,}", "none", "this", "house"]
 
 
 def test_a_recipe_is_shown_with_what_was_published_and_what_is_otherwise() -> None:
@@ -61,11 +61,11 @@ def test_the_list_starts_without_keras() -> None:
 
 def test_the_page_names_every_recipe_with_its_parameters_and_every_file_of_weights() -> None:
     text = PAGE.read_text()
-    published = {one.recipe.name: one.parameters for one in REPORTS if one.parameters}
+    published = {one.recipe.name: one.parameters for one in PUBLISHED_SYSTEMS if one.parameters}
     for name in RECIPES:
         assert f"| `{name}` |" in text
-        assert f"| {published.get(name, PARAMETERS[name]):,} |" in text
+        assert f"| {published.get(name, PARAMETER_COUNTS[name]):,} |" in text
     for source in SOURCES.values():
         assert f"| `{source.file}` | <{source.url}> |" in text
-    for one in REPORTS:
+    for one in PUBLISHED_SYSTEMS:
         assert all(words in text for words in one.departures), one.recipe.name

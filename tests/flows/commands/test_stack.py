@@ -12,9 +12,9 @@ import httpx
 import pytest
 from dotenv import dotenv_values
 
-from infra.local import stop
+from infra.local import stop_stack
 from infra.processes import free_port
-from infra.settings import LOCAL_FILE
+from infra.settings import LOCAL_STACK_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("CXR_HOME", str(folder))
     monkeypatch.setenv("CXR_SCORING_CRON", "* * * * *")
     yield folder
-    stop(folder)
+    stop_stack(folder)
 
 
 def cxr(*arguments: str) -> str:
@@ -46,7 +46,7 @@ def cxr(*arguments: str) -> str:
 
 
 def planned_and_ended(home: Path) -> tuple[list[Any], list[Any]]:
-    api = dotenv_values(home / LOCAL_FILE)["PREFECT_API_URL"]
+    api = dotenv_values(home / LOCAL_STACK_FILE)["PREFECT_API_URL"]
     runs = httpx.post(f"{api}/flow_runs/filter", json={}).raise_for_status().json()
     scheduled = [run for run in runs if run["auto_scheduled"]]
     return scheduled, [run for run in scheduled if run["state_type"] in ("COMPLETED", "FAILED")]

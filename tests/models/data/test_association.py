@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.data.association import associate, usable
+from models.data.association import associate, comparable_columns
 
 RANDOM = np.random.default_rng(5)
 NUMBERS = pd.Series(RANDOM.normal(size=300))
@@ -67,4 +67,4 @@ def test_free_text_identifiers_in_words_and_columns_without_variation_are_not_co
             "rare": [1.0] * 5 + [None] * 295,
         }
     )
-    assert usable(frame) == ["n", "half"]
+    assert comparable_columns(frame) == ["n", "half"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from models.data import near_duplicates
-from models.phantoms.phantom import draw
+from models.phantoms.phantom import draw_phantom
 from models.radiographs.preprocessing import PreprocessingSpec, preprocess
 from models.radiographs.radiograph import Limits, decode
 from tasks.datasets import splits
@@ -53,7 +53,7 @@ def lettered(picture: Picture) -> Picture:
 def phantoms() -> Picture:
     """Twelve preprocessed phantoms of twelve patients."""
     labels = ("COVID-19", "NORMAL", "PNEUMONIA")
-    return np.stack([preprocess(draw(labels[n % 3], n, 0, 1, (300, 300)), SPEC) for n in range(12)])
+    return np.stack([preprocess(draw_phantom(labels[n % 3], n, 0, 1, (300, 300)), SPEC) for n in range(12)])
 
 
 @pytest.mark.parametrize("change", [saved_anew, made_smaller, brightened, cropped, lettered])
@@ -95,7 +95,7 @@ def test_real_radiographs_of_different_patients_are_told_apart_and_the_one_copy_
 
 
 def test_pairs_are_remembered_once(db: Database, pool: sa.Engine) -> None:
-    pairs = [near_duplicates.Pair(0, 1, 0.97), near_duplicates.Pair(2, 1, 0.95)]
+    pairs = [near_duplicates.DuplicatePair(0, 1, 0.97), near_duplicates.DuplicatePair(2, 1, 0.95)]
     assert splits.store_near_duplicates(pool, ["c", "a", "b"], pairs) == 2
     assert splits.store_near_duplicates(pool, ["a", "c"], pairs[:1]) == 0
     found = db.rows("select content_sha256, other_sha256 from cxr.near_duplicates order by 2")
@@ -106,11 +106,13 @@ def test_an_image_is_compared_with_its_nearest_neighbours_only(monkeypatch: pyte
     """Else a comparison of all with all would take hours at ten thousand images."""
     compared: list[float] = []
     monkeypatch.setattr(near_duplicates, "similarity", lambda *_: compared.append(0.0) or 0.0)
-    monkeypatch.setattr(near_duplicates, "CANDIDATE", -1.0)  # all look alike: the worst case
+    monkeypatch.setattr(near_duplicates, "MIN_CANDIDATE_CORRELATION", -1.0)  # all look alike: the worst case
     count = 300
     images = np.random.default_rng(1).integers(0, 256, (count, 64, 64, 1), np.uint8)
     near_duplicates.find(images, [("test", "validation", "train")[row % 3] for row in range(count)])
-    assert len(compared) == near_duplicates.NEIGHBOURS * count  # test beside two others, validation beside one
+    assert (
+        len(compared) == near_duplicates.CANDIDATES_PER_IMAGE * count
+    )  # test beside two others, validation beside one
     compared.clear()
     near_duplicates.find(images, None)
-    assert 0 < len(compared) <= near_duplicates.NEIGHBOURS * count
+    assert 0 < len(compared) <= near_duplicates.CANDIDATES_PER_IMAGE * count

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from models.data.shortcuts import file_baseline, frame_baseline, frames
+from models.data.shortcuts import border_baseline, border_pixels, file_baseline
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,19 +60,21 @@ def test_the_file_baseline_finds_the_class_where_the_file_reveals_it() -> None:
 def test_the_border_baseline_sees_only_the_border() -> None:
     for framed, low, high in ((True, 0.95, 1.0), (False, 0.15, 0.55)):
         train, test = pictures(TRAIN, framed=framed), pictures(TEST, framed=framed, seed=1)
-        assert low <= right(frame_baseline(frames(train), TRAIN, frames(test), 3), TEST) <= high
+        assert low <= right(border_baseline(border_pixels(train), TRAIN, border_pixels(test), 3), TEST) <= high
 
 
 def test_a_baseline_copes_with_what_training_lacks() -> None:
     two = np.arange(60) % 2
-    said = frame_baseline(frames(pictures(two, framed=True)), two, frames(pictures(TEST, framed=True)), 3)
+    said = border_baseline(
+        border_pixels(pictures(two, framed=True)), two, border_pixels(pictures(TEST, framed=True)), 3
+    )
     assert (said[:, 2] == 0).all()
     one = np.zeros(20, np.int64)
     assert (file_baseline(files(one, telling=True), one, files(TEST, telling=True), 3) == np.float32(1 / 3)).all()
     unknown = files(TRAIN, telling=True).assign(size_bytes=None, bit_depth=None, format=None)
     assert right(file_baseline(unknown, TRAIN, unknown, 3), TRAIN) > 0.95
-    none = frames(np.empty((0, 64, 64, 1), np.uint8))
-    assert frame_baseline(frames(pictures(two, framed=True)), two, none, 3).shape == (0, 3)
+    none = border_pixels(np.empty((0, 64, 64, 1), np.uint8))
+    assert border_baseline(border_pixels(pictures(two, framed=True)), two, none, 3).shape == (0, 3)
 
 
 def test_the_file_alone_reveals_much_about_the_public_radiographs(xrays: Path) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from models.evaluation.comparison import between, delong, mcnemar
-from models.evaluation.test_set import TestSet, answers
+from models.evaluation.comparison import delong_test, mcnemar_test, paired_differences
+from models.evaluation.test_set import TestSet, evaluate_predictions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,8 +38,8 @@ def random_predictions(n: int, *strengths: float) -> tuple[TestSet, list[NDArray
 def compare(
     test: TestSet, one: NDArray[Any], other: NDArray[Any], *, resamples: int, level: float = 0.95
 ) -> dict[str, Any]:
-    champion, challenger = (answers(test, given, resamples=resamples, seed=0) for given in (one, other))
-    return between(champion, challenger, level=level)
+    champion, challenger = (evaluate_predictions(test, given, resamples=resamples, seed=0) for given in (one, other))
+    return paired_differences(champion, challenger, level=level)
 
 
 def test_a_better_model_is_better_in_every_figure() -> None:
@@ -91,7 +91,7 @@ def test_mcnemar_is_the_sign_test_on_the_discordant_images() -> None:
     labels = np.zeros(30, np.int64)
     champion, challenger = np.zeros(30, np.int64), np.zeros(30, np.int64)
     champion[:8], challenger[8] = 1, 1
-    found = mcnemar(labels, champion, challenger)
+    found = mcnemar_test(labels, champion, challenger)
     assert (found["only_champion_right"], found["only_challenger_right"]) == (1, 8)
     assert found["p_value"] == pytest.approx(20 / 512)
 
@@ -116,7 +116,7 @@ def test_delong_agrees_with_the_definition_over_all_pairs_and_is_silent(
     random = np.random.default_rng(1)
     truth = random.random(150) < 0.3
     one, other = ((random.normal(size=150) + strength * truth).round(digits) for strength in (1.0, 1.6))
-    found = delong(truth, one, other)
+    found = delong_test(truth, one, other)
     z = slow_delong(truth, one, other)
     assert found == {"z": pytest.approx(z), "p_value": pytest.approx(2 * norm.sf(abs(z)))}
     assert capsys.readouterr() == ("", "")
@@ -125,10 +125,10 @@ def test_delong_agrees_with_the_definition_over_all_pairs_and_is_silent(
 def test_delong_is_fast_and_sensible_where_the_variance_is_zero() -> None:
     truth = np.array([False] * 2000 + [True] * 500)
     perfect, other = np.arange(2500.0), truth + np.random.default_rng(0).random(2500) * 0.5
-    assert delong(truth, perfect, perfect**3) == {"z": 0.0, "p_value": 1.0}  # the same order
-    assert delong(truth, perfect, other) == {"z": 0.0, "p_value": 1.0}  # both without a fault
-    assert delong(truth, perfect, -perfect) == {"z": None, "p_value": None}  # one always right, one always wrong
-    assert delong(truth[:2001], perfect[:2001], other[:2001]) == {"z": None, "p_value": None}  # one positive
+    assert delong_test(truth, perfect, perfect**3) == {"z": 0.0, "p_value": 1.0}  # the same order
+    assert delong_test(truth, perfect, other) == {"z": 0.0, "p_value": 1.0}  # both without a fault
+    assert delong_test(truth, perfect, -perfect) == {"z": None, "p_value": None}  # one always right, one always wrong
+    assert delong_test(truth[:2001], perfect[:2001], other[:2001]) == {"z": None, "p_value": None}  # one positive
 
 
 def test_a_class_that_does_not_occur_has_no_difference() -> None:

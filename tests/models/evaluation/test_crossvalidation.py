@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.evaluation.crossvalidation import folds, gradient_histograms, linear_baseline, pooled
+from models.evaluation.crossvalidation import fold_splits, hog_features, linear_baseline, pooled_predictions
 
 N = 240
 LABELS = np.arange(N) // 2 % 3
@@ -14,7 +14,7 @@ PATIENTS = [f"p{row // 4}" for row in range(N)]
 
 def test_every_image_is_held_out_once_and_no_patient_is_on_both_sides() -> None:
     held_out = np.zeros(N, int)
-    for split in folds(LABELS, PATIENTS, 5, seed=1):
+    for split in fold_splits(LABELS, PATIENTS, 5, seed=1):
         held_out += split == "test"
         for one, other in (("train", "test"), ("train", "validation"), ("validation", "test")):
             theirs = [{PATIENTS[row] for row in np.flatnonzero(split == name)} for name in (one, other)]
@@ -24,7 +24,7 @@ def test_every_image_is_held_out_once_and_no_patient_is_on_both_sides() -> None:
 
 
 def test_the_same_seed_gives_the_same_folds_and_another_seed_gives_others() -> None:
-    one, same, other = (np.stack(list(folds(LABELS, PATIENTS, 5, seed))) for seed in (3, 3, 4))
+    one, same, other = (np.stack(list(fold_splits(LABELS, PATIENTS, 5, seed))) for seed in (3, 3, 4))
     assert (one == same).all()
     assert (one != other).any()
 
@@ -33,7 +33,7 @@ def test_the_same_seed_gives_the_same_folds_and_another_seed_gives_others() -> N
 def test_few_patients_of_each_class_are_enough_to_learn_from_and_to_validate(people: int, count: int) -> None:
     labels = np.arange(3).repeat(people)
     for seed in range(10):
-        for split in folds(labels, [str(row) for row in range(len(labels))], count, seed):
+        for split in fold_splits(labels, [str(row) for row in range(len(labels))], count, seed):
             assert set(split) == {"train", "validation", "test"}
             assert set(labels[split == "train"]) == {0, 1, 2}
 
@@ -41,7 +41,7 @@ def test_few_patients_of_each_class_are_enough_to_learn_from_and_to_validate(peo
 @pytest.mark.filterwarnings("ignore:The least populated class")
 def test_a_class_that_is_held_out_completely_does_not_stop_the_fold() -> None:
     labels = np.array([0] * 6 + [1] * 6 + [2])
-    split = next(one for one in folds(labels, [str(row) for row in range(13)], 2, 0) if one[12] == "test")
+    split = next(one for one in fold_splits(labels, [str(row) for row in range(13)], 2, 0) if one[12] == "test")
     assert {0, 1} == set(labels[split == "train"]) == set(labels[split == "validation"])
 
 
@@ -50,7 +50,7 @@ def test_a_baseline_predicts_only_rows_that_it_did_not_learn_from() -> None:
         assert {PATIENTS[row] for row in train}.isdisjoint({PATIENTS[row] for row in test})
         return np.eye(3, dtype=np.float32)[LABELS[test]]
 
-    assert (pooled(answer, LABELS, PATIENTS).argmax(axis=1) == LABELS).all()
+    assert (pooled_predictions(answer, LABELS, PATIENTS).argmax(axis=1) == LABELS).all()
 
 
 def test_a_linear_model_on_oriented_gradients_sees_which_way_edges_run() -> None:
@@ -59,7 +59,7 @@ def test_a_linear_model_on_oriented_gradients_sees_which_way_edges_run() -> None
     flat = [np.tile(wave, (64, 1)), np.tile(wave[:, None], (1, 64))]
     labels = np.arange(40) % 2
     images = np.stack([np.clip(128 + 90 * flat[label] + rng.normal(0, 20, (64, 64)), 0, 255) for label in labels])
-    features = gradient_histograms(images.astype(np.uint8)[..., None])
+    features = hog_features(images.astype(np.uint8)[..., None])
     rows = np.arange(40)
     answers = linear_baseline(features, labels, rows[:20], rows[20:])
     assert (answers.argmax(axis=1) == labels[20:]).all()

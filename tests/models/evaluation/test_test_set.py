@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from models.evaluation.bootstrap import replicate, weights
-from models.evaluation.metrics import HEADLINES, PER_CLASS, SPECIFICITY, evaluate
-from models.evaluation.test_set import TestSet, answers, describe, figures
+from models.evaluation.bootstrap import compute_replicates, resample_weights
+from models.evaluation.metrics import FIXED_SPECIFICITY, HEADLINE_METRICS, PER_CLASS_METRICS, compute_metrics
+from models.evaluation.test_set import TestSet, evaluate_predictions, evaluation_figures, figures_with_intervals
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,19 +43,19 @@ def random_predictions(
 
 def test_a_resample_consists_of_whole_patients() -> None:
     patients = ["a", "b", "b", "c", "c", "c"]
-    resamples = weights(patients, 500, seed=0)
+    resamples = resample_weights(patients, 500, seed=0)
     assert (resamples[:, 1] == resamples[:, 2]).all()
     assert (resamples[:, [0, 1, 3]].sum(axis=1) == 3).all()
     assert np.abs(resamples.mean(axis=0) - 1).max() < 0.1
-    shuffled = weights(["c", "b", "c", "a", "b", "c"], 500, seed=0)
+    shuffled = resample_weights(["c", "b", "c", "a", "b", "c"], 500, seed=0)
     assert (shuffled[:, 3] == resamples[:, 0]).all()  # the order of the images does not matter
 
 
 @pytest.mark.parametrize("ties", [None, 1])
 def test_replicates_equal_scikit_learns_metrics_with_these_weights(ties: int | None) -> None:
     test, probabilities = random_predictions(120, ties=ties)
-    resamples = weights(test.patients, 25, seed=3)
-    found = replicate(test.labels, probabilities, resamples)
+    resamples = resample_weights(test.patients, 25, seed=3)
+    found = compute_replicates(test.labels, probabilities, resamples)
     predicted = probabilities.argmax(axis=1)
     double = probabilities / probabilities.sum(axis=1, keepdims=True)
     for row, weight in enumerate(resamples):
@@ -79,7 +79,7 @@ def test_replicates_equal_scikit_learns_metrics_with_these_weights(ties: int | N
             curve = reference.roc_curve(truth, scores, sample_weight=weight, drop_intermediate=False)
             assert found.per_class["auc"][row, index] == pytest.approx(auc)
             assert found.per_class["pr_auc"][row, index] == pytest.approx(area)
-            reached = curve[1][curve[0] <= 1 - SPECIFICITY + 1e-9].max()
+            reached = curve[1][curve[0] <= 1 - FIXED_SPECIFICITY + 1e-9].max()
             assert found.per_class["sensitivity_at_95_specificity"][row, index] == pytest.approx(reached)
 
 
@@ -87,11 +87,11 @@ def test_replicates_equal_scikit_learns_metrics_with_these_weights(ties: int | N
 def test_the_test_set_itself_as_a_resample_gives_the_point_estimates(ties: int | None) -> None:
     """Value and interval are computed by different code, but describe the same figure."""
     test, probabilities = random_predictions(200, ties=ties)
-    found = replicate(test.labels, probabilities, np.ones((1, 200), np.uint8))
-    points = evaluate(test.labels, probabilities, CLASSES)
-    for name in HEADLINES:
+    found = compute_replicates(test.labels, probabilities, np.ones((1, 200), np.uint8))
+    points = compute_metrics(test.labels, probabilities, CLASSES)
+    for name in HEADLINE_METRICS:
         assert found.metrics[name][0] == pytest.approx(points[name], abs=1e-6)
-    for name in PER_CLASS:
+    for name in PER_CLASS_METRICS:
         expected = [points["per_class"][one][name] for one in CLASSES]
         np.testing.assert_allclose(found.per_class[name][0], expected, atol=1e-6)
 
@@ -100,7 +100,7 @@ def test_intervals_contain_the_value_and_shrink_with_more_images() -> None:
     widths = []
     for n in (100, 1600):
         test, probabilities = random_predictions(n)
-        found = figures(test, probabilities, resamples=500)
+        found = evaluation_figures(test, probabilities, resamples=500)
         for name in ("accuracy", "balanced_accuracy", "macro_auc", "macro_pr_auc", "brier", "log_loss"):
             spread = found["metrics"][name]
             assert spread["low"] < spread["value"] < spread["high"]
@@ -118,15 +118,22 @@ def test_images_of_one_patient_count_as_one_patient() -> None:
         classes=CLASSES,
         contents=tuple(f"{row:064x}" for row in range(600)),
     )
-    once, ten = figures(test, probabilities, resamples=500), figures(tenfold, probabilities[copies], resamples=500)
+    once, ten = (
+        evaluation_figures(test, probabilities, resamples=500),
+        evaluation_figures(tenfold, probabilities[copies], resamples=500),
+    )
     assert ten["metrics"]["accuracy"] == pytest.approx(once["metrics"]["accuracy"])
     assert (ten["n"], ten["patients"]) == (600, 60)
 
 
 def test_the_same_seed_gives_the_same_intervals() -> None:
     test, probabilities = random_predictions(80)
-    assert figures(test, probabilities, resamples=50) == figures(test, probabilities, resamples=50)
-    assert figures(test, probabilities, resamples=50) != figures(test, probabilities, resamples=50, seed=1)
+    assert evaluation_figures(test, probabilities, resamples=50) == evaluation_figures(
+        test, probabilities, resamples=50
+    )
+    assert evaluation_figures(test, probabilities, resamples=50) != evaluation_figures(
+        test, probabilities, resamples=50, seed=1
+    )
 
 
 @pytest.mark.parametrize("labels", [[], [1], [0] * 5, [0, 0, 1, 1]])
@@ -137,21 +144,21 @@ def test_undefined_figures_are_none_and_the_result_is_valid_json(labels: list[in
         classes=CLASSES,
         contents=tuple(f"{row:064x}" for row in range(len(labels))),
     )
-    found = figures(test, np.full((len(labels), 3), 1 / 3, np.float32), resamples=20)
+    found = evaluation_figures(test, np.full((len(labels), 3), 1 / 3, np.float32), resamples=20)
     json.dumps(found, allow_nan=False)
     assert found["per_class"]["PNEUMONIA"]["sensitivity"] == {"value": None, "low": None, "high": None}
 
 
 def test_a_subgroup_is_reported_when_it_is_large_enough() -> None:
     test, probabilities = random_predictions(60)
-    given = answers(test, probabilities, resamples=50)
-    found = describe(given, subgroup_images=25, subgroup_patients=5)
+    given = evaluate_predictions(test, probabilities, resamples=50)
+    found = figures_with_intervals(given, subgroup_images=25, subgroup_patients=5)
     women = np.array([one == "F" for one in test.subgroups["sex"]])
     assert found["subgroups"]["sex"]["F"]["n"] == women.sum()
     right = (probabilities.argmax(axis=1) == test.labels)[women].mean()
     assert found["subgroups"]["sex"]["F"]["accuracy"]["value"] == pytest.approx(right)
     assert found["unknown"]["sex"] == sum(one is None for one in test.subgroups["sex"])
-    few = describe(given, subgroup_images=1000)
+    few = figures_with_intervals(given, subgroup_images=1000)
     assert few["subgroups"]["sex"] == {}
     known = sum(one is not None for one in test.subgroups["sex"])
     assert few["too_small"]["sex"] == {"groups": len(set(test.subgroups["sex"]) - {None}), "n": known}
@@ -161,7 +168,7 @@ def test_a_subgroup_is_reported_when_it_is_large_enough() -> None:
 
 def test_curves_are_thinned_but_run_from_corner_to_corner() -> None:
     test, probabilities = random_predictions(3000)
-    curve = figures(test, probabilities, resamples=1)["roc"]["NORMAL"]
+    curve = evaluation_figures(test, probabilities, resamples=1)["roc"]["NORMAL"]
     assert len(curve) <= 200
     assert (curve[0], curve[-1]) == ([0.0, 0.0], [1.0, 1.0])
 
@@ -169,12 +176,12 @@ def test_curves_are_thinned_but_run_from_corner_to_corner() -> None:
 def test_invalid_probabilities_are_refused_in_words() -> None:
     test, probabilities = random_predictions(40)
     with pytest.raises(ValueError, match=r"not \(40, 3\)"):
-        figures(test, probabilities[:-1])
+        evaluation_figures(test, probabilities[:-1])
     spoiled = probabilities.copy()
     spoiled[3, 1] = np.nan
     with pytest.raises(ValueError, match="1 of 40 answers are not numbers"):
-        figures(test, spoiled)
+        evaluation_figures(test, spoiled)
     with pytest.raises(ValueError, match="not probabilities that sum to 1"):
-        figures(test, probabilities * 2)
+        evaluation_figures(test, probabilities * 2)
     with pytest.raises(ValueError, match="equally many labels, patients"):
         TestSet(labels=np.array([0]), patients=(), classes=CLASSES, contents=("0",))

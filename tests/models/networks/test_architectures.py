@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from models.networks import architectures
-from models.networks.architectures import NEIGHBOURS
+from models.networks.architectures import NEIGHBOUR_OFFSETS
 from models.serving.artifact import open_model
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def test_local_patterns_are_counted_as_defined() -> None:
     grey, expected = image[0, :, :, 0].astype(int), {}
     for y in range(32 + 1, 64, 4):
         for x in range(1, 32, 4):
-            bits = tuple(int(grey[y + down, x + right] >= grey[y, x]) for down, right in NEIGHBOURS)
+            bits = tuple(int(grey[y + down, x + right] >= grey[y, x]) for down, right in NEIGHBOUR_OFFSETS)
             if sum(bits[n] != bits[n - 1] for n in range(8)) <= 2:
                 expected[bits] = expected.get(bits, 0) + 1
     assert counts.shape == (58,)

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from models.phantoms.phantom import CLASSES, FORMATS, PLAIN_FORMATS, Phantom, draw, encode, write_phantoms
-from models.phantoms.spoiled import Spoiled, write_spoiled
+from models.phantoms.phantom import CLASSES, FORMATS, PLAIN_FORMATS, Phantom, draw_phantom, encode, write_phantoms
+from models.phantoms.spoiled import SpoiledFile, write_spoiled_files
 from models.vocabulary import PHANTOM_MARKER
 
 if TYPE_CHECKING:
@@ -31,12 +31,12 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> list[Phantom]:
 
 
 @pytest.fixture(scope="module")
-def spoiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Spoiled]:
-    return {made.path.name: made for made in write_spoiled(tmp_path_factory.mktemp("spoiled"), seed=5)}
+def spoiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, SpoiledFile]:
+    return {made.path.name: made for made in write_spoiled_files(tmp_path_factory.mktemp("spoiled"), seed=5)}
 
 
 def test_the_same_arguments_draw_the_same_pixels() -> None:
-    first, second = (draw("PNEUMONIA", 3, 1, seed=9, size=(300, 280)) for _ in range(2))
+    first, second = (draw_phantom("PNEUMONIA", 3, 1, seed=9, size=(300, 280)) for _ in range(2))
     assert first.shape == (300, 280)
     assert first.dtype == np.float32
     assert 0 <= first.min() < first.max() <= 1
@@ -46,14 +46,14 @@ def test_the_same_arguments_draw_the_same_pixels() -> None:
 @pytest.mark.parametrize("other", [(3, 0, 8), (3, 1, 9), (4, 0, 9)], ids=["seed", "view", "patient"])
 def test_seed_view_and_patient_each_change_the_picture(other: tuple[int, int, int]) -> None:
     patient, view, seed = other
-    one = draw("NORMAL", 3, 0, seed=9, size=(200, 200))
-    assert np.abs(one - draw("NORMAL", patient, view, seed=seed, size=(200, 200))).mean() > 0.005
+    one = draw_phantom("NORMAL", 3, 0, seed=9, size=(200, 200))
+    assert np.abs(one - draw_phantom("NORMAL", patient, view, seed=seed, size=(200, 200))).mean() > 0.005
 
 
 def test_two_labels_of_one_patient_differ_only_by_opacities_inside_the_lungs() -> None:
-    clear = draw("NORMAL", 3, 0, seed=9, size=(256, 256))
+    clear = draw_phantom("NORMAL", 3, 0, seed=9, size=(256, 256))
     for label in ("COVID-19", "PNEUMONIA"):
-        added = draw(label, 3, 0, seed=9, size=(256, 256)) - clear
+        added = draw_phantom(label, 3, 0, seed=9, size=(256, 256)) - clear
         assert added.min() > -0.02, "disease replaces air and never adds any"
         changed = (added > 0.05).mean()
         assert 0.005 < changed < 0.2
@@ -65,14 +65,14 @@ def test_two_labels_of_one_patient_differ_only_by_opacities_inside_the_lungs() -
 
 def test_covid_is_on_both_sides() -> None:
     for patient in range(8):
-        added = draw("COVID-19", patient, 0, 1, (256, 256)) - draw("NORMAL", patient, 0, 1, (256, 256))
+        added = draw_phantom("COVID-19", patient, 0, 1, (256, 256)) - draw_phantom("NORMAL", patient, 0, 1, (256, 256))
         left, right = added[:, :128].sum(), added[:, 128:].sum()
         assert min(left, right) > 0.1 * max(left, right)
 
 
 def test_an_unknown_label_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="'FRACTURE'"):
-        draw("FRACTURE", 0, 0, 0, (64, 64))
+        draw_phantom("FRACTURE", 0, 0, 0, (64, 64))
 
 
 def test_unknown_formats_and_no_formats_are_refused(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_every_phantom_file_shows_its_marker_before_a_pixel_is_decoded(phantoms:
     ],
 )
 def test_each_format_shows_the_same_picture_upright(name: str, mode: str) -> None:
-    picture = draw("NORMAL", 1, 0, seed=0, size=(240, 200))
+    picture = draw_phantom("NORMAL", 1, 0, seed=0, size=(240, 200))
     image = Image.open(io.BytesIO(encode(picture, name)))
     assert image.mode == mode
     top = {"png-grey-16": 65535, "png-grey-12-in-16": 4095}.get(name, 255)
@@ -139,17 +139,17 @@ def test_each_format_shows_the_same_picture_upright(name: str, mode: str) -> Non
     assert np.abs(shown / top - picture).mean() < (0.01 if name.startswith("jpeg") else 0.0025)
 
 
-def test_the_spoiled_set_names_each_check_at_least_once(spoiled: dict[str, Spoiled]) -> None:
+def test_the_spoiled_set_names_each_check_at_least_once(spoiled: dict[str, SpoiledFile]) -> None:
     assert {made.fails for made in spoiled.values()} == CHECKS | {None}
 
 
-def test_no_two_spoiled_files_are_equal(spoiled: dict[str, Spoiled]) -> None:
+def test_no_two_spoiled_files_are_equal(spoiled: dict[str, SpoiledFile]) -> None:
     digests = {hashlib.sha256(made.path.read_bytes()).hexdigest() for made in spoiled.values()}
     assert len(digests) == len(spoiled)
 
 
 def test_the_bomb_is_small_and_announces_billions_of_pixels(
-    spoiled: dict[str, Spoiled], monkeypatch: pytest.MonkeyPatch
+    spoiled: dict[str, SpoiledFile], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100_000_000)  # Pillow's own, which our reader lifts
     data = spoiled["bomb.png"].path.read_bytes()
@@ -159,7 +159,7 @@ def test_the_bomb_is_small_and_announces_billions_of_pixels(
         Image.open(io.BytesIO(data))
 
 
-def test_good_images_with_misleading_names_decode_by_their_content(spoiled: dict[str, Spoiled]) -> None:
+def test_good_images_with_misleading_names_decode_by_their_content(spoiled: dict[str, SpoiledFile]) -> None:
     good = {name: Image.open(made.path) for name, made in spoiled.items() if made.fails is None}
     assert {name: image.format for name, image in good.items()} == {
         "jpeg-named.png": "JPEG",
@@ -170,7 +170,7 @@ def test_good_images_with_misleading_names_decode_by_their_content(spoiled: dict
         image.load()
 
 
-def test_damaged_files_cannot_be_read_to_the_end(spoiled: dict[str, Spoiled]) -> None:
+def test_damaged_files_cannot_be_read_to_the_end(spoiled: dict[str, SpoiledFile]) -> None:
     for name in ("cut-off.png", "cut-off.jpg", "flipped-byte.png"):
         with Image.open(spoiled[name].path) as image, pytest.raises((OSError, SyntaxError)):
             image.load()

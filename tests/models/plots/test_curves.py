@@ -19,16 +19,16 @@ HISTORY = [{"loss": 1.0, "val_loss": 1.1}, {"loss": 0.5, "val_loss": None}, {"lo
 
 def forest(name: str = "forest", label: str = "accuracy") -> bytes:
     rows = [
-        curves.Difference(label, 0.02, 0.01, 0.03, strong=True),
+        curves.Difference(label, 0.02, 0.01, 0.03, emphasised=True),
         curves.Difference("sensitivity", -0.01, -0.03, 0.01),
     ]
-    return curves.forest(rows, f"differences in {label}", "challenger minus champion", name=name)
+    return curves.forest_plot(rows, f"differences in {label}", "challenger minus champion", name=name)
 
 
 DRAWINGS = {
     "forest": forest(),
-    "roc": curves.roc([curves.Curve("champion", 0, [[0, 0], [0.1, 0.8], [1, 1]], 0.9)], "ROC"),
-    "reliability": curves.reliability(BINS, 1, "reliability"),
+    "roc": curves.roc_plot([curves.RocCurve("champion", 0, [[0, 0], [0.1, 0.8], [1, 1]], 0.9)], "ROC"),
+    "reliability": curves.reliability_plot(BINS, 1, "reliability"),
     "learning": curves.learning_curve(HISTORY, "loss", 2, "loss over the epochs"),
 }
 
@@ -68,7 +68,7 @@ def test_foreign_text_is_escaped() -> None:
 
 def test_an_interval_that_contains_zero_has_an_open_marker() -> None:
     def fills(low: float) -> int:
-        drawing = curves.forest([curves.Difference("accuracy", 0.02, low, 0.03)], "a", "b").decode()
+        drawing = curves.forest_plot([curves.Difference("accuracy", 0.02, low, 0.03)], "a", "b").decode()
         return len(re.findall(r"<use [^>]*fill: var\(--series-1", drawing))
 
     assert fills(low=0.01) > fills(low=-0.01) == 0
@@ -84,15 +84,15 @@ def test_epochs_without_numbers_leave_gaps_and_break_nothing(history: list[dict[
 
 
 def test_a_plot_without_data_is_drawn_empty() -> None:
-    assert curves.forest([], "a", "b").startswith(b"<svg")
-    assert curves.reliability([], 0, "a").startswith(b"<svg")
-    assert curves.roc([curves.Curve("champion", 7, [], None)], "a").startswith(b"<svg")
+    assert curves.forest_plot([], "a", "b").startswith(b"<svg")
+    assert curves.reliability_plot([], 0, "a").startswith(b"<svg")
+    assert curves.roc_plot([curves.RocCurve("champion", 7, [], None)], "a").startswith(b"<svg")
 
 
 @pytest.mark.parametrize("shape", [(600, 400, 1), (600, 400, 3), (600, 400)])
 def test_a_radiograph_jpeg_is_small_and_keeps_its_aspect_ratio(shape: tuple[int, ...]) -> None:
     image = np.full(shape, 120, np.uint8)
-    small = cv2.imdecode(np.frombuffer(pictures.photograph(image), np.uint8), cv2.IMREAD_UNCHANGED)
+    small = cv2.imdecode(np.frombuffer(pictures.radiograph_jpeg(image), np.uint8), cv2.IMREAD_UNCHANGED)
     assert small.shape == (pictures.LONGER_SIDE, pictures.LONGER_SIDE * 2 // 3)
     assert abs(int(small.mean()) - 120) <= 1
 
@@ -100,7 +100,7 @@ def test_a_radiograph_jpeg_is_small_and_keeps_its_aspect_ratio(shape: tuple[int,
 def test_a_heat_map_of_any_size_colours_its_own_place_only() -> None:
     image, heat = np.full((64, 64, 1), 100, np.uint8), np.zeros((7, 7))
     heat[0, 0] = 1
-    shown = cv2.imdecode(np.frombuffer(pictures.overlay(image, heat), np.uint8), cv2.IMREAD_COLOR).astype(int)
+    shown = cv2.imdecode(np.frombuffer(pictures.heat_overlay_jpeg(image, heat), np.uint8), cv2.IMREAD_COLOR).astype(int)
     blue, _, red = shown[2, 2]
     assert red - blue > 40
     assert np.abs(shown[40:, 40:] - 100).max() <= 6

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from models.plots.pictures import over_thumbnail, warmed
+from models.plots.pictures import heat_overlay_on_thumbnail, with_heat_overlay
 from models.radiographs.preprocessing import PreprocessingSpec, crop_slices, preprocess
 
 
@@ -14,7 +14,7 @@ def test_a_heat_overlay_is_warm_where_the_heat_is_and_grey_elsewhere() -> None:
     grey = np.full((40, 60), 100, np.uint8)
     heat = np.zeros((4, 6))
     heat[1, 1] = 1
-    shown = warmed(grey, heat)
+    shown = with_heat_overlay(grey, heat)
     assert shown.shape == (40, 60, 3)
     blue, _, red = shown[15, 15].astype(int)
     assert red > blue + 50
@@ -26,7 +26,9 @@ def test_the_parts_of_a_radiograph_that_the_model_does_not_see_are_dark(height: 
     spec = PreprocessingSpec(height=64, width=64)
     pixels = np.full((height, width), 200, np.uint8)
     jpeg = cv2.imencode(".jpg", pixels)[1].tobytes()
-    shown = cv2.imdecode(np.frombuffer(over_thumbnail(jpeg, np.zeros((64, 64)), spec), np.uint8), cv2.IMREAD_GRAYSCALE)
+    shown = cv2.imdecode(
+        np.frombuffer(heat_overlay_on_thumbnail(jpeg, np.zeros((64, 64)), spec), np.uint8), cv2.IMREAD_GRAYSCALE
+    )
     assert shown.shape == (height, width)
     blind = np.ones((height, width), bool)
     blind[crop_slices(height, width, spec)] = False

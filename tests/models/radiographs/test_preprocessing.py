@@ -8,14 +8,14 @@ import cv2
 import numpy as np
 import pytest
 
-from models.phantoms.phantom import draw
+from models.phantoms.phantom import draw_phantom
 from models.radiographs.preprocessing import PreprocessingSpec, preprocess
 
 SPEC = PreprocessingSpec()
 
 
 def picture(size: tuple[int, int] = (700, 700)) -> np.ndarray:
-    return draw("PNEUMONIA", 5, 0, seed=1, size=size)
+    return draw_phantom("PNEUMONIA", 5, 0, seed=1, size=size)
 
 
 def eight(brightness: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from models.phantoms.phantom import FORMATS, draw, encode
+from models.phantoms.phantom import FORMATS, draw_phantom, encode
 from models.radiographs import radiograph
 from models.radiographs.radiograph import Limits, Measurement, decode
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LIMITS = Limits()
-PICTURE = draw("COVID-19", 2, 0, seed=1, size=(240, 200))
+PICTURE = draw_phantom("COVID-19", 2, 0, seed=1, size=(240, 200))
 GREY = np.rint(PICTURE * 255).astype(np.uint8)
 EXPECTED = {  # format, bits, channels
     "png-grey-8": ("PNG", 8, 1), "png-grey-16": ("PNG", 16, 1), "png-grey-12-in-16": ("PNG", 16, 1),

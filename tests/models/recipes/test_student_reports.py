@@ -14,10 +14,10 @@ from models.networks import architectures
 from models.networks.backbones import BACKBONE_NETWORKS, backbone_of, freeze
 from models.networks.grad_cam import grad_cam
 from models.networks.pretrained import SOURCES
-from models.recipes.catalogue import PARAMETERS, RECIPES, Recipe
-from models.recipes.student_reports import REPORT_WORDS, REPORTS, Published, published_of
+from models.recipes.catalogue import PARAMETER_COUNTS, RECIPES, Recipe
+from models.recipes.student_reports import PUBLISHED_SYSTEMS, REPORT_SUMMARIES, PublishedSystem, published_system
 from models.serving import artifact, conversion
-from models.serving.engines import OpenVino
+from models.serving.engines import OpenVinoEngine
 from models.training.train import train
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ NAMES = """
     covientist-resnet34 covientist-resnet50 covientist-resnet101 covientist-inception covientist-efficientnet
     karcevski-simple karcevski-complex karcevski-augmented karcevski-resnet50
 """
-BY_HAND = sorted(one.recipe.name for one in REPORTS if one.recipe.architecture not in SOURCES)
+BY_HAND = sorted(one.recipe.name for one in PUBLISHED_SYSTEMS if one.recipe.architecture not in SOURCES)
 
 
 def parameters(variables: list[keras.Variable]) -> int:
@@ -140,7 +140,7 @@ def test_every_recipe_learns_is_saved_answers_alike_and_explains(
     assert math.isfinite(one.settings["history"][0]["loss"])
     assert one.settings["weights"] == "none"
     if recipe.architecture in BACKBONE_NETWORKS:  # as many, whatever the size of the image
-        assert one.parameters == PARAMETERS[name]
+        assert one.parameters == PARAMETER_COUNTS[name]
     assert np.allclose(one.saved.sample.probabilities, one.answers, atol=1e-5), "a scorer opens what was trained"
     assert np.allclose(one.answers.sum(axis=1), 1, atol=1e-5)
     assert one.heat.shape == (2, *one.saved.metadata.preprocessing.shape[:2])
@@ -149,7 +149,7 @@ def test_every_recipe_learns_is_saved_answers_alike_and_explains(
     if name in CONVERTED:
         tf.config.run_functions_eagerly(False)
         conversion.main(str(one.saved.model_path), str(tmp_path / "model.xml"), "2")
-        answers = OpenVino(tmp_path / "model.xml", "f32", 4)(one.saved.sample.inputs)
+        answers = OpenVinoEngine(tmp_path / "model.xml", "f32", 4)(one.saved.sample.inputs)
         assert np.allclose(answers, one.answers, atol=1e-4)
 
 
@@ -157,11 +157,11 @@ def test_every_recipe_learns_is_saved_answers_alike_and_explains(
 def test_a_hand_made_network_has_as_many_parameters_as_are_listed(name: str) -> None:
     recipe = RECIPES[name]
     model = architectures.build(recipe.architecture, recipe.preprocessing.shape, 3)
-    assert model.count_params() == PARAMETERS[name]
+    assert model.count_params() == PARAMETER_COUNTS[name]
 
 
-@pytest.mark.parametrize("one", [one for one in REPORTS if one.parameters], ids=lambda one: one.recipe.name)
-def test_a_network_has_exactly_the_parameters_that_its_report_published(one: Published) -> None:
+@pytest.mark.parametrize("one", [one for one in PUBLISHED_SYSTEMS if one.parameters], ids=lambda one: one.recipe.name)
+def test_a_network_has_exactly_the_parameters_that_its_report_published(one: PublishedSystem) -> None:
     recipe = one.recipe
     model = architectures.build(recipe.architecture, recipe.preprocessing.shape, one.classes)
     assert model.count_params() == one.parameters
@@ -171,24 +171,24 @@ def test_a_network_has_exactly_the_parameters_that_its_report_published(one: Pub
 
 
 def test_the_houses_own_recipes_have_as_many_parameters_as_are_listed() -> None:
-    for name in set(RECIPES) - {one.recipe.name for one in REPORTS}:
+    for name in set(RECIPES) - {one.recipe.name for one in PUBLISHED_SYSTEMS}:
         recipe = RECIPES[name]
         built = architectures.build(recipe.architecture, recipe.preprocessing.shape, 3)
-        assert built.count_params() == PARAMETERS[name]
-    assert set(PARAMETERS) == set(RECIPES)
+        assert built.count_params() == PARAMETER_COUNTS[name]
+    assert set(PARAMETER_COUNTS) == set(RECIPES)
 
 
 def test_every_system_of_the_five_reports_is_a_recipe_with_its_source() -> None:
-    assert {one.recipe.name for one in REPORTS} == set(NAMES.split())
-    for one in REPORTS:
+    assert {one.recipe.name for one in PUBLISHED_SYSTEMS} == set(NAMES.split())
+    for one in PUBLISHED_SYSTEMS:
         assert one.recipe is RECIPES[one.recipe.name]
-        assert published_of(one.recipe.name) is one
-        assert one.report in REPORT_WORDS
+        assert published_system(one.recipe.name) is one
+        assert one.report in REPORT_SUMMARIES
         assert one.recipe.name.startswith(one.report)
         assert Recipe.from_dict(one.recipe.to_dict()) == one.recipe
         assert all(0 < value < 1 for value in one.figures.values())
         assert (one.recipe.weights == "imagenet") == (one.recipe.architecture in SOURCES)
-    assert published_of("local-patterns") is None
+    assert published_system("local-patterns") is None
 
 
 def test_one_unit_answers_two_classes_as_a_sigmoid_does() -> None:

@@ -64,7 +64,7 @@ def test_a_folder_cannot_vouch_for_itself(saved: Any) -> None:
         artifact.load(saved.folder, "0" * 64)
 
 
-@pytest.mark.parametrize("name", artifact.FILES)
+@pytest.mark.parametrize("name", artifact.ARTIFACT_FILES)
 def test_a_missing_file_is_named(copy: Path, saved: Any, name: str) -> None:
     (copy / name).unlink()
     with pytest.raises(ArtifactError, match=name):

@@ -20,15 +20,15 @@ import pytest
 
 from models import files
 from models.serving import artifact, devices, engines
-from models.serving.conversion import converted
-from models.serving.runtime import RuntimeUnfit, _keras, _keras_on_gpu, load_runtime
+from models.serving.conversion import ensure_converted
+from models.serving.runtime import UnfitRuntimeError, _keras, _keras_on_gpu, load_runtime
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 pytestmark = pytest.mark.usefixtures("warm_workers")
 ROOT = Path(__file__).resolve().parents[3]
-NO_GPU = pytest.mark.skipif(devices.gpu_may_be_there(), reason="this machine may have a GPU, which auto prefers")
+NO_GPU = pytest.mark.skipif(devices.may_have_gpu(), reason="this machine may have a GPU, which auto prefers")
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +59,7 @@ def wrong_cache(saved: Any, cache: Path, tmp_path: Path) -> Path:
     import openvino
     from openvino import opset13 as ops
 
-    graph = converted(artifact.load(saved.folder, saved.metadata.model_sha256), cache)
+    graph = ensure_converted(artifact.load(saved.folder, saved.metadata.model_sha256), cache)
     folder = tmp_path / "cache" / graph.relative_to(cache).parent
     folder.mkdir(parents=True)
     model = openvino.Core().read_model(graph)
@@ -99,11 +99,11 @@ def test_an_images_probabilities_do_not_depend_on_its_batch(
 
 def test_a_gpu_on_which_the_model_cannot_be_built_is_skipped(saved: Any, tmp_path: Path) -> None:
     loaded = artifact.load(saved.folder, saved.metadata.model_sha256)
-    with pytest.raises(RuntimeUnfit, match=r"keras on the GPU \(no_such_policy\) does not score: .+"):
+    with pytest.raises(UnfitRuntimeError, match=r"keras on the GPU \(no_such_policy\) does not score: .+"):
         _keras_on_gpu(loaded, 8, "no_such_policy")
     (tmp_path / "model.keras").write_bytes(b"nothing")
     unreadable = replace(loaded, folder=tmp_path)
-    with pytest.raises(RuntimeUnfit, match=r"not a \.keras file"):
+    with pytest.raises(UnfitRuntimeError, match=r"not a \.keras file"):
         _keras_on_gpu(unreadable, 8)
     with pytest.raises(artifact.ArtifactError, match=r"not a \.keras file"):
         _keras(unreadable, 8, gpu=False)
@@ -160,7 +160,7 @@ def test_keras_scores_and_says_why_where_openvino_gives_other_probabilities(save
 
 
 def test_a_forced_openvino_that_gives_other_probabilities_is_an_error(saved: Any, wrong_cache: Path) -> None:
-    with pytest.raises(RuntimeUnfit, match="its probabilities differ from Keras's by up to"):
+    with pytest.raises(UnfitRuntimeError, match="its probabilities differ from Keras's by up to"):
         load(saved, wrong_cache, "openvino-f32")
 
 
@@ -173,13 +173,13 @@ def test_a_difference_of_a_thousandth_is_allowed_and_more_is_not(saved: Any, cac
         return change
 
     load(other_reference(saved, tmp_path / "little", shifted(0.0008)), cache)
-    with pytest.raises(RuntimeUnfit, match=r"only 0\.001 is allowed"):
+    with pytest.raises(UnfitRuntimeError, match=r"only 0\.001 is allowed"):
         load(other_reference(saved, tmp_path / "much", shifted(0.0015)), cache)
 
 
 def test_a_model_that_no_runtime_reproduces_is_refused(saved: Any, cache: Path, tmp_path: Path) -> None:
     changed = other_reference(saved, tmp_path / "a", lambda probabilities: probabilities[:, ::-1])
-    with pytest.raises(RuntimeUnfit, match=r"openvino.*keras-tensorflow"):
+    with pytest.raises(UnfitRuntimeError, match=r"openvino.*keras-tensorflow"):
         load(changed, cache, "auto")
 
 
@@ -189,7 +189,7 @@ def test_bfloat16_scores_only_where_the_processor_has_it_and_no_class_changes(sa
     if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         assert load(saved, cache, "openvino-bf16").name == "openvino-bf16"
     else:
-        with pytest.raises(RuntimeUnfit, match="no bfloat16 arithmetic"):
+        with pytest.raises(UnfitRuntimeError, match="no bfloat16 arithmetic"):
             load(saved, cache, "openvino-bf16")
         assert load(saved, cache, "openvino").name == "openvino-f32"
 
@@ -205,7 +205,7 @@ def test_images_that_were_not_preprocessed_for_the_model_are_refused(saved: Any,
 @pytest.mark.parametrize("damage", ["cut", "changed", "missing", "no checksums"])
 def test_a_damaged_converted_model_is_converted_again(saved: Any, cache: Path, tmp_path: Path, damage: str) -> None:
     loaded = artifact.load(saved.folder, saved.metadata.model_sha256)
-    folder = converted(loaded, cache).parent
+    folder = ensure_converted(loaded, cache).parent
     copy = tmp_path / folder.relative_to(cache)
     shutil.copytree(folder, copy)
     weights = copy / "model.bin"
@@ -232,8 +232,8 @@ def test_a_damaged_converted_model_is_converted_again(saved: Any, cache: Path, t
 def test_a_killed_conversion_leaves_nothing_half_done(saved: Any, tmp_path: Path) -> None:
     program = (
         "import sys\nfrom pathlib import Path\nfrom models.serving.artifact import load\n"
-        "from models.serving.conversion import converted\n"
-        "converted(load(Path(sys.argv[1]), sys.argv[2]), Path(sys.argv[3]))"
+        "from models.serving.conversion import ensure_converted\n"
+        "ensure_converted(load(Path(sys.argv[1]), sys.argv[2]), Path(sys.argv[3]))"
     )
     command = [sys.executable, "-c", program, str(saved.folder), saved.metadata.model_sha256, str(tmp_path)]
     process = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
@@ -260,7 +260,7 @@ def test_a_model_that_cannot_be_converted_is_named_in_the_reason(saved: Any, tmp
     from models.serving.conversion import ConversionError
 
     with pytest.raises(ConversionError, match=r"not a \.keras file"):
-        converted(replace(loaded, folder=tmp_path / "broken"), tmp_path / "cache")
+        ensure_converted(replace(loaded, folder=tmp_path / "broken"), tmp_path / "cache")
     assert not list((tmp_path / "cache").rglob(f"{files.UNFINISHED_PREFIX}*"))
 
 
@@ -275,7 +275,7 @@ def test_batches_are_halved_when_memory_runs_out_and_stay_halved() -> None:
             tf.zeros((len(images), 2**40), tf.float64)  # TensorFlow's own allocator runs out
         return images.reshape(len(images), -1)[:, :2].astype(np.float32)
 
-    halving = engines.Halving(forward, 32)
+    halving = engines.BatchHalving(forward, 32)
     images = np.arange(37, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 1), np.uint8)
     assert halving(images)[:, 0].tolist() == list(range(37))
     assert halving.batch_size == 8
@@ -291,14 +291,14 @@ def test_lack_of_memory_for_a_single_image_is_an_error() -> None:
         return np.asarray(tf.zeros((len(images), 2**40), tf.float64))
 
     with pytest.raises(tf.errors.ResourceExhaustedError):
-        engines.Halving(forward, 4)(np.zeros((4, 2, 2, 1), np.uint8))
+        engines.BatchHalving(forward, 4)(np.zeros((4, 2, 2, 1), np.uint8))
 
 
 def test_an_error_other_than_lack_of_memory_halves_nothing() -> None:
     def forward(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         raise ValueError(f"{len(images)} images")
 
-    halving = engines.Halving(forward, 32)
+    halving = engines.BatchHalving(forward, 32)
     with pytest.raises(ValueError, match="32 images"):
         halving(np.zeros((40, 2, 2, 1), np.uint8))
     assert halving.batch_size == 32
@@ -307,7 +307,7 @@ def test_an_error_other_than_lack_of_memory_halves_nothing() -> None:
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_changes_no_class_and_keeps_probabilities_in_float32(saved: Any, policy: str) -> None:
     loaded = artifact.load(saved.folder, saved.metadata.model_sha256)
-    engine = engines.Keras(loaded.open_model(), 16, gpu=False, policy=policy)
+    engine = engines.KerasEngine(loaded.open_model(), 16, gpu=False, policy=policy)
     assert engine.name == f"keras-tensorflow-cpu-{policy}"
     half = [layer.name for layer in engine.model.layers if layer.compute_dtype == policy.removeprefix("mixed_")]
     assert {"conv0", "conv3", "logits"} <= set(half)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from models.evaluation.metrics import evaluate
+from models.evaluation.metrics import compute_metrics
 from models.training.calibration import apply, temperature
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def test_overconfident_probabilities_end_calibrated() -> None:
     probabilities, labels = truthful(4000)
     sharp = apply(probabilities, 0.3)
     mended = apply(sharp, temperature(sharp, labels))
-    before, after = (evaluate(labels, given, CLASSES) for given in (sharp, mended))
+    before, after = (compute_metrics(labels, given, CLASSES) for given in (sharp, mended))
     assert after["ece"] < 0.03
     assert before["ece"] > 0.1
     assert after["log_loss"] < before["log_loss"]

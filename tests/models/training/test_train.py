@@ -141,7 +141,7 @@ def test_the_kept_model_holds_no_augmentation_and_computes_in_float32(trained: T
 def test_mixed_precision_leaves_a_calibrated_float32_model(
     recipe: Recipe, data: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(devices, "gpus", lambda: [devices.Gpu("as if", 8)])
+    monkeypatch.setattr(devices, "available_gpus", lambda: [devices.Gpu("as if", 8)])
     monkeypatch.setitem(architectures.ARCHITECTURES, "tiny", partial(tiny, temperature=True))
     result = train(recipe, data.images, data.labels, data.splits, CLASSES)
     assert result.settings["precision"] == "mixed_bfloat16"

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from models.phantoms.phantom import draw, encode
+from models.phantoms.phantom import draw_phantom, encode
 from models.radiographs.radiograph import Limits
 from tasks.data_report import facts as data_facts
 from tasks.data_report import people, report
@@ -166,7 +166,7 @@ def test_the_figures_of_a_set_made_by_hand_are_right(tmp_path: Path) -> None:
 def test_a_picture_saved_anew_under_another_label_is_found_and_shown(tmp_path: Path) -> None:
     rows, files = [], {}
     for number, label in enumerate(("NORMAL", "PNEUMONIA") * 4):
-        picture = draw(label, number, 0, 1, (300, 300))
+        picture = draw_phantom(label, number, 0, 1, (300, 300))
         files[f"{label}/{number}.png"] = encode(picture, "png-grey-8")
         rows.append((f"{label}/{number}.png", label, f"p{number}"))
     grey = cv2.imdecode(np.frombuffer(files["NORMAL/0.png"], np.uint8), cv2.IMREAD_GRAYSCALE)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from models.phantoms.phantom import draw, encode, write_phantoms
+from models.phantoms.phantom import draw_phantom, encode, write_phantoms
 from tasks.labels import importing, objects, report
 from tasks.registry import promotion
 from tests.support.nights import CLASSES, Nights, scored, sha256
@@ -57,7 +57,7 @@ def desk(nights: Nights, store: Store, settings: Settings, tmp_path: Path) -> De
 
 
 def picture(number: int = 0) -> bytes:
-    return encode(draw("NORMAL", number, 0, 1, (80, 80)), "png-grey-8")
+    return encode(draw_phantom("NORMAL", number, 0, 1, (80, 80)), "png-grey-8")
 
 
 def test_a_source_that_says_the_same_again_changes_nothing(desk: Desk, db: Database) -> None:

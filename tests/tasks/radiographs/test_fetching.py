@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from models.phantoms.phantom import draw, encode
+from models.phantoms.phantom import draw_phantom, encode
 from models.radiographs.radiograph import Limits
 from tasks.radiographs.fetching import LocalFile, StoredObject, measure, read_radiograph
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[3]
 LIMITS = Limits(max_bytes=200_000, max_pixels=100_000)
-PICTURE = encode(draw("NORMAL", 1, 0, seed=1, size=(120, 110)), "png-grey-8")
+PICTURE = encode(draw_phantom("NORMAL", 1, 0, seed=1, size=(120, 110)), "png-grey-8")
 TOO_LARGE = "the file has 200,001 bytes, more than the limit of 200,000"
 
 

@@ -103,13 +103,13 @@ def test_the_same_training_is_registered_once_also_by_two_at_once(
 def test_an_artifact_is_fetched_once_and_verified(store: Store, champion: ModelVersion, tmp_path: Path) -> None:
     folder = model_versions.fetch(store, champion, tmp_path)
     artifact.load(folder, champion.artifact_sha256)
-    for name in artifact.FILES:
+    for name in artifact.ARTIFACT_FILES:
         store.client.delete_object(Bucket=store.bucket, Key=f"{champion.artifact_key}/{name}")
     assert model_versions.fetch(store, champion, tmp_path) == folder
     assert [path.name for path in folder.parent.iterdir()] == [champion.artifact_sha256], "nothing left over"
 
 
-@pytest.mark.parametrize("name", artifact.FILES)
+@pytest.mark.parametrize("name", artifact.ARTIFACT_FILES)
 @pytest.mark.parametrize("damage", ["changed", "gone"])
 def test_a_damaged_cache_mends_itself(
     store: Store, champion: ModelVersion, tmp_path: Path, name: str, damage: str
@@ -122,7 +122,7 @@ def test_a_damaged_cache_mends_itself(
     artifact.load(model_versions.fetch(store, champion, tmp_path), champion.artifact_sha256)
 
 
-@pytest.mark.parametrize("name", artifact.FILES)
+@pytest.mark.parametrize("name", artifact.ARTIFACT_FILES)
 def test_a_changed_object_is_refused_and_not_kept(
     store: Store, champion: ModelVersion, tmp_path: Path, name: str
 ) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from models.evaluation.metrics import evaluate
+from models.evaluation.metrics import compute_metrics
 from models.phantoms.phantom import CLASSES
 from tasks.retraining import model_card
 from tests.support.compared import CHALLENGER, DATA, SECRET, TEST, N, Page, answers, evidence, metadata
@@ -62,7 +62,7 @@ def test_a_judged_version_has_its_figures_with_intervals(won: ComparisonEvidence
 
 
 def test_a_version_that_nobody_judged_has_its_validation_figures_and_says_that_they_flatter() -> None:
-    metrics = evaluate(TEST.labels, answers(0.8), CLASSES)
+    metrics = compute_metrics(TEST.labels, answers(0.8), CLASSES)
     given = metrics | {"split": "validation", "splits": {"train": {"images": 400}, "validation": {"images": N}}}
     shown = model_card.render(model_card.CardEvidence(metadata=metadata(CHALLENGER, metrics=given)))
     assert "not judged yet" in shown

@@ -15,7 +15,7 @@ import pytest
 from infra import storage
 from infra.processes import free_port
 from infra.storage import ObjectError, StorageError, Store
-from models.phantoms.phantom import FORMATS, draw, encode
+from models.phantoms.phantom import FORMATS, draw_phantom, encode
 from models.radiographs.preprocessing import PreprocessingSpec
 from models.radiographs.radiograph import Limits
 from tasks.radiographs.fetching import Reference, read_for_scoring, thread_count
@@ -43,7 +43,7 @@ def put(store: Store) -> Callable[..., Reference]:
 
 
 def test_every_format_of_one_picture_becomes_the_same_input(store: Store, put: Callable[..., Reference]) -> None:
-    picture = draw("PNEUMONIA", 3, 0, seed=1, size=(300, 260))
+    picture = draw_phantom("PNEUMONIA", 3, 0, seed=1, size=(300, 260))
     taken = {
         name: read_for_scoring(put(encode(picture, name, 95), f"formats/{name}.bin"), store, SPEC, LIMITS)
         for name in FORMATS
@@ -63,7 +63,7 @@ def test_every_format_of_one_picture_becomes_the_same_input(store: Store, put: C
 
 
 def test_the_measurement_is_of_the_stored_bytes(store: Store, put: Callable[..., Reference]) -> None:
-    data = encode(draw("NORMAL", 1, 0, seed=1, size=(120, 120)), "jpeg-grey")
+    data = encode(draw_phantom("NORMAL", 1, 0, seed=1, size=(120, 120)), "jpeg-grey")
     taken = read_for_scoring(put(data, "incoming/called.png"), store, SPEC, LIMITS)
     assert taken.measurement is not None
     assert taken.measurement.sha256 == hashlib.sha256(data).hexdigest()
@@ -125,7 +125,7 @@ def test_an_object_deleted_or_replaced_since_the_listing_fails_alone(
     store.client.delete_object(Bucket=store.bucket, Key=deleted.key)
     replaced = put(b"x", "incoming/DOE 2.png")
     store.write(replaced.key, b"y")
-    fine = put(encode(draw("NORMAL", 1, 0, seed=1, size=(120, 120)), "png-grey-8"), "incoming/DOE 3.png")
+    fine = put(encode(draw_phantom("NORMAL", 1, 0, seed=1, size=(120, 120)), "png-grey-8"), "incoming/DOE 3.png")
     with IntakePool(store, SPEC, LIMITS, 3) as pool:
         gone, other, good = pool.shard([deleted, replaced, fine])
     assert "deleted" in str(gone.failure)
@@ -136,7 +136,7 @@ def test_an_object_deleted_or_replaced_since_the_listing_fails_alone(
 
 
 def test_a_store_out_of_reach_stops_the_shard(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage, "ATTEMPTS", 1)
+    monkeypatch.setattr(storage, "MAX_ATTEMPTS", 1)
     down = Store(settings.model_copy(update={"s3_endpoint_url": f"http://127.0.0.1:{free_port()}"}))
     references = [Reference(n, f"incoming/{n}.png", "e", 1, made=False) for n in range(4)]
     with IntakePool(down, SPEC, LIMITS, 2) as pool, pytest.raises(StorageError, match="cannot be reached"):

@@ -41,5 +41,5 @@ def test_the_baselines_hold_no_copy_of_all_images_in_memory() -> None:
         for number in range(60)
     ]
     said = evaluation.baselines(Dataset(tuple(items)), OnDisk(images))  # type: ignore[arg-type]
-    assert (said[shortcuts.BORDER].argmax(axis=1) == np.arange(40, 60) % 2).all()
-    assert said[shortcuts.FILE].shape == (20, 2)
+    assert (said[shortcuts.BORDER_BASELINE].argmax(axis=1) == np.arange(40, 60) % 2).all()
+    assert said[shortcuts.FILE_BASELINE].shape == (20, 2)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from models.files import UNFINISHED_PREFIX
-from models.phantoms.phantom import draw, encode
+from models.phantoms.phantom import draw_phantom, encode
 from models.radiographs.preprocessing import PreprocessingSpec, preprocess
 from models.radiographs.radiograph import Limits, decode
 from tasks.datasets.dataset import Item
@@ -27,7 +27,7 @@ LIMITS = Limits(max_bytes=2_000_000, max_pixels=1_000_000)
 
 
 def picture(number: int) -> bytes:
-    return encode(draw("NORMAL", number, 0, seed=1, size=(90, 80)), "png-grey-8")
+    return encode(draw_phantom("NORMAL", number, 0, seed=1, size=(90, 80)), "png-grey-8")
 
 
 @pytest.fixture

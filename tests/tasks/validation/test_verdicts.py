@@ -77,7 +77,7 @@ def test_no_phantom_is_quarantined(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("label", phantom.CLASSES)
 def test_white_text_burnt_into_a_12_bit_film_does_not_quarantine_it(label: str) -> None:
-    film = np.rint(phantom.draw(label, 1, 0, 4, (800, 700)) * 4095).astype(np.uint16)
+    film = np.rint(phantom.draw_phantom(label, 1, 0, 4, (800, 700)) * 4095).astype(np.uint16)
     text = cv2.putText(np.zeros(film.shape, np.uint8), "R AP", (520, 60), cv2.FONT_HERSHEY_SIMPLEX, 0.9, 255, 2)
     film[text > 127] = 65535
     assert 0.0005 < (film == 65535).mean() < 0.005
@@ -85,14 +85,14 @@ def test_white_text_burnt_into_a_12_bit_film_does_not_quarantine_it(label: str) 
 
 
 def test_each_spoiled_file_fails_first_of_all_the_check_it_was_made_to_fail(tmp_path: Path) -> None:
-    files = spoiled.write_spoiled(tmp_path)
+    files = spoiled.write_spoiled_files(tmp_path)
     shard = validate(range(len(files)), [measured(one.path.read_bytes()) for one in files], LIMITS)
     found = {one.path.name: verdict.failed for one, verdict in zip(files, shard.verdicts, strict=True)}
     wrong = {one.path.name: (one.fails, found[one.path.name]) for one in files if not _as_meant(one, found)}
     assert wrong == {}
 
 
-def _as_meant(one: spoiled.Spoiled, found: dict[str, tuple[str, ...]]) -> bool:
+def _as_meant(one: spoiled.SpoiledFile, found: dict[str, tuple[str, ...]]) -> bool:
     failed = found[one.path.name]
     return failed[:1] == (one.fails,) if one.fails else not failed
 
