@@ -10,7 +10,7 @@ import numpy as np
 
 from models.phantoms.phantom import CLASSES, FORMATS, draw_phantom, encode
 from models.phantoms.spoiled import write_spoiled_files
-from models.radiographs.radiograph import Limits, read
+from models.radiographs.radiograph import Limits, decode
 from tests.soak.campaign import Campaign
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Files(Campaign):
             data = self._damaged()
             self.count("damaged files")
             try:
-                pixels, found = read(data, LIMITS)
+                pixels, found = decode(data, LIMITS)
             except Exception as error:  # noqa: BLE001 - this is what must not happen
                 self.violated(f"reading raised {error!r}", data)
                 continue

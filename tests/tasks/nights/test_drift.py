@@ -70,7 +70,7 @@ def test_predictions_that_shifted_are_found(hospital: Hospital) -> None:
 def test_medians_and_the_shares_that_changed_most_are_said_in_words() -> None:
     before = {"width": [2048] * 40, "mean": [0.5484] * 40, "format": ["PNG"] * 36 + ["JPEG"] * 4}
     now = {"width": [1024] * 40, "mean": [0.5484] * 40, "format": ["BMP"] * 20 + ["TIFF", "GIF", "JPEG", "PNG"] * 5}
-    found = drift.Watch(MODEL, False, 40, 40, 20, compare(before, now, threshold=0.25, least=20))
+    found = drift.DriftComparison(MODEL, False, 40, 40, 20, compare(before, now, threshold=0.25, least=20))
     assert drift.sentence(found) == (
         "drift in 2 of 3 measures, the newest 40 images beside the champion's first 40: "
         "width (1.00; median 2,048, now 1,024); "
