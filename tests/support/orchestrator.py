@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @contextmanager
 def prefect_server(folder: Path) -> Iterator[servers.PrefectServer]:
     """A Prefect server, which may not be ready, on a database cluster of its own: the tests may stop the other one."""
+    folder.mkdir(exist_ok=True)
     with EmbeddedPostgres(folder / "postgres", durable=False) as server:
         prefect = servers.PrefectServer(folder / "home", server.ensure_database("prefect", PASSWORD))
         try:
