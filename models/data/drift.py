@@ -1,8 +1,8 @@
-"""Drift: whether newer images, and what the model says of them, are still like those that it began with.
+"""Drift: whether newer images and their predictions still resemble the first ones that the model scored.
 
-Two windows of images are compared measure by measure. A measure has drifted where its distance is large and it is more
-than chance: in large windows every difference is significant, also one that matters to nobody, and in small ones
-every distance is large, also that of two halves of the same images.
+Two windows of images are compared measure by measure. A measure has drifted if its distance is large and
+statistically significant. Both are needed: in large windows even irrelevant differences are significant, and in small
+windows even two halves of the same images are far apart.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 Kind = Literal["input", "prediction"]
 Statistic = Literal["Kolmogorov-Smirnov", "Jensen-Shannon"]
 Typical = float | Mapping[str, float]
-"""The median of numbers, or the shares of categories by name, those first that changed most."""
+"""The median of numbers, or the shares of categories by name, largest change first."""
 
 ALPHA: Final = 0.01
-"""Chance of any false alarm among all measures of a night, if nothing has changed and distance were no condition."""
+"""Family-wise error rate: the chance of any significant measure in a night, if nothing has changed."""
 UNKNOWN: Final = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One thing that is compared: `name` in tables, `words` for people; of numbers or of categories."""
+    """One quantity that is compared: `name` in tables, `words` for people; numeric or categorical."""
 
     name: str
     words: str
@@ -58,11 +58,11 @@ MEASURES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One measure in both windows.
+    """The comparison of one measure.
 
-    `value` is the distance, 0 to 1. `p_value` is Bonferroni's: the test's own times the number of measures. `before`
-    and `now` are what is typical of the reference and of the current window. The numbers of images are those whose
-    value is known.
+    `value` is the distance, 0 to 1. `p_value` is Bonferroni-corrected: the test's own times the number of measures.
+    `before` and `now` are typical values of the reference and of the current window. The numbers of images count those
+    whose value is known.
     """
 
     measure: Measure
@@ -79,7 +79,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class _Compared:
-    """A measure's distance, before the p-values of all measures are looked at together."""
+    """A measure's distance, before its p-value is corrected for the number of measures."""
 
     measure: Measure
     value: float
@@ -101,16 +101,16 @@ def compare(
 
     Numbers are compared by the two-sample Kolmogorov-Smirnov statistic, the largest distance between the two
     cumulative distributions; categories by the Jensen-Shannon distance to base 2 (Lin 1991, Endres and Schindelin
-    2003) with a chi-squared test of homogeneity. Both distances are 0 for equal distributions and 1 for separate ones.
+    2003) with a chi-squared test of homogeneity. Both distances are 0 for equal distributions and 1 for disjoint ones.
     Drift is a distance of `threshold` or more whose p-value, times the number of measures (Bonferroni), is below
     `alpha`.
 
     Args:
-        reference: values by the name of the measure, one for each image; None for an unknown one.
-        current: the same of the newer images.
-        threshold: distance from which it is drift, 0 to 1.
-        least: values that a measure needs in both windows; one with fewer is left out.
-        alpha: chance of any significant measure if nothing has changed.
+        reference: values by the measure's name, one for each image; None if unknown.
+        current: the same for the newer images.
+        threshold: smallest distance that counts as drift, 0 to 1.
+        least: values that a measure needs in each window; a measure with fewer is left out.
+        alpha: family-wise error rate.
 
     Returns:
         The measures compared, in the order of `MEASURES`.
@@ -144,7 +144,7 @@ def _numbers(measure: Measure, before: list[Any], now: list[Any], least: int) ->
     first, second = _known(before), _known(now)
     if min(first.size, second.size) < max(least, 1):
         return None
-    # The exact p-value takes long where the sizes have no common divisor, and differs nowhere near `alpha`.
+    # The exact p-value is slow if the sizes have no common divisor, and is the same near `alpha`.
     tested = ks_2samp(first, second, method="asymp")
     medians = (float(np.median(values)) for values in (first, second))
     return _Compared(measure, float(tested.statistic), float(tested.pvalue), (first.size, second.size), *medians)
@@ -156,7 +156,7 @@ def _known(values: list[Any]) -> Numbers:
 
 
 def _shares(measure: Measure, before: list[Any], now: list[Any], least: int) -> _Compared | None:
-    """Compare shares of categories; an unknown one is a category too, since it may become frequent."""
+    """Compare shares of categories; "unknown" is one too, since it may become frequent."""
     from scipy.spatial.distance import jensenshannon
     from scipy.stats import chi2_contingency
 
@@ -166,7 +166,7 @@ def _shares(measure: Measure, before: list[Any], now: list[Any], least: int) -> 
     names = sorted(set().union(*counters))
     counts = np.array([[counter[name] for name in names] for counter in counters], dtype=np.float64)
     shares = counts / counts.sum(axis=1, keepdims=True)
-    # Rounding can leave the root of a negative number where both are equal.
+    # Rounding can give the root of a negative number, NaN, if both are equal.
     distance = float(np.nan_to_num(jensenshannon(shares[0], shares[1], base=2)))
     p_value = float(chi2_contingency(counts, correction=False).pvalue)
     changed = sorted(range(len(names)), key=lambda place: (-abs(shares[1, place] - shares[0, place]), names[place]))

@@ -1,4 +1,4 @@
-"""The gate's checks, one function for each rule. Each says what it found as words that can follow "Y stays: "."""
+"""The gate's checks, one function per group of rules. A finding is a clause that can follow "Y stays: "."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from models.gate.rules import Gate
 
     Spread = Mapping[str, float | None]
-    """A figure with its interval: value, low, high; of a difference also champion and challenger."""
+    """A figure with its interval: value, low, high; a paired difference also has champion and challenger."""
 
 Side = Literal["at least", "above", "at most", "below"]
 Unit = Literal["images", "patients", "ms", "bytes"]
@@ -25,27 +25,27 @@ HOLDS: Final[Mapping[Side, Callable[[float, float], bool]]] = {
     "at least": operator.ge, "above": operator.gt, "at most": operator.le, "below": operator.lt,
 }  # fmt: skip
 SUBJECT: Final = "{challenger}"
-"""Stands in a check's finding for the challenger, who has different names in different places."""
+"""Placeholder for the challenger in a finding; its name depends on where the finding is shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What is asked of a challenger."""
+    """One requirement that a challenger must meet."""
 
     kind: str
     name: str | None = None
-    """For people, with {} for the class, figure or baseline that a check is about. None: `kind` says it all."""
+    """Shown to people, with {} for the class, figure or baseline. None: `kind` is shown."""
     side: Side | None = None
-    """Where a value must lie of its limit. None: there is no limit."""
+    """On which side of its limit a value must lie. None: there is no limit."""
     unit: Unit | None = None
-    """Of the value and its limit."""
+    """Unit of the value and its limit."""
     alarm: bool = False
-    """Where it is not met, a person is asked, and the champion does not simply stay."""
+    """If it is not met, a person must decide; the champion does not simply stay."""
     about_test_set: bool = False
-    """What it finds is the same for all challengers."""
+    """The finding is the same for all challengers."""
 
     def allows(self, value: float, limit: float) -> bool:
-        """Whether a value lies on the right side of a limit."""
+        """Whether a value is on the right side of a limit."""
         return self.side is None or HOLDS[self.side](value, limit)
 
 
@@ -65,9 +65,9 @@ AUDIT_SURELY: Final = Rule("shortcut audit, surely", "shortcut audit: {}, surely
 FLOOR: Final = Rule("floor", "floor of the {}", "at least")
 SENSITIVITY_FLOOR: Final = Rule("floor of the sensitivity", "floor of the sensitivity of {}", "at least")
 CALIBRATION: Final = Rule("calibration", None, "at most")
-CALIBRATION_BESIDE: Final = Rule("calibration beside the champion", None, "at most")
+CALIBRATION_VS_CHAMPION: Final = Rule("calibration beside the champion", None, "at most")
 LATENCY: Final = Rule("latency", None, "at most", "ms")
-LATENCY_BESIDE: Final = Rule("latency beside the champion", None, "at most", "ms")
+LATENCY_VS_CHAMPION: Final = Rule("latency beside the champion", None, "at most", "ms")
 SIZE: Final = Rule("size", None, "at most", "bytes")
 TOO_GOOD: Final = Rule("too good to be true", None, "below", alarm=True)
 TOO_GOOD_GAIN: Final = Rule("too good a gain to be true", None, "at most", alarm=True)
@@ -75,28 +75,28 @@ TOO_GOOD_GAIN: Final = Rule("too good a gain to be true", None, "at most", alarm
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One rule held against one challenger."""
+    """The result of one rule for one challenger."""
 
     rule: Rule
     about: str | None = None
-    """The class, the figure or the baseline that the rule is about, where it is about one."""
+    """The class, figure or baseline that the rule applies to, if any."""
     passed: bool
     value: float | None = None
     limit: float | None = None
     found: str
-    """What was found, a clause with `SUBJECT` where it speaks of the challenger."""
+    """The finding: a clause with `SUBJECT` in place of the challenger's name."""
 
     @property
     def name(self) -> str:
-        """`gain`, `sensitivity of NORMAL`, ...: the rule, and what it is about."""
+        """The rule and what it applies to: `gain`, `sensitivity of NORMAL`, ..."""
         return (self.rule.name or self.rule.kind).format(self.about)
 
     def words(self, challenger: str) -> str:
-        """What was found, as a clause about a challenger of this name."""
+        """The finding, as a clause about a challenger of this name."""
         return self.found.replace(SUBJECT, challenger)
 
     def to_dict(self, challenger: str) -> dict[str, Any]:
-        """The check as JSON-ready values, its words about a challenger of this name."""
+        """The check as JSON-ready values; its words name the challenger as given."""
         return {
             "name": self.name,
             "passed": self.passed,
@@ -112,7 +112,7 @@ class Check:
 
 
 def evidence(gate: Gate, test: TestSet) -> list[Check]:
-    """Whether the test set is large enough to decide anything."""
+    """Check that the test set is large enough for a decision."""
     patients = len(set(test.patients))
     checks = [
         _enough(
@@ -144,7 +144,7 @@ def evidence(gate: Gate, test: TestSet) -> list[Check]:
 
 
 def gain(gate: Gate, found: Spread, level: float, challengers: int) -> Check:
-    """The primary rule: the lower bound of the paired difference lies above the minimum gain."""
+    """The primary rule: the lower bound of the paired difference must be above the minimum gain."""
     metric = HEADLINE_METRICS[gate.primary]
     value, low = found["value"], found["low"]
     if value is None or low is None:
@@ -163,13 +163,13 @@ def gain(gate: Gate, found: Spread, level: float, challengers: int) -> Check:
 
 
 def sensitivity(gate: Gate, name: str, found: Spread, gained: float | None) -> list[Check]:
-    """The guardrail of one class: no visible fall, and no large one that the images leave possible.
+    """The guardrail for one class: no measured fall in sensitivity, and no large fall that the interval still allows.
 
     Args:
         gate: the rules.
-        name: of the class.
+        name: the class.
         found: paired difference in its sensitivity.
-        gained: in the primary metric.
+        gained: gain in the primary metric.
     """
     value, low = found["value"], found["low"]
     fall, margin = -gate.sensitivity_fall, -gate.sensitivity_margin
@@ -206,7 +206,7 @@ def sensitivity(gate: Gate, name: str, found: Spread, gained: float | None) -> l
 
 
 def floors(gate: Gate, figures: Mapping[str, Any]) -> list[Check]:
-    """Absolute values that every model must reach with the lower end of its intervals."""
+    """Absolute floors: the lower bound of each interval must reach them, whatever the champion does."""
     checks = [
         Check(
             rule=SENSITIVITY_FLOOR,
@@ -243,13 +243,13 @@ def audit(gate: Gate, baseline: str, found: Spread, level: float) -> list[Check]
         gate: the rules.
         baseline: what the baseline sees.
         found: paired difference in the primary metric, model minus baseline.
-        level: of its interval.
+        level: confidence level of its interval.
     """
     metric, value, low = HEADLINE_METRICS[gate.primary], found["value"], found["low"]
     if low is None or value is None:
         undefined = f"{metric} is undefined here"
         return [Check(rule=AUDIT, about=baseline, passed=False, limit=gate.audit_margin, found=undefined)]
-    beside = (
+    than = (
         f"a baseline that sees only {baseline} ({metric} {found['challenger']:.3f} against "
         f"{found['champion']:.3f}, {spread_words(found, level)} of the difference)"
     )
@@ -259,27 +259,29 @@ def audit(gate: Gate, baseline: str, found: Spread, level: float) -> list[Check]
     return [
         Check(
             rule=AUDIT, about=baseline, passed=clearly, value=value, limit=gate.audit_margin,
-            found=f"{SUBJECT} {how} {beside}",
+            found=f"{SUBJECT} {how} {than}",
         ),
         Check(
-            rule=AUDIT_SURELY, about=baseline, passed=surely, value=low, limit=0.0, found=f"{SUBJECT} {sure} {beside}"
+            rule=AUDIT_SURELY, about=baseline, passed=surely, value=low, limit=0.0, found=f"{SUBJECT} {sure} {than}"
         ),
     ]  # fmt: skip
 
 
 def calibration(gate: Gate, error: float | None, champion: float | None) -> list[Check]:
-    """Expected calibration error: bounded, and not much above the champion's (None: there is no champion)."""
+    """Expected calibration error: bounded, and not far above the champion's (None: there is no champion)."""
     limit = gate.maximum_calibration_error
     said = f"the probabilities of {SUBJECT} are off by {error or 0:.3f} on average"
     checks = [_bounded(CALIBRATION, error, limit, f"{said}, {limit:.3f} is allowed")]
     if champion is not None:
         limit = champion + gate.calibration_fall
-        checks.append(_bounded(CALIBRATION_BESIDE, error, limit, f"{said}, those of the champion by {champion:.3f}"))
+        checks.append(
+            _bounded(CALIBRATION_VS_CHAMPION, error, limit, f"{said}, those of the champion by {champion:.3f}")
+        )
     return checks
 
 
 def cost(gate: Gate, milliseconds: float, size: int, champion_ms: float | None) -> list[Check]:
-    """Time for an image and size of the artifact (champion_ms None: there is no champion)."""
+    """Milliseconds per image and bytes of the artifact (champion_ms None: there is no champion)."""
     said = f"{SUBJECT} needs {milliseconds:.1f} ms for an image"
     checks = [
         _bounded(
@@ -290,7 +292,7 @@ def cost(gate: Gate, milliseconds: float, size: int, champion_ms: float | None) 
         limit = max(gate.latency_factor * champion_ms, gate.always_fast_ms)
         checks.append(
             _bounded(
-                LATENCY_BESIDE,
+                LATENCY_VS_CHAMPION,
                 milliseconds,
                 limit,
                 f"{said}, the champion {champion_ms:.1f} ms; {limit:.1f} ms are allowed",
@@ -301,7 +303,7 @@ def cost(gate: Gate, milliseconds: float, size: int, champion_ms: float | None) 
 
 
 def too_good(gate: Gate, accuracy: float | None, gained: float | None) -> list[Check]:
-    """The alarm: figures that a leak explains better than a good model does."""
+    """The alarms: figures so good that a data leak is the likelier explanation."""
     words = f"{SUBJECT} has an accuracy of {accuracy or 0:.3f}"
     checks = [_bounded(TOO_GOOD, accuracy, gate.too_good_accuracy, words)]
     if gained is not None:
@@ -311,12 +313,12 @@ def too_good(gate: Gate, accuracy: float | None, gained: float | None) -> list[C
 
 
 def level_words(level: float) -> str:
-    """95 %, 98.3 %."""
+    """Return a confidence level as text: 95 %, 98.3 %."""
     return f"{100 * level:.3g} %"
 
 
 def spread_words(found: Spread, level: float, challengers: int = 1) -> str:
-    """An interval in words, with the reason where it is wider than asked."""
+    """Return an interval in words, with the reason if several challengers widen it."""
     if found["low"] is None or found["high"] is None:
         return "interval unknown"
     why = f", wider because {challengers} challengers were tried" if challengers > 1 else ""
@@ -332,7 +334,7 @@ def _many(count: int, one: str, more: str | None = None) -> str:
 
 
 def _enough(rule: Rule, about: str | None, value: int, limit: int, words: str, *, single: bool = False) -> Check:
-    """Say that there are enough of what `words` counts; a single one is too few, several are."""
+    """Check that there are enough of what `words` counts; `single` chooses the verb's number."""
     passed = rule.allows(value, limit)
     words += "" if passed else f" {'is' if single else 'are'} too few to decide ({limit} are needed)"
     return Check(rule=rule, about=about, passed=passed, value=value, limit=limit, found=words)

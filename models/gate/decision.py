@@ -1,4 +1,4 @@
-"""The gate: does a challenger take the champion's place? Pure: the same answers give the same decision."""
+"""The gate: does a challenger replace the champion? Pure: the same answers give the same decision."""
 
 from __future__ import annotations
 
@@ -40,23 +40,23 @@ class Contender:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What the gate decided, and everything that it looked at."""
+    """What the gate decided, and everything it considered."""
 
     outcome: GateOutcome
-    """ask: it would be promoted, but is too good to be true, so a person has to look."""
+    """ask: it passed, but its figures are too good to be true, so a person must decide."""
     winner: str | None
     """Model version; None where the champion stays."""
     sentence: str
     because: str
-    """The sentence's reason: its clause without what follows from it for whom, and without a full stop."""
+    """The reason alone: the clause of `sentence` after the colon, without a full stop."""
     checks: dict[str, list[Check]]
-    """By model version of the challenger, the decisive ones first."""
+    """By the challenger's model version, in the order in which they explain a decision."""
     figures: dict[str, dict[str, Any]]
     """By model version, champion included: `models.evaluation.test_set.figures_with_intervals`."""
     comparisons: dict[str, dict[str, Any]]
     """By challenger's model version: `models.evaluation.comparison.paired_differences`; empty without a champion."""
     baselines: dict[str, dict[str, Any]]
-    """By what the baseline sees: its figures."""
+    """Each shortcut baseline's figures, by what the baseline sees."""
 
     def to_dict(self) -> dict[str, Any]:
         """The decision as JSON-ready values, without NaN."""
@@ -73,14 +73,14 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
-    """A challenger held against the rules."""
+class _Judged:
+    """A challenger with the results of all rules."""
 
     contender: Contender
     checks: list[Check]
     alarms: list[Check]
     rank: tuple[float, float]
-    """Lower bound and value in the primary metric, of the difference where there is a champion."""
+    """Lower bound and value of the gain in the primary metric; without a champion, of the metric itself."""
 
     @property
     def failed(self) -> list[Check]:
@@ -98,13 +98,13 @@ def decide(
     challengers: Sequence[Contender],
     baselines: Mapping[str, NDArray[np.floating[Any]]],
 ) -> Decision:
-    """Hold challengers against the champion and the rules. Of several that pass, the surest gain wins.
+    """Compare challengers with the champion and apply the rules. Of several that pass, the highest lower bound wins.
 
     Args:
         gate: the rules.
         test: the frozen test set.
-        champion: None where there is none yet; then evidence, floors, audit and bounds decide alone.
-        challengers: those that answered; may be empty.
+        champion: None if there is none yet; then only evidence, floors, audit and bounds decide.
+        challengers: the models that answered; may be empty.
         baselines: answers (n, classes) of the shortcut audit's baselines, by what they see ("the image's border").
 
     Raises:
@@ -129,34 +129,34 @@ def decide(
         figures[champion.model_version] = figures_with_intervals(reigning, level=gate.level)
     level = gate.level_for(len(challengers))
     comparisons: dict[str, dict[str, Any]] = {}
-    held = []
+    judged = []
     for contender in challengers:
         fault = find_fault(test, contender.probabilities)
         if fault is not None:
-            held.append(_Held(contender, [_fault(fault)], [], (float("-inf"),) * 2))
+            judged.append(_Judged(contender, [_fault(fault)], [], (float("-inf"),) * 2))
             continue
         replies = answered(contender.probabilities)
         mine = figures_with_intervals(replies, level=gate.level)
         versus = paired_differences(reigning, replies, level=level) if reigning else None
         audited = {what: metric_difference(other, replies, gate.primary, level) for what, other in shortcuts.items()}
-        held.append(_hold(gate, test, champion, contender, mine, versus, audited, len(challengers)))
+        judged.append(_judge(gate, test, champion, contender, mine, versus, audited, len(challengers)))
         figures.setdefault(contender.model_version, mine)
         if versus is not None:
             comparisons[contender.model_version] = versus
-    outcome, winner, because = _conclude(gate, test, champion, held, figures, comparisons)
+    outcome, winner, because = _conclude(gate, test, champion, judged, figures, comparisons)
     return Decision(
         outcome=outcome,
         winner=winner,
         sentence=_sentence(outcome, winner, champion, because),
         because=because,
-        checks={one.contender.model_version: [*one.checks, *one.alarms] for one in held},
+        checks={one.contender.model_version: [*one.checks, *one.alarms] for one in judged},
         figures=figures,
         comparisons=comparisons,
         baselines={what: figures_with_intervals(given, level=gate.level) for what, given in shortcuts.items()},
     )
 
 
-def _hold(
+def _judge(
     gate: Gate,
     test: TestSet,
     champion: Contender | None,
@@ -165,8 +165,8 @@ def _hold(
     versus: dict[str, Any] | None,
     audited: dict[str, dict[str, float | None]],
     challengers: int,
-) -> _Held:
-    """Every rule, in the order in which they explain a decision."""
+) -> _Judged:
+    """Apply every rule, in the order in which they explain a decision."""
     level = gate.level_for(challengers)
     found = checks.evidence(gate, test)
     gained = None
@@ -195,26 +195,26 @@ def _hold(
     alarms = checks.too_good(gate, mine["metrics"]["accuracy"]["value"], gained)
     ranked = versus["metrics"][gate.primary] if versus else mine["metrics"][gate.primary]
     rank = tuple(float("-inf") if ranked[name] is None else ranked[name] for name in ("low", "value"))
-    return _Held(contender, found, alarms, (rank[0], rank[1]))
+    return _Judged(contender, found, alarms, (rank[0], rank[1]))
 
 
 def _conclude(
     gate: Gate,
     test: TestSet,
     champion: Contender | None,
-    held: list[_Held],
+    judged: list[_Judged],
     figures: dict[str, dict[str, Any]],
     comparisons: dict[str, dict[str, Any]],
 ) -> tuple[GateOutcome, str | None, str]:
-    """GateOutcome, winner, and the clause that says why."""
-    if not held:
+    """Return the outcome, the winner, and the clause that says why."""
+    if not judged:
         return "keep", None, "there was no challenger to compare"
-    passed = [one for one in held if not one.failed]
+    passed = [one for one in judged if not one.failed]
     if not passed:
-        # The one that came furthest explains the decision best.
-        best = max(held, key=lambda one: (one.checks.index(one.failed[0]), one.rank))
+        # The challenger that passed most checks before its first failure explains the decision best.
+        best = max(judged, key=lambda one: (one.checks.index(one.failed[0]), one.rank))
         words = best.failed[0].words(best.contender.model_version)
-        return "keep", None, f"{words}{_others(best, len(held))}"
+        return "keep", None, f"{words}{_others(best, len(judged))}"
     best = max(passed, key=lambda one: one.rank)
     version, metric = best.contender.model_version, HEADLINE_METRICS[gate.primary]
     where = f"on {len(test)} test images of {len(set(test.patients))} patients"
@@ -224,7 +224,7 @@ def _conclude(
         because = f"{metric} {mine['value']:.3f} ({spread}) {where}, and there was no champion yet"
     else:
         found = comparisons[version]["metrics"][gate.primary]
-        spread = checks.spread_words(found, gate.level_for(len(held)), len(held))
+        spread = checks.spread_words(found, gate.level_for(len(judged)), len(judged))
         because = (
             f"{metric} {found['challenger']:.3f} against {found['champion']:.3f} of {champion.model_version}, "
             f"a gain of {found['value']:.3f} ({spread}) {where}"
@@ -240,7 +240,7 @@ def _sentence(outcome: GateOutcome, winner: str | None, champion: Contender | No
     return f"{f'{champion.model_version} stays' if champion else 'No model is promoted'}: {because}."
 
 
-def _others(best: _Held, challengers: int) -> str:
+def _others(best: _Judged, challengers: int) -> str:
     if challengers == 1 or best.failed[0].rule.about_test_set:
         return ""
     rest = "the other challenger" if challengers == 2 else f"the other {challengers - 1} challengers"  # noqa: PLR2004 - one

@@ -1,6 +1,6 @@
-"""The gate's rules as data: what a challenger must show before it takes the champion's place.
+"""The gate's rules as data: what a challenger must show before it replaces the champion.
 
-The rules and their reasons are in docs/gate.md, in words.
+docs/gate.md explains the rules and the reasons for them.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ AT_LEAST_1: Final = ("minimum_images", "minimum_patients", "minimum_images_per_c
 
 
 class GateError(ValueError):
-    """The rules cannot be read or do not fit what they are asked about; the message says why."""
+    """The rules cannot be read, or do not fit the data they are applied to; the message says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """One policy, stored with every decision that it made.
+    """One set of rules, stored with every decision made by it.
 
     Raises:
         GateError: a value is of the wrong kind or out of range.
@@ -37,12 +37,12 @@ class Gate:
     version: int = 1
 
     primary: str = "balanced_accuracy"
-    """The metric that must be won. Balanced accuracy is about the predicted class, which is what analysts see, and
-    counts each class alike: a rare one weighs as much as a common one."""
+    """The metric in which a challenger must beat the champion. Balanced accuracy measures the predicted class, which is
+    what analysts see, and gives a rare class the same weight as a common one."""
     minimum_gain: float = 0.0
     """The lower bound of the paired difference in the primary metric must be above this."""
     level: float = 0.95
-    """Of the two-sided intervals, before it is made stricter for several challengers."""
+    """Confidence level of the two-sided intervals, before the correction for several challengers."""
     resamples: int = 2000
     seed: int = 0
 
@@ -50,39 +50,39 @@ class Gate:
     minimum_patients: int = 50
     minimum_images_per_class: int = 10
     minimum_patients_per_class: int = 10
-    """Below any of these four there is not enough evidence, and the champion stays."""
+    """Below any of these four minimums there is not enough evidence, and the champion stays."""
 
     sensitivity_fall: float = 0.02
-    """No class's sensitivity may come out lower by more than this."""
+    """The largest measured fall in any class's sensitivity that is accepted."""
     sensitivity_margin: float = 0.10
-    """Nor may a fall by more than this be possible: the lower bound of the paired difference must be above its negative
-    (non-inferiority)."""
+    """The non-inferiority margin: the lower bound of the paired difference in each class's sensitivity must be above
+    minus this."""
     maximum_calibration_error: float = 0.15
     calibration_fall: float = 0.05
-    """The expected calibration error may exceed the champion's by this much."""
+    """The expected calibration error may exceed the champion's by at most this."""
     latency_factor: float = 3.0
-    """Milliseconds an image, at most this many times the champion's ..."""
+    """The time per image may be at most this many times the champion's ..."""
     always_fast_ms: float = 20.0
-    """... but a model that needs no more than this is never too slow: 100,000 images take 33 minutes."""
+    """... but a model this fast is never too slow: 100,000 images take 33 minutes."""
     maximum_latency_ms: float = 200.0
-    """And none may need more than this: 10,000 images take 33 minutes."""
+    """Upper bound for every model: 10,000 images take 33 minutes."""
     maximum_bytes: int = 500_000_000
-    """Of the artifact."""
+    """Upper bound on the artifact's size."""
 
     floors: Mapping[str, float] = field(default_factory=lambda: {"balanced_accuracy": 0.6})
-    """{metric: value that the lower end of its interval must reach}."""
+    """{metric: value that the lower bound of its interval must reach}."""
     sensitivity_floor: float = 0.4
-    """Each class's sensitivity must reach this with the lower end of its interval."""
+    """The lower bound of each class's sensitivity must reach this."""
     sensitivity_floors: Mapping[str, float] = field(default_factory=dict)
-    """{class: floor}, where a class needs another floor than the rest."""
+    """{class: floor}, for classes whose floor differs from `sensitivity_floor`."""
 
     audit_margin: float = 0.05
-    """In the primary metric a model must come out above each shortcut baseline by more than this, and the lower bound
-    of the paired difference must be above 0."""
+    """A model must beat each shortcut baseline by more than this in the primary metric, and the lower bound of the
+    paired difference must be above 0."""
 
     too_good_accuracy: float = 0.995
     too_good_gain: float = 0.25
-    """An accuracy this high, or a gain in the primary metric above this, asks for a person: a leak is likelier."""
+    """An accuracy this high, or a gain in the primary metric above this, is left to a person: a leak is likelier."""
 
     def __post_init__(self) -> None:
         for rule in fields(self):
@@ -109,11 +109,15 @@ class Gate:
             raise GateError(f"the gate has floors for {', '.join(PRIMARIES)}, and not for {', '.join(unknown)}")
 
     def level_for(self, challengers: int) -> float:
-        """Level of the paired intervals when so many challengers are compared (Bonferroni)."""
+        """Confidence level of the paired intervals for this number of challengers (Bonferroni)."""
         return 1 - (1 - self.level) / max(challengers, 1)
 
     def require_classes(self, classes: Sequence[str]) -> None:
-        """See that the rules about classes are about those that there are; GateError where they are not."""
+        """Check that every class named in the rules exists.
+
+        Raises:
+            GateError: `sensitivity_floors` names an unknown class.
+        """
         if unknown := sorted(set(self.sensitivity_floors) - set(classes)):
             raise GateError(
                 f"the gate's sensitivity_floors name {', '.join(unknown)}, and the classes are {', '.join(classes)}"
@@ -125,7 +129,7 @@ class Gate:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read back what `to_dict` wrote; what is not named keeps its default.
+        """Read back what `to_dict` wrote; a rule that is missing keeps its default.
 
         Raises:
             GateError: a name is unknown, or a value is of the wrong kind or out of range.
@@ -141,7 +145,7 @@ def read(path: Path) -> Gate:
     """Read rules from a JSON file.
 
     Raises:
-        GateError: there is no such file, it is not a JSON object, or see `Gate.from_dict`.
+        GateError: the file is missing or is not a JSON object, or its rules are refused as by `Gate.from_dict`.
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -155,7 +159,7 @@ def read(path: Path) -> Gate:
 
 
 def _check_kind(name: str, kind: Any, value: Any) -> None:
-    """Refuse a value that is not what the rule holds; `kind` is its annotation as text."""
+    """Refuse a value of the wrong type; `kind` is the field's annotation as text."""
     if kind == "str":
         fault = None if isinstance(value, str) else "a text"
     elif kind == "int":

@@ -1,4 +1,4 @@
-"""Discovery: which objects are new, which to try again, and in which shards they are scored."""
+"""Discovery: find new objects and failed images to retry, and divide them into shards."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 PAGES_AHEAD = 8
 APART_AFTER, GIVEN_UP_AFTER = 2, 4
-"""Runs that died at work on an image before it gets a shard of its own, and before it is given up."""
+"""How many runs must die while processing an image before it gets its own shard, and before it is given up."""
 OUR_OWN = ("models/", "reports/", "labelled/")
-"""What the system itself writes into the bucket; never scored, whatever prefix is listed."""
+"""Prefixes that the system itself writes to; their objects are never scored, whatever prefix is listed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A commit's worth of claimed images; a `suspect` one holds a single image that runs may have died of."""
+    """Claimed images that are committed together; a `suspect` shard holds one image that may have killed earlier runs."""
 
     number: int
     images: int
@@ -38,7 +38,7 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Discovered:
-    """What the listing held: `listed` image objects, `new` ones among them, and `skipped` ones, no images by suffix."""
+    """Counts of a listing: `listed` image objects, the `new` ones among them, and objects `skipped` by suffix."""
 
     listed: int
     new: int
@@ -46,10 +46,10 @@ class Discovered:
 
 
 def expand(prefixes: Iterable[str], night: date, look_back_days: int) -> list[str]:
-    """Replace date patterns: one prefix for each day from the look-back's first to the night itself.
+    """Expand date patterns: one prefix for each day from the start of the look-back to the night itself.
 
-    A prefix without a pattern stays as it is (%% stands for a percent sign). Prefixes that lie within another are
-    dropped, so that nothing is listed twice.
+    A prefix without a pattern stays as it is (%% is a literal percent sign). A prefix inside another one is dropped, so
+    that nothing is listed twice.
     """
     days = [night - timedelta(days=back) for back in range(look_back_days, -1, -1)]
     expanded = dict.fromkeys(day.strftime(prefix) for prefix in prefixes for day in days)
@@ -59,8 +59,8 @@ def expand(prefixes: Iterable[str], night: date, look_back_days: int) -> list[st
 def discover(pool: sa.Engine, store: Store, settings: Settings, prefixes: Iterable[str]) -> Discovered:
     """Write a row for every image object that Postgres does not know yet (by key and etag).
 
-    The listing streams into a temporary table while it is read, and is compared there in one set operation. Safe to
-    repeat: what was written before is known.
+    The listing streams into a temporary table, and one set operation finds the new objects there. Safe to repeat:
+    objects that were written before are known.
 
     Raises:
         StorageError: the bucket cannot be listed.
@@ -73,10 +73,12 @@ def discover(pool: sa.Engine, store: Store, settings: Settings, prefixes: Iterab
         cursor.execute(query("listing_table"))
         with prefetch((page for prefix in prefixes for page in store.list(prefix)), PAGES_AHEAD) as pages:
             for page in pages:
-                theirs = [item for item in page if not item.key.startswith(OUR_OWN)]
-                images = [one for one in theirs if not one.key.endswith("/") and not one.key.lower().endswith(suffixes)]
+                foreign = [item for item in page if not item.key.startswith(OUR_OWN)]
+                images = [
+                    one for one in foreign if not one.key.endswith("/") and not one.key.lower().endswith(suffixes)
+                ]
                 listed += len(images)
-                skipped += len(theirs) - len(images)
+                skipped += len(foreign) - len(images)
                 rows = (
                     (item.key, item.etag, item.size, item.last_modified.isoformat(), item.key.startswith(made))
                     for item in images
@@ -87,10 +89,10 @@ def discover(pool: sa.Engine, store: Store, settings: Settings, prefixes: Iterab
 
 
 def claim(pool: sa.Engine, settings: Settings, run_id: UUID, *, retry_failed: bool) -> list[Shard]:
-    """Claim what waits in the bucket for this run, in shards; the caller holds the bucket's lock.
+    """Claim the bucket's waiting images for this run, in shards; the caller holds the bucket's lock.
 
-    Waiting are new images, what a dead run left, and (with `retry_failed`) failed images with attempts left. An image
-    that was at work when runs died gets a shard of its own at the end, and is given up if they go on dying of it.
+    New images, images left by a dead run and, with `retry_failed`, failed images with attempts left are waiting. An
+    image that was being processed when runs died gets its own shard at the end, and is given up if more runs die.
     """
     asked = {
         "bucket": settings.bucket,
@@ -108,7 +110,7 @@ def claim(pool: sa.Engine, settings: Settings, run_id: UUID, *, retry_failed: bo
 
 
 def begin(pool: sa.Engine, run_id: UUID, shard: int) -> list[Reference]:
-    """Return the images of one shard that are still to be decided, and note that work on them begins."""
+    """Return the undecided images of one shard, and record that work on them begins."""
     with database.transaction(pool) as cursor:
         cursor.execute(query("begin_shard"), {"run_id": str(run_id), "shard": shard})
         return [Reference.from_row(row) for row in cursor.fetchall()]

@@ -1,4 +1,4 @@
-"""Inference: one shard's verdicts and probabilities, put together as results to commit."""
+"""Inference: turn one shard's verdicts and probabilities into results to commit."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ NOT_FINITE: Final = Reason("the model's answer was not finite")
 
 
 def unfetched(intakes: Sequence[ScoringInput]) -> list[ImageResult]:
-    """Results of the images that could not be fetched."""
+    """Return results for the images that could not be fetched."""
     return [ImageResult(one.image_id, "failed", (Reason(one.failure),)) for one in intakes if one.failure is not None]
 
 
 def quarantined(intakes: Sequence[ScoringInput], verdicts: Sequence[Verdict]) -> list[ImageResult]:
-    """Results of the images that failed an expectation."""
+    """Return results for the images that failed an expectation."""
     measured = {one.image_id: one.measurement for one in intakes}
     return [
         ImageResult(one.image_id, "quarantined", one.reasons, measured[one.image_id])
@@ -35,16 +35,16 @@ def quarantined(intakes: Sequence[ScoringInput], verdicts: Sequence[Verdict]) ->
 
 
 def score(intakes: Sequence[ScoringInput], runtime: Runtime, known_content: set[str]) -> list[ImageResult]:
-    """Score accepted images, each content once.
+    """Score accepted images; identical contents are scored once.
 
     Args:
         intakes: accepted images, in the order of their ids.
-        runtime: what scores.
-        known_content: sha256 of contents that have a prediction already.
+        runtime: the loaded model.
+        known_content: sha256 of contents that already have a prediction.
 
     Returns:
-        A result for each image. An image whose content is known or came earlier in the shard has no probabilities:
-        the commit makes it a duplicate. An answer that is not finite makes the image `failed`.
+        A result for each image. An image whose content is known or appeared earlier in the shard has no
+        probabilities: the commit marks it as a duplicate. An image with a non-finite answer is `failed`.
     """
     seen: set[str] = set()
     refused: set[str] = set()

@@ -1,7 +1,7 @@
-"""Intake: from references to the model's input and measurements, in parallel, with bounded memory.
+"""Intake: fetch, measure and preprocess images in parallel, with bounded memory.
 
-A thread holds one file and its pixels at a time; what leaves is the preprocessed array (50 KB at 224 px), so memory
-depends on the number of threads and shards in flight, not on the night.
+A thread holds one file and its pixels at a time and returns the preprocessed array (50 KB at 224 px). So memory
+depends on the number of threads and of shards in flight, not on the number of images in the night.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class IntakePool:
-    """Threads that take in shards; a context manager."""
+    """A pool of threads that reads shards; a context manager."""
 
     def __init__(
         self, store: Store, spec: PreprocessingSpec, limits: Limits, workers: int,
@@ -39,18 +39,18 @@ class IntakePool:
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def shard(self, references: list[Reference]) -> list[ScoringInput]:
-        """Take in all images of a shard; same order as given.
+        """Read all images of a shard, in the order given.
 
         Raises:
-            StorageError: the store as a whole is out of reach.
+            StorageError: the store cannot be reached at all.
         """
         return list(self._begin(references))
 
     def shards(self, begun: Iterable[tuple[Shard, list[Reference]]]) -> Iterator[tuple[Shard, list[ScoringInput]]]:
-        """Take in shard after shard, in order; the threads go on to the next one while the last images are finished.
+        """Read shards in order; the threads begin the next shard while the last images of this one finish.
 
         Raises:
-            StorageError: the store as a whole is out of reach.
+            StorageError: the store cannot be reached at all.
         """
         unfinished: tuple[Shard, Iterator[ScoringInput]] | None = None
         for shard, references in begun:

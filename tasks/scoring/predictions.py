@@ -1,4 +1,4 @@
-"""Predictions: one shard's verdicts and probabilities, committed with the images' states in one transaction."""
+"""Predictions: commit one shard's verdicts, probabilities and image states in one transaction."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """What made the predictions of a run; written on each row."""
+    """What produced a run's predictions; stored with each of them."""
 
     run_id: UUID
     night: date
@@ -33,10 +33,10 @@ class Lineage:
 
 @dataclass(frozen=True, slots=True)
 class ImageResult:
-    """What a run found out about one image.
+    """What a run decided about one image.
 
-    `state` is scored, quarantined or failed; that a scored image is a duplicate is found out at the commit.
-    `reasons` say why it was not scored, one for each expectation that it failed. `probabilities` are in the order of
+    `state` is scored, quarantined or failed; the commit finds out which scored images are duplicates. `reasons` say why
+    it was not scored, one for each expectation that it failed. `probabilities` are in the order of
     the model's classes.
     """
 
@@ -52,13 +52,13 @@ def commit(pool: sa.Engine, lineage: Lineage, results: Iterable[ImageResult]) ->
     """Write one shard's results in one transaction.
 
     Must be idempotent: rows that this run no longer holds (committed before, or claimed by another run) are left
-    alone, and a content that has a prediction by this model version gets no second one.
+    alone, and content that already has a prediction by this model version gets no second one.
 
     Returns:
-        Number of images by the state they ended in, duplicates included.
+        Number of images by final state, duplicates included.
 
     Raises:
-        DatabaseError: nothing was written, or, where the connection broke at the very end, all of it was.
+        DatabaseError: nothing was written or, if the connection broke during the commit, everything was.
     """
     with database.transaction(pool) as cursor:
         cursor.execute(query("result_table"))
@@ -78,14 +78,14 @@ def commit(pool: sa.Engine, lineage: Lineage, results: Iterable[ImageResult]) ->
 
 
 def known_content(pool: sa.Engine, hashes: Iterable[str]) -> set[str]:
-    """Return which of these contents (sha256) have been scored: they need no inference."""
+    """Return which of these contents (sha256) have been scored and need no inference."""
     with database.transaction(pool) as cursor:
         cursor.execute(query("known_content"), {"hashes": list(hashes)})
         return {row.content_sha256 for row in cursor.fetchall()}
 
 
 def _row(result: ImageResult) -> tuple[Any, ...]:
-    """One line for COPY, in the order of the table `result`; what is None is NULL there."""
+    """Return one line for COPY, in the column order of the table `result`; None becomes NULL."""
     seen = result.measurement
     measured = (
         (None, False, *[None] * 8)
@@ -109,7 +109,7 @@ def _row(result: ImageResult) -> tuple[Any, ...]:
 
 
 def _reasons(reasons: Sequence[Reason]) -> tuple[str, str | None]:
-    """Return the expectations failed and what was found for each, as Postgres's arrays; NULL where nothing was."""
+    """Return the failed expectations and the findings as Postgres arrays; without reasons, an empty array and NULL."""
     if not reasons:
         return "{}", None
     ordered = sorted(reasons, key=lambda one: one.expectation is None)
@@ -118,11 +118,11 @@ def _reasons(reasons: Sequence[Reason]) -> tuple[str, str | None]:
 
 
 def _array(texts: Iterable[str]) -> str:
-    """An array of texts as Postgres writes it."""
+    """Return texts as a Postgres array literal."""
     quoted = (one.replace("\\", r"\\").replace('"', r"\"") for one in texts)
     return "{" + ",".join(f'"{one}"' for one in quoted) + "}"
 
 
 def _real(value: float | None) -> str | None:
-    """A number with all the digits that Postgres's type real keeps; writing all of Python's takes longer."""
+    """Return a number with the digits that Postgres's type real keeps; more digits take longer to write."""
     return None if value is None else f"{value:.9g}"

@@ -1,4 +1,4 @@
-"""Runs: the record of each execution, from its start to the verdict on whether its night may be published."""
+"""Runs: the record of each run, from its start to the decision whether its predictions are published."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RunError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many images ended in which state. `pending` of them were not decided."""
+    """Numbers of images by final state; `pending` ones have none."""
 
     discovered: int
     scored: int
@@ -43,12 +43,12 @@ class Counts:
 
     @property
     def pending(self) -> int:
-        """Images without a state: not zero means that the run cannot account for every object."""
+        """Images without a final state: above zero, the run cannot account for every image."""
         return self.discovered - self.scored - self.quarantined - self.failed - self.duplicate
 
     @property
     def bad(self) -> int:
-        """Images that got no prediction for a reason of their own."""
+        """Images that got no prediction because they were quarantined or failed."""
         return self.quarantined + self.failed
 
 
@@ -56,15 +56,15 @@ def start(
     pool: sa.Engine, run_id: UUID, flow_run_id: UUID | None, bucket: str, night: date, code_version: str,
     settings: dict[str, Any],
 ) -> list[UUID]:  # fmt: skip
-    """Write the run's row and take over what dead runs of this bucket left; the caller holds the bucket's lock.
+    """Write the run's row and take over the images of this bucket's dead runs; the caller holds the bucket's lock.
 
-    Safe to repeat, also for a run that failed: it goes on.
+    Safe to repeat: a run that failed is resumed.
 
     Returns:
-        The runs taken over: stopped without finishing, and unpublished. They are judged and published with this one.
+        The runs taken over: they stopped early and are unpublished. They are judged and published with this one.
 
     Raises:
-        RunError: this run has been judged already, or has passed to another one.
+        RunError: this run has already been judged, or another run has taken it over.
     """
     with database.transaction(pool) as cursor:
         cursor.execute(
@@ -86,14 +86,14 @@ def start(
 
 
 def describe(pool: sa.Engine, run_id: UUID, model_version: str, runtime: str) -> None:
-    """Add what scores in this run, known once the model is loaded."""
+    """Record this run's model version and runtime, known once the model is loaded."""
     with database.transaction(pool) as cursor:
         scorer = {"run_id": str(run_id), "model_version": model_version, "runtime": runtime}
         cursor.execute(query("describe_run"), scorer)
 
 
 def ensure_partitions(pool: sa.Engine, months_ahead: int = 2) -> int:
-    """Create the partitions of this month and the coming ones where missing; returns how many were."""
+    """Create missing partitions for this month and the coming ones; return how many were created."""
     with database.transaction(pool) as cursor:
         cursor.execute(query("ensure_partitions"), {"months_ahead": months_ahead})
         return int(cursor.fetchall()[0].created)
@@ -102,17 +102,17 @@ def ensure_partitions(pool: sa.Engine, months_ahead: int = 2) -> int:
 def count(pool: sa.Engine, run_ids: Sequence[UUID]) -> Counts:
     """Count the images of these runs by state."""
     with database.transaction(pool) as cursor:
-        cursor.execute(query("count_run"), {"run_ids": [str(one) for one in run_ids]})
+        cursor.execute(query("count_run"), {"run_ids": [str(run_id) for run_id in run_ids]})
         return Counts.from_row(cursor.fetchall()[0])
 
 
 def judge(pool: sa.Engine, settings: Settings, run_ids: Sequence[UUID]) -> str | None:
-    """Return why the night must be held, or None: the share of bad images is too high, in the runs or in a shard."""
+    """Return why the night must be held: too large a share of bad images, overall or in a shard. None if it need not be."""
     whole, least = count(pool, run_ids), settings.bad_share_min_images
     if over_run := bad_share_exceeded(whole.bad, whole.discovered, settings.max_bad_share_run, least):
         return over_run
     with database.transaction(pool) as cursor:
-        cursor.execute(query("shard_shares"), {"run_ids": [str(one) for one in run_ids]})
+        cursor.execute(query("shard_shares"), {"run_ids": [str(run_id) for run_id in run_ids]})
         shares = cursor.fetchall()
     for share in shares:
         if in_shard := bad_share_exceeded(share.bad, share.total, settings.max_bad_share_shard, least):
@@ -124,10 +124,10 @@ def finish(
     pool: sa.Engine, run_id: UUID, state: str, message: str, counts: Counts, skipped: int,
     report_key: str | None = None, data_docs_key: str | None = None,
 ) -> None:  # fmt: skip
-    """Write how a run ended; `completed` publishes it and the runs it took over, in one transaction.
+    """Record how a run ended; `completed` also publishes it and the runs it took over, in one transaction.
 
     Raises:
-        RunError: the run has ended already, or another run took it over.
+        RunError: the run has already ended, or another run took it over.
     """
     with database.transaction(pool) as cursor:
         cursor.execute(
@@ -149,19 +149,19 @@ def finish(
 
 
 def release(pool: sa.Engine, run_id: UUID, reason: str, *, by: str | None = None) -> int:
-    """Publish a held run on a person's word, with the runs that it took over.
+    """Publish a held run, and the runs that it took over, because a person has approved it.
 
     Args:
         pool: connections to the database.
         run_id: the held run.
-        reason: why its predictions may be seen.
-        by: who says so, kept beside the name of the database user, whom several people may share.
+        reason: why its predictions may be published.
+        by: who approves it; stored in addition to the database user, which several people may share.
 
     Returns:
         The number of predictions that became visible.
 
     Raises:
-        RunError: no reason is given, there is no such run, or it is not held.
+        RunError: the reason is empty, or the run does not exist or is not held.
     """
     if not reason.strip():
         raise RunError("say why: the reason is kept on the run's row for those who come after")
@@ -175,10 +175,10 @@ def release(pool: sa.Engine, run_id: UUID, reason: str, *, by: str | None = None
 
 
 def newest(pool: sa.Engine, bucket: str) -> tuple[str, str | None]:
-    """Return state and message of the bucket's newest run.
+    """Return the state and message of the bucket's newest run.
 
     Raises:
-        RunError: there is none.
+        RunError: the bucket has no run.
     """
     with database.transaction(pool) as cursor:
         cursor.execute(query("newest_run"), {"bucket": bucket})
@@ -189,13 +189,13 @@ def newest(pool: sa.Engine, bucket: str) -> tuple[str, str | None]:
 
 
 def bad_share_exceeded(bad: int, total: int, threshold: float, min_images: int) -> str | None:
-    """Return why the share of bad images is too high, in words, or None where it is not or too few are there to judge.
+    """Say that the share of bad images is too high; None if it is not, or if there are too few images to judge.
 
     Args:
         bad: images that were quarantined or failed.
         total: images judged.
-        threshold: largest share of bad images that is accepted, 0 to 1.
-        min_images: below this many images no share is judged.
+        threshold: largest accepted share of bad images, 0 to 1.
+        min_images: with fewer images, the share is not judged.
     """
     if total < max(min_images, 1) or bad / total <= threshold:
         return None

@@ -1,7 +1,7 @@
-"""Shadow scoring: a model version on trial says its word on what the champion scores, and nobody waits for it long.
+"""Shadow scoring: a model version on trial scores the same images as the champion, without delaying the night for long.
 
-It works in a thread of its own, behind the champion: an image is handed over once the champion's answer is committed.
-Whatever becomes of it, the night goes on; what it could not do is said in a note.
+The shadow runs in its own thread, behind the champion: it gets an image after the champion's prediction is committed.
+The night continues whether or not the shadow succeeds; a note reports what it missed.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from tasks.scoring.predictions import ImageResult, Lineage
 
 GRACE_S = 60.0
-"""How long a night waits for its shadow in any case: to be loaded, and to catch up."""
-AHEAD = 2
-"""Shards that may wait for the shadow; memory grows with it."""
+"""Minimum time that a night allows its shadow to load, and to catch up."""
+QUEUED_SHARDS = 2
+"""Shards that may wait for the shadow; each costs memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,60 +44,60 @@ class _Work:
 
 
 class Shadow:
-    """A model version at work beside the champion for one night.
+    """A model version that scores one night's images after the champion.
 
-    `hand_over` and `finish` are for the thread that scores the night.
+    Call `hand_over` and `finish` from the thread that scores the night.
     """
 
     def __init__(
         self, pool: sa.Engine, wanted: ModelVersion, load: Callable[[], Runtime], *, own_input: bool,
         patience_s: float, grace_s: float = GRACE_S,
     ) -> None:  # fmt: skip
-        """Begin to load it.
+        """Start the shadow's thread, which loads the model.
 
         Args:
             pool: connections to the database.
-            wanted: which version.
-            load: fetches, verifies and loads it; called in the shadow's thread.
-            own_input: it takes `ScoringInput.shadow_pixels`, since its preprocessing is not the champion's.
-            patience_s: how long a commit waits for Postgres to come back.
-            grace_s: how long the night waits in any case.
+            wanted: the model version.
+            load: fetches, verifies and loads the model; called in the shadow's thread.
+            own_input: its preprocessing differs from the champion's, so it scores `ScoringInput.shadow_pixels`.
+            patience_s: seconds that a commit waits for Postgres to come back.
+            grace_s: minimum seconds that the night waits for it.
         """
         self.wanted = wanted
         self.own_spec = wanted.preprocessing if own_input else None
-        """How `ScoringInput.shadow_pixels` must be made; None where the champion's input will do."""
+        """The preprocessing of `ScoringInput.shadow_pixels`; None if the shadow uses the champion's input."""
         self.scored = 0
-        """Images with its word in the database."""
+        """Images whose shadow prediction is in the database."""
         self.runtime: str | None = None
-        """What it scores with, once it is loaded."""
+        """Name of the runtime; None until the model is loaded."""
         self._pool, self._load, self._patience_s, self._grace_s = pool, load, patience_s, grace_s
         self._handed_over = 0
         self._problem: str | None = None
         self._waited_s = 0.0
         self._began = time.monotonic()
         self._ready, self._stop = threading.Event(), threading.Event()
-        self._waiting: queue.Queue[_Work | None] = queue.Queue(AHEAD)
+        self._waiting: queue.Queue[_Work | None] = queue.Queue(QUEUED_SHARDS)
         self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
         self._thread.start()
 
     def ready(self) -> bool:
-        """Wait for it to be loaded, at most the grace; False where it cannot be or takes longer.
+        """Wait up to `grace_s` for the model to load; False if it fails or takes longer.
 
-        One that takes longer joins in when it is loaded.
+        A model that takes longer starts to score once it is loaded.
         """
         self._ready.wait(self._grace_s)
         return self.runtime is not None
 
     @property
     def gone(self) -> bool:
-        """It could not be loaded; it will not join in."""
+        """Whether the model could not be loaded, so it will score nothing."""
         return self._ready.is_set() and self.runtime is None
 
     def hand_over(self, lineage: Lineage, intakes: Sequence[ScoringInput], results: Sequence[ImageResult]) -> None:
-        """Let it score what the champion has scored; must come after the champion's commit.
+        """Queue a shard that the champion has scored; call it after the champion's commit.
 
-        The night waits for a slow shadow at most as long as it has worked itself, and the grace. After that a shard
-        that finds no room is left out.
+        The total wait for a slow shadow is at most the night's own working time plus `grace_s`. After that, a shard is
+        dropped if the queue is full.
         """
         if self.gone:
             return
@@ -111,23 +111,23 @@ class Shadow:
         }
         if inputs:
             work = _Work(lineage, list(inputs), np.stack(list(inputs.values())))
-            self._put(work, 0 if loading else self._may_wait())
+            self._put(work, 0 if loading else self._remaining_wait_s())
 
     def finish(self, *, at_once: bool = False) -> list[str]:
-        """Wait for it to catch up, as long as `hand_over` would; then it ends.
+        """Wait for the shadow to catch up, within the same limit as `hand_over`, then stop it.
 
         Args:
-            at_once: do not wait; the night has failed.
+            at_once: do not wait, because the night has failed.
 
         Returns:
-            What ops should know: nothing where it scored all that it was given.
+            Notes for ops; empty if it scored every image that it was given.
         """
         if not at_once and self.ready():
-            until = time.monotonic() + self._may_wait()
-            if self._put(None, self._may_wait()):
+            until = time.monotonic() + self._remaining_wait_s()
+            if self._put(None, self._remaining_wait_s()):
                 self._thread.join(max(0.0, until - time.monotonic()))
         self._stop.set()
-        self._put(None, 0)  # wakes it, if it waits
+        self._put(None, 0)  # wakes the thread if it waits for work
         name, missing = self.wanted.model_version, self._handed_over - self.scored
         if self.runtime is None:
             return [f"the shadow {name} did not score: {self._problem or 'it was not loaded in time'}"]
@@ -136,8 +136,8 @@ class Shadow:
             return [f"the shadow {name} has scored {self.scored} of {counted(self._handed_over, 'image')}: {why}"]
         return []
 
-    def _may_wait(self) -> float:
-        """Seconds that the night may still wait: as long as it has worked, and the grace."""
+    def _remaining_wait_s(self) -> float:
+        """Seconds that the night may still wait: its working time plus the grace, less what it has waited."""
         worked_s = time.monotonic() - self._began - self._waited_s
         return max(0.0, worked_s + self._grace_s - self._waited_s)
 
@@ -152,11 +152,11 @@ class Shadow:
         return True
 
     def _run(self) -> None:
-        """Load and score, in the shadow's thread; no error leaves it."""
+        """Load and score, in the shadow's thread; errors are recorded, not raised."""
         try:
             runtime = self._load()
             self.runtime = runtime.name
-        except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost the night
+        except Exception as error:  # noqa: BLE001 - no error here may fail the night
             self._problem = in_words(error)
             return
         finally:
@@ -190,9 +190,9 @@ class Shadow:
 
 
 def commit(pool: sa.Engine, about: dict[str, Any], rows: Sequence[tuple[int, str, NDArray[np.float32]]]) -> None:
-    """Write the shadow's word on images of a run, in one transaction.
+    """Write the shadow's predictions for images of a run, in one transaction.
 
-    Must be idempotent: what is there stays, and an image that the run's champion has no row of gets none.
+    Must be idempotent: existing rows stay, and an image without a champion's row in this run gets none.
 
     Args:
         pool: connections to the database.
