@@ -1,1 +1,1 @@
-"""What people see of nights: figures, reports, drift, triggers."""
+"""What people see of a night: figures, reports, drift and retraining triggers."""

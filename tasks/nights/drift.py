@@ -1,4 +1,4 @@
-"""Drift of a night: its windows read from Postgres, the findings written there, and said in words."""
+"""A night's drift: read the two windows from Postgres, store the findings there, and describe them."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from infra.settings import Settings
 
 SHARES_NAMED: Final = 3
-"""Categories named, those whose share has changed most."""
+"""Categories named in a sentence: those whose share has changed most."""
 WHOLE: Final = 100
-"""From here on medians are shown without decimals: pixels, not grey values."""
-TOP: Final = (
+"""Medians from this value up are shown without decimals: they are pixels, not grey values."""
+TABLE_HEADER: Final = (
     "| measure | champion's first images | newest images | distance | p | |\n| --- | --- | --- | ---: | ---: | --- |"
 )
 
@@ -34,8 +34,8 @@ TOP: Final = (
 class DriftComparison:
     """What a night's comparison found.
 
-    `reference_images` and `current_images` are the two windows' sizes; with fewer than `least` in either there are no
-    findings. `made`: they hold made data only, else none.
+    `reference_images` and `current_images` are the sizes of the two windows; if either is below `least`, there are no
+    findings. `made` says whether all images are made data; otherwise none are.
     """
 
     model_version: str
@@ -47,22 +47,22 @@ class DriftComparison:
 
     @property
     def drifted(self) -> tuple[Finding, ...]:
-        """The measures that have drifted, the farthest first."""
+        """The measures that have drifted, largest distance first."""
         return tuple(sorted((one for one in self.findings if one.drifted), key=lambda one: -one.value))
 
 
 def watch(pool: sa.Engine, settings: Settings, run_ids: Sequence[UUID]) -> DriftComparison | None:
-    """Compare the newest images of the bucket with the champion's first ones, and write what was found.
+    """Compare the bucket's newest images with the champion's first ones, and store the findings.
 
-    To be called once the run is published. Safe to repeat: the first rows of a run stay.
+    Call it after the run is published. Safe to repeat: a run's existing rows stay.
 
     Args:
         pool: the database.
-        settings: the bucket, how many images to compare, and from which distance it is drift.
-        run_ids: the night's run, then those that it took over.
+        settings: the bucket, how many images to compare, and the smallest distance that counts as drift.
+        run_ids: the night's run, then the runs that it took over.
 
     Returns:
-        What was found; None where the champion of today has not scored yet.
+        The comparison; None if the current champion has not scored yet.
 
     Raises:
         DatabaseError: Postgres failed.
@@ -117,7 +117,7 @@ def _write(pool: sa.Engine, run_id: UUID, found: DriftComparison) -> None:
 
 
 def sentence(found: DriftComparison | None) -> str:
-    """Say in one sentence what was found; without a full stop, to be said in a log or at the top of a table."""
+    """Describe the comparison in one sentence without a full stop, for the log and the top of the table."""
     if found is None:
         return "no look at drift yet: the champion of today has not scored here"
     noun = "made image" if found.made else "image"
@@ -126,27 +126,27 @@ def sentence(found: DriftComparison | None) -> str:
             f"not enough images yet to look for drift: the champion's first {counted(found.reference_images, noun)} "
             f"and {found.current_images:,} newer, {found.least:,} are needed of both"
         )
-    beside = f"the newest {counted(found.current_images, noun)} beside the champion's first {found.reference_images:,}"
+    windows = f"the newest {counted(found.current_images, noun)} beside the champion's first {found.reference_images:,}"
     if not found.drifted:
         farthest = max(found.findings, key=lambda one: one.value)
         return (
-            f"no drift, {beside}: farthest apart is {farthest.measure.words} "
+            f"no drift, {windows}: farthest apart is {farthest.measure.words} "
             f"({farthest.value:.2f}; drift from {farthest.threshold:g} on)"
         )
     named = "; ".join(
         f"{one.measure.words} ({one.value:.2f}; {_typical(one.before)}, now {_bare(one.now)})" for one in found.drifted
     )
-    return f"drift in {len(found.drifted)} of {counted(len(found.findings), 'measure')}, {beside}: {named}"
+    return f"drift in {len(found.drifted)} of {counted(len(found.findings), 'measure')}, {windows}: {named}"
 
 
 def table(found: DriftComparison) -> str:
-    """Return all measures as a Markdown table."""
+    """Return the findings for all measures as a Markdown table."""
     lines = [
         f"| {one.measure.words} | {_typical(one.before)} | {_typical(one.now)} | {one.value:.3f} | {_p(one.p_value)} "
         f"| {'**drift**' if one.drifted else ''} |"
         for one in found.findings
     ]
-    return "\n".join([TOP, *lines])
+    return "\n".join([TABLE_HEADER, *lines])
 
 
 def _typical(value: Typical) -> str:
@@ -154,11 +154,11 @@ def _typical(value: Typical) -> str:
 
 
 def _bare(value: Typical) -> str:
-    """A median or shares without saying which of the two it is."""
+    """Return a median or shares without a label."""
     if isinstance(value, Mapping):
         return ", ".join(f"{share:.0%} {name}" for name, share in islice(value.items(), SHARES_NAMED))
     return f"{value:,.0f}" if value >= WHOLE else f"{value:.3g}"
 
 
 def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"  # noqa: PLR2004 - what would be shown as 0.000
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"  # noqa: PLR2004 - would be shown as 0.000

@@ -1,7 +1,7 @@
-"""Figures: what a scoring run did, read back from Postgres rather than counted along the way.
+"""Figures: what a scoring run did, read back from Postgres rather than counted while it runs.
 
-So a report is right about a run that was killed and resumed, and can be made again later. Nothing here holds an object
-key except the references of the contact sheets, which are for the download alone.
+So a report is correct for a run that was killed and resumed, and can be rendered again later. Only the references of
+the contact sheets hold object keys, and they serve the download alone.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
 BINS: Final = 20
-"""Bins of the score histogram, over 0 to 1."""
+"""Bins of the score histogram, from 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunOutcome:
-    """How a run ended, known to the flow before it is written to the run's row.
+    """How a run ended; the flow knows it before the run's row does.
 
     `state` is completed, held or failed; `because` says why it was held or failed; `notes` are sentences for ops, such
-    as why another runtime than usual scored, or what to do about a held run.
+    as why an unusual runtime was used, or what to do about a held run.
     """
 
     state: str
@@ -42,7 +42,7 @@ class RunOutcome:
 
 @dataclass(frozen=True, slots=True)
 class ClassFigures:
-    """The predictions of one class; `bins` are their numbers by top probability, 0 to 1 in equal steps."""
+    """The predictions of one class; `bins` count them by top probability, 0 to 1 in equal steps."""
 
     name: str
     images: int
@@ -54,8 +54,9 @@ class ClassFigures:
 class ReasonFigures:
     """Why images got no prediction.
 
-    `state` is quarantined or failed. `name` is the expectation, or what went wrong in words. `images` failed it;
-    `first` of them failed no expectation before it on the checklist, so that these add up to the quarantine.
+    `state` is quarantined or failed. `name` is the expectation or, for failed images, the error in words. `images` are
+    those it applies to; `first` of them failed no earlier expectation of the checklist, so that `first` adds up to the
+    quarantine.
     """
 
     state: str
@@ -68,7 +69,7 @@ class ReasonFigures:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """The model version that scored; None fields where the run ended before it was loaded."""
+    """The model version that scored; fields are None if the run ended before it was loaded."""
 
     version: str | None
     recipe: str | None
@@ -80,7 +81,7 @@ class Model:
 
     @classmethod
     def from_row(cls, row: Any) -> Model:
-        """Return the model in the row that `report_run` gives."""
+        """Return the model from a row of `report_run`."""
         return cls(
             version=row.model_version,
             recipe=row.recipe,
@@ -94,7 +95,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """What the images were like: (smallest, median, largest) sizes in pixels; formats and depths with their numbers."""
+    """Properties of the images: (smallest, median, largest) sizes in pixels, and images by format and bit depth."""
 
     widths: tuple[int, int, int] | None
     heights: tuple[int, int, int] | None
@@ -103,7 +104,7 @@ class Quality:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One of the runs that a report is about: a run that stopped early, or the one that took its images over."""
+    """One of the runs that a report covers: a run that stopped early, or the one that took over its images."""
 
     run_id: str
     state: str
@@ -113,7 +114,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """Medians over the published nights of the four weeks before; `nights` may be 0."""
+    """Medians over the published nights of the previous four weeks; `nights` may be 0."""
 
     nights: int
     discovered: int | None
@@ -122,7 +123,7 @@ class Usual:
 
 @dataclass(frozen=True, slots=True)
 class RunFigures:
-    """Everything that a report says about a run, without any object key."""
+    """Everything that a report says about a run; holds no object key."""
 
     run_id: str
     night: date
@@ -149,25 +150,25 @@ class RunFigures:
 
     @property
     def images_per_second(self) -> float | None:
-        """Images that this run itself decided, per second of its whole duration; None where it decided none."""
+        """Images that this run itself decided, per second of its duration; None if it decided none."""
         return self.own / self.seconds if self.own and self.seconds > 0 else None
 
     @property
     def quarantine(self) -> tuple[ReasonFigures, ...]:
-        """The reasons of quarantined images, most frequent first."""
+        """Why images were quarantined, most frequent reason first."""
         return tuple(reason for reason in self.reasons if reason.state == "quarantined")
 
     @property
     def failures(self) -> tuple[ReasonFigures, ...]:
-        """The reasons of failed images, most frequent first."""
+        """Why images failed, most frequent reason first."""
         return tuple(reason for reason in self.reasons if reason.state == "failed")
 
 
 @dataclass(frozen=True, slots=True)
 class Exhibit:
-    """One image of a contact sheet: where it lies, and below it either its class and probability, or why it has none.
+    """One image of a contact sheet: its reference, and a caption with its class and probability, or why it has none.
 
-    Of several failed expectations the caption names all, the detail what was found for the first.
+    If several expectations failed, the caption names them all and the detail describes the first.
     """
 
     reference: Reference
@@ -179,7 +180,7 @@ class Exhibit:
 
 @dataclass(frozen=True, slots=True)
 class ContactSheets:
-    """The images shown: the highest scores of each class but the normal one, and images without a prediction."""
+    """The images shown: the highest scores of each class except the normal one, and images without a prediction."""
 
     highest: tuple[Exhibit, ...] = ()
     unscored: tuple[Exhibit, ...] = ()
@@ -201,10 +202,10 @@ def gather(
 
     Args:
         pool: the database.
-        run_id: the run that reports.
-        run_ids: this run and those that it took over.
-        outcome: how the run ends; None where its row says so already.
-        words: what each expectation asks for, by its name.
+        run_id: the run to report.
+        run_ids: this run and the runs that it took over.
+        outcome: how the run ends; None if its row already says so.
+        words: what each expectation requires, by its name.
 
     Raises:
         RunError: there is no such run.
@@ -244,7 +245,7 @@ def gather(
 
 
 def contact_sheets(pool: sa.Engine, run_ids: Sequence[UUID], images: int = 24) -> ContactSheets:
-    """Choose the images to show, up to `images` on either sheet, classes and kinds of reasons taking turns."""
+    """Choose up to `images` images for each sheet, alternating between classes and between kinds of reasons."""
     asked = {"run_ids": [str(one) for one in run_ids], "images": images, "normal": NORMAL}
     with database.transaction(pool) as cursor:
         cursor.execute(query("report_highest"), asked)
@@ -274,7 +275,7 @@ def _reason(row: Any, words: Mapping[str, str]) -> ReasonFigures:
 
 
 def _classes(scores: list[Any], classes: list[str]) -> tuple[ClassFigures, ...]:
-    """Sum over model versions: a resumed run may have begun with an earlier champion."""
+    """Sum over model versions, since a resumed run may have begun with an earlier champion."""
     names = [*classes, *sorted({row.predicted_class for row in scores} - set(classes))]
     return tuple(_class(name, [row for row in scores if row.predicted_class == name]) for name in names)
 

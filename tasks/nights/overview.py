@@ -1,4 +1,4 @@
-"""Overview: where the system stands, read from Postgres for a person at a terminal."""
+"""Overview: the state of the system, read from Postgres for a person at a terminal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RETRAININGS = 3
 
 
 class NoSuchRunError(RuntimeError):
-    """A person asked for a run that is not there."""
+    """A person asked for a run that does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +31,15 @@ class Overview:
     runs: list[str]
     """A block of two or three lines for each run, newest first."""
     retrainings: list[str]
-    """The same of the latest retrainings."""
+    """A block for each of the latest retrainings, likewise."""
     due: list[str]
-    """Why a retraining is asked for, where none has taken it up yet."""
+    """Reasons for a retraining that none has taken up yet."""
     waiting: list[str]
-    """Lines about images that have no prediction, with what to do."""
+    """Lines about images that have no prediction, each with what to do."""
 
 
 def look(pool: sa.Engine, runs: int) -> Overview:
-    """Read the champion, the latest runs, and the images that wait or were not scored."""
+    """Read the champion, the latest runs and retrainings, and the images that wait or were not scored."""
     with database.transaction(pool) as cursor:
         cursor.execute(query("champion"))
         row = cursor.fetchone()
@@ -67,10 +67,10 @@ def look(pool: sa.Engine, runs: int) -> Overview:
 
 
 def require_run(pool: sa.Engine, run_id: UUID) -> None:
-    """See that there is such a run.
+    """Check that a run exists.
 
     Raises:
-        NoSuchRunError: there is none.
+        NoSuchRunError: it does not.
     """
     with database.transaction(pool) as cursor:
         cursor.execute(query("find_run"), {"run_id": str(run_id)})
@@ -79,15 +79,15 @@ def require_run(pool: sa.Engine, run_id: UUID) -> None:
 
 
 def report_key(pool: sa.Engine, run_id: UUID | None, *, retraining: bool = False) -> str:
-    """Return the object key of the report of a night or a retraining.
+    """Return the object key of the report on a night or a retraining.
 
     Args:
         pool: connections to the database.
-        run_id: of either; None for the newest one with a report, or with a decision.
-        retraining: which of the two, where no run is named.
+        run_id: the run or retraining; None for the newest one with a report, or with a decision.
+        retraining: which of the two, if `run_id` is None.
 
     Raises:
-        NoSuchRunError: there is no such run, or it has no report; what it decided is said.
+        NoSuchRunError: the run does not exist or has no report; the message gives a retraining's decision.
     """
     with database.transaction(pool) as cursor:
         cursor.execute(query("report_key"), {"run_id": str(run_id) if run_id else None, "retraining": retraining})

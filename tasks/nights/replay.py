@@ -1,4 +1,4 @@
-"""Replay: put quarantined or failed images back in line, after a fix or a relaxed expectation."""
+"""Replay: put quarantined or failed images back in the queue, after a fix or a relaxed expectation."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 
 class NothingToReplayError(RuntimeError):
-    """A selection that no image matches; the message says what is the matter and names no object."""
+    """No image matches a selection; the message says why and names no object."""
 
 
 def requeue(
     pool: sa.Engine, bucket: str, *, states: tuple[str, ...] = ("quarantined", "failed"),
     reason: str | None = None, run_id: UUID | None = None, key: str | None = None,
 ) -> int:  # fmt: skip
-    """Make images pending again, so that the next run of this bucket takes them.
+    """Make images pending again, so that the next run of this bucket scores them.
 
     Args:
         pool: the database.
         bucket: where the images lie.
         states: quarantined, failed or both.
-        reason: the name of an expectation that they failed, or words that their reason contains.
-        run_id: the run that decided them.
-        key: one object's key; all its versions.
+        reason: the name of a failed expectation, or text that the reason contains.
+        run_id: the run that decided the images.
+        key: one object's key; selects all its versions.
 
     Returns:
         The number of images put back.
@@ -52,11 +52,11 @@ def requeue(
 def explain_nothing(
     pool: sa.Engine, bucket: str, *, states: tuple[str, ...], reason: str | None, run_id: UUID | None, key: str | None,
 ) -> NoReturn:  # fmt: skip
-    """Say why a selection, as for `requeue`, put no image back.
+    """Raise an error that says why a selection, as for `requeue`, matches no image.
 
     Raises:
-        NoSuchRunError: there is no such run.
-        NothingToReplayError: no image has this key, this reason, or all that was asked for.
+        NoSuchRunError: the run does not exist.
+        NothingToReplayError: no image has this key or this reason, or none meets all conditions.
     """
     if run_id:
         require_run(pool, run_id)

@@ -1,7 +1,7 @@
-"""Reporting: what a run did, for people: the words in Prefect, the HTML report, and where both lie.
+"""Reporting: what a run did, for people: the texts in Prefect, the HTML report, and the keys of both.
 
-No text made here holds an object key, since keys may contain identifiers; images are named by their id. The report
-shows radiographs, so it is patient data and belongs where the bucket's other patient data lies.
+No text here contains an object key, since keys may contain identifiers; images are named by their id. The report shows
+radiographs, so it is patient data and is stored with the bucket's other patient data.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tasks.scoring.runs import Counts
 
 REASONS_NAMED: Final = 4
-"""Reasons named in the headline, the most frequent ones."""
+"""How many reasons the headline names, most frequent first."""
 STATE_WORDS: Final = {
     "completed": "published",
     "held": "held, nothing published",
@@ -42,14 +42,14 @@ STATE_WORDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """Where a report leads: addresses, or None where there is nothing to open."""
+    """A report's links: addresses, or None if there is nothing to open."""
 
     data_docs: str | None = None
     flow_run: str | None = None
 
 
 def headline(figures: RunFigures) -> str:
-    """Say in one sentence what happened: the message of the run's final state and of its row."""
+    """Say in one sentence what happened: the message of the run's final state and its row."""
     counts, outcome = figures.counts, figures.outcome
     if outcome.state == "failed":
         so_far = f"; {counts.scored:,} of {counts.discovered:,} images were scored before" if counts.discovered else ""
@@ -81,7 +81,7 @@ def _not_scored(counts: Counts, quarantine: tuple[ReasonFigures, ...]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration in the two largest units: 41 s, 3 min 05 s, 2 h 10 min."""
+    """Return a duration in its two largest units: 41 s, 3 min 05 s, 2 h 10 min."""
     minutes, left = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
@@ -92,7 +92,7 @@ def duration(seconds: float) -> str:
 
 
 def made_data_warning(figures: RunFigures) -> str | None:
-    """Return the warning that belongs at the top where made data is involved, None where all is real."""
+    """Return the warning for the top of the page if made data is involved; None if all data is real."""
     total, made = figures.counts.discovered, figures.made
     if figures.model.made_data and made == total:
         return "Made data: phantoms, scored by a model trained on phantoms. Nothing here is about a patient."
@@ -167,15 +167,15 @@ def render(
     timezone: str = "UTC",
     heat: HeatMaps | None = None,
 ) -> str:
-    """Return the report: one HTML page that needs nothing else, no script and no other file.
+    """Return the report as one self-contained HTML page without scripts.
 
     Args:
         figures: the run's figures.
         sheets: the images to show.
-        pictures: their thumbnails by image id; one that is missing is shown as an empty frame.
-        links: where to read on.
-        timezone: the zone in which times are given.
-        heat: where the model looked, once that is known.
+        pictures: their thumbnails by image id; a missing one is shown as an empty frame.
+        links: links to further pages.
+        timezone: the time zone of the times shown.
+        heat: the heat maps of the images shown, if they have been computed.
     """
     return (
         _environment()
@@ -215,27 +215,27 @@ def _is_web(address: str | None) -> bool:
 
 
 def _percent(share: float) -> str:
-    """A share as people read it: no 0 % for the few, no 100 % for almost all."""
-    if 0 < share < 0.001:  # noqa: PLR2004 - what rounds to 0.0 %
+    """Return a share as a percentage that is 0 % only for none and 100 % only for all."""
+    if 0 < share < 0.001:  # noqa: PLR2004 - rounds to 0.0 %
         return "< 0.1 %"
-    if 0.999 < share < 1:  # noqa: PLR2004 - what rounds to 100 %
+    if 0.999 < share < 1:  # noqa: PLR2004 - rounds to 100 %
         return "> 99.9 %"
     return f"{share:.1%}".replace("%", " %") if 0 < share < 1 else f"{share:.0%}".replace("%", " %")
 
 
 def _colours(figures: RunFigures) -> dict[str, str]:
-    """A style class per predicted class; findings get the strong colours, the normal class the quiet one."""
+    """Return a CSS class for each predicted class: strong colours for findings, a quiet one for the normal class."""
     findings = [one.name for one in figures.classes if one.name != NORMAL]
     return {name: f"finding-{place % 4}" for place, name in enumerate(findings)} | {NORMAL: "normal"}
 
 
 def folder(night: date, run_id: UUID) -> str:
-    """Return the prefix under which everything about a run lies."""
+    """Return the prefix under which everything about a run is stored."""
     return f"{REPORTS}{night:%Y-%m-%d}/{run_id}/"
 
 
 def publish(store: Store, night: date, run_id: UUID, html: str) -> str:
-    """Write the report into the bucket; writing again replaces it.
+    """Write the report to the bucket, replacing an earlier one.
 
     Returns:
         Its key.

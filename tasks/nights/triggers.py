@@ -1,4 +1,4 @@
-"""Triggers: why a retraining is asked for outside its schedule, once for each reason and not every night."""
+"""Triggers: request a retraining outside its schedule, once for each reason rather than every night."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ WORDS: Final = {measure.name: measure.words for measure in MEASURES}
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """One open request for a retraining: no retraining has taken it up yet.
+    """An open request for a retraining, which no retraining has taken up yet.
 
-    `kind` is "new labels" or "drift", `detail` says more in words, `run_id` is the run that fired it, and
-    `flow_run_id` the flow run that Prefect was asked for; None where it could not be asked.
+    `kind` is "new labels" or "drift", `detail` describes it in words, `run_id` is the run that fired it, and
+    `flow_run_id` the flow run requested from Prefect; None if the request failed.
     """
 
     trigger_id: int
@@ -42,17 +42,17 @@ class Trigger:
 def fire(pool: sa.Engine, settings: Settings, run_id: UUID) -> Trigger | None:
     """Decide whether a retraining is due, and write a trigger for it unless one is open.
 
-    New labels count from what the last retraining (no dry run) or the last trigger knew. Drift counts once for each
-    champion and onset: again after a night without any, and not where a retraining has begun since. All is decided in
-    the transaction that writes, one night after the other, so two nights at once fire one trigger. Safe to repeat.
+    New labels are counted since the last retraining (dry runs excluded) or the last trigger. Drift fires once for each
+    champion and onset: it can fire again after a night without drift, but not if a retraining has begun since. A lock
+    and a single transaction cover reading and writing, so two concurrent nights fire one trigger. Safe to repeat.
 
     Args:
         pool: the database.
-        settings: the bucket and what asks for a retraining.
-        run_id: the run at whose end this is decided; its drift has been written.
+        settings: the bucket and the conditions for a retraining.
+        run_id: the run that has just ended; its drift has been written.
 
     Returns:
-        The open trigger, which may be this run's or an older one's; None where there is none.
+        The open trigger, fired by this run or an earlier one; None if there is none.
 
     Raises:
         DatabaseError: Postgres failed.
@@ -85,7 +85,7 @@ def fire(pool: sa.Engine, settings: Settings, run_id: UUID) -> Trigger | None:
 
 
 def _due(settings: Settings, new_labels: int, drifted: list[str] | None) -> dict[str, str]:
-    """Return what asks for a retraining, in words by its kind; the first one names the trigger."""
+    """Return the reasons for a retraining, in words by kind; the first is the trigger's kind."""
     due = {}
     if drifted and settings.retrain_on_drift:
         due[DRIFT] = f"drift of {', '.join(WORDS.get(name, name) for name in drifted)}"
@@ -95,7 +95,7 @@ def _due(settings: Settings, new_labels: int, drifted: list[str] | None) -> dict
 
 
 def note_asked(pool: sa.Engine, trigger_id: int, flow_run_id: UUID) -> None:
-    """Write the flow run that Prefect was asked for on the trigger."""
+    """Record on the trigger the flow run that was requested from Prefect."""
     with database.transaction(pool) as cursor:
         asked = {"trigger_id": trigger_id, "flow_run_id": str(flow_run_id)}
         cursor.execute(query("set_trigger_flow_run"), asked)

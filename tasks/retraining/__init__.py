@@ -1,1 +1,1 @@
-"""A retraining's record, its evidence, its verdict, and the pages about it."""
+"""A retraining's record, evidence, verdict and pages."""

@@ -1,4 +1,4 @@
-"""What was decided before: the same question is not asked twice, and a person's word against a model stands."""
+"""Earlier decisions: no comparison is repeated, and a model that a person rejected is not promoted automatically."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def already_decided(
     pool: sa.Engine, data_fingerprint: str, champion_version: str | None, training_keys: Sequence[str],
     gate: Mapping[str, Any] | None = None,
 ) -> str | None:  # fmt: skip
-    """Say what was decided about exactly these trainings, against this champion, on this data; None if nothing was.
+    """Say what was decided about exactly these challengers against this champion on this data; None if nothing was.
 
-    To test the same thing on the same images again until it passes would be to let chance promote.
+    Repeating the same test on the same images until it passes would let chance promote a model.
 
     Args:
         pool: connections to the database.
-        data_fingerprint: of images, labels and splits.
-        champion_version: of the champion, None where there is none.
-        training_keys: of the challengers, in any order.
-        gate: the rules; only decisions by the same ones count. None: by any.
+        data_fingerprint: fingerprint of images, labels and splits.
+        champion_version: model version of the champion; None if there is none.
+        training_keys: training keys of the challengers, in any order.
+        gate: the rules; only decisions by the same rules count. None: decisions by any rules count.
     """
     asked = {
         "data_fingerprint": data_fingerprint,
@@ -52,9 +52,9 @@ def already_decided(
 
 
 def undone(pool: sa.Engine, model_version: str) -> str | None:
-    """Say when and why a person took a model version back or declined it; None where nobody did.
+    """Say when and why a person rolled back or declined a model version; None if nobody did.
 
-    No gate promotes it again by itself then, whatever its rules have become: a person is asked.
+    The gate alone never promotes such a version again, even after its rules change: a person must approve it.
     """
     with database.transaction(pool) as cursor:
         cursor.execute(query("undone"), {"model_version": model_version})

@@ -1,4 +1,4 @@
-"""Evaluation: what the gate is asked about: the test set, the contenders' answers to it, and the shortcut audit's."""
+"""Evaluation: the gate's inputs: the test set, and the answers of the contenders and the shortcut baselines."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def places(data: Dataset, split: str) -> NDArray[np.intp]:
-    """Return where in `items` the images of a split lie."""
+    """Return the positions in `items` of the images of a split."""
     return np.flatnonzero([item.split == split for item in data.items])
 
 
@@ -47,10 +47,11 @@ def contender(version: ModelVersion, folder: Path, answers: ModelAnswers, classe
     """Return a model with its answers to the test set.
 
     Args:
-        version: the model.
-        folder: its artifact's.
-        answers: in the order of the model's classes.
-        classes: the test set's; one that the model does not know has probability 0, and what it says of others is lost.
+        version: the model version.
+        folder: the folder of its artifact.
+        answers: its answers, in the order of its own classes.
+        classes: the test set's classes. One that the model lacks gets probability 0; the model's other classes are
+            dropped.
     """
     from models.gate.decision import Contender
 
@@ -66,7 +67,7 @@ def contender(version: ModelVersion, folder: Path, answers: ModelAnswers, classe
 def aligned(
     probabilities: NDArray[np.floating[Any]], theirs: Sequence[str], ours: Sequence[str]
 ) -> NDArray[np.float32]:
-    """Reorder columns from one class list to another; rows sum to 1 again where a class is lost.
+    """Reorder columns from one class list to another; rows are normalised to sum to 1 again.
 
     Args:
         probabilities: (n, classes) in the order of `theirs`.
@@ -78,16 +79,16 @@ def aligned(
         if name in theirs:
             found[:, place] = probabilities[:, list(theirs).index(name)]
     total = found.sum(axis=1, keepdims=True)
-    # Nothing known is left of such a row: it knows as much of one class as of another.
+    # A row without probability in any known class says nothing, so it becomes uniform.
     return np.where(total > 0, found / np.where(total > 0, total, 1), np.float32(1 / len(ours)))
 
 
 def baselines(data: Dataset, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-    """Train the shortcut audit's baselines on the training split and let them answer the test set.
+    """Train the shortcut audit's baselines on the training split and predict the test set with them.
 
     Args:
         data: the labelled images.
-        images: (n, height, width, channels) of its items; a memory map stays one.
+        images: (n, height, width, channels), one for each of its items; a memory map is not loaded whole.
 
     Returns:
         (test images, classes) probabilities, by what the baseline sees.
@@ -104,7 +105,7 @@ def baselines(data: Dataset, images: NDArray[np.uint8]) -> dict[str, NDArray[np.
 
 
 def file_features(items: Sequence[Item]) -> Any:
-    """Return a DataFrame of what is known of each file without looking at its pixels."""
+    """Return a DataFrame of what is known about each file without its pixels."""
     import pandas as pd
 
     from models.data.shortcuts import FILE_FEATURES

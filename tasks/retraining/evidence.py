@@ -1,6 +1,6 @@
-"""Evidence: all that a comparison report and a model card show, gathered before anything is drawn.
+"""Evidence: everything that a comparison report and a model card show, gathered before anything is rendered.
 
-Images are named by the beginning of their content's hash; no object key and no patient gets in here as text.
+Images are named by the first digits of their content's hash; no object key or patient appears here as text.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
     Pictures = Mapping[int, NDArray[np.uint8]] | NDArray[np.uint8]
 
 SHOWN: Final = 24
-"""Misclassified images shown of a model at most."""
+"""Maximum number of misclassified images shown for each model."""
 EXPLAINED: Final = 2
-"""Images explained of each class that the model got right, and as many that it got wrong."""
+"""Images explained for each class: this many that the model got right, and as many that it got wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataFacts:
-    """The labelled images that a retraining found.
+    """Facts about the labelled images that a retraining used.
 
-    `splits` are train, validation and test; `left_out` are images by reason; `near_duplicates` are pairs of images that
-    look the same and lie in different splits; `conflicts` are images whose sources contradict each other; `sources` are
-    images by who labelled them; `made` are images of made data. None: not known.
+    `splits` are train, validation and test. The rest are counts: `left_out` images by reason; `near_duplicates`, pairs
+    of images that look the same but are in different splits; `conflicts`, images with contradictory labels; `sources`,
+    images by who labelled them; `made`, images of made data. None: not known.
     """
 
     splits: Mapping[str, SplitFacts] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class DataFacts:
 
     @classmethod
     def of(cls, data: Dataset, *, conflicts: int | None = None, sources: Mapping[str, int] | None = None) -> Self:
-        """Return what is to be said of a data set."""
+        """Return the facts about a data set."""
         return cls(
             splits={name: _split([item for item in data.items if item.split == name]) for name in SPLITS},
             left_out=data.left_out,
@@ -74,11 +74,11 @@ def _split(items: Sequence[Item]) -> SplitFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelEvidence:
-    """One of the models compared: what is known of it and what it said of the test set.
+    """One of the models compared: its metadata and its answers to the test set.
 
     `probabilities` are (n, classes) in the order of the test set's classes. `images` are preprocessed for this model,
     uint8 (height, width, channels) by row of the test set (an array, or a mapping with the rows of `rows_to_show`);
-    `heatmaps` are Grad-CAM's (h, w), 0 to 1, by row. What is missing there is not shown.
+    `heatmaps` are Grad-CAM's (h, w), 0 to 1, by row. Missing rows are not shown.
     """
 
     metadata: ArtifactMetadata
@@ -88,18 +88,18 @@ class ModelEvidence:
 
     @property
     def history(self) -> Sequence[Mapping[str, Any]]:
-        """Its epochs, where they were kept."""
+        """Its training history by epoch; empty if it was not kept."""
         found = self.metadata.training.get("history")
         return found if isinstance(found, list) else []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonEvidence:
-    """A retraining's decision and all that it rests on.
+    """A retraining's decision and everything it is based on.
 
-    `outcome` is promoted, would promote, kept, declined, or waiting (for a person's approval); `failures` are recipes
-    that gave no challenger and challengers that did not answer, with the reason; `because` is what a person said, or
-    what else decided after the gate.
+    `outcome` is promoted, would promote, kept, declined, or waiting (for a person's approval); `failures` gives
+    the reason for each recipe that gave no challenger and each challenger that did not answer; `because` is what a
+    person said, or another reason that decided after the gate.
     """
 
     retraining_id: UUID
@@ -120,13 +120,13 @@ class ComparisonEvidence:
 
     @property
     def models(self) -> list[ModelEvidence]:
-        """The champion, where there is one, and the challengers."""
+        """The champion, if there is one, and the challengers."""
         return [*([self.champion] if self.champion else []), *self.challengers]
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One image of the test set as a model sees it; `probability` is that of the class it predicted."""
+    """A model's answer to one image of the test set; `probability` is that of the predicted class."""
 
     row: int
     true: str
@@ -135,12 +135,12 @@ class Case:
 
     @property
     def right(self) -> bool:
-        """Whether the model is right."""
+        """Whether the model predicted the true class."""
         return self.true == self.predicted
 
 
 def cases(test: TestSet, probabilities: NDArray[np.floating[Any]]) -> list[Case]:
-    """Return every image of the test set as a model sees it, in the test set's order."""
+    """Return a model's answer to every image, in the order of the test set."""
     predicted = np.asarray(probabilities).argmax(axis=1)
     return [
         Case(row, test.classes[int(true)], test.classes[int(best)], float(probabilities[row, best]))
@@ -149,13 +149,13 @@ def cases(test: TestSet, probabilities: NDArray[np.floating[Any]]) -> list[Case]
 
 
 def mistakes(test: TestSet, probabilities: NDArray[np.floating[Any]], at_most: int | None = SHOWN) -> list[Case]:
-    """Return the images that a model gets wrong, the surest mistakes first."""
+    """Return a model's mistakes, the most confident first."""
     wrong = [case for case in cases(test, probabilities) if not case.right]
     return sorted(wrong, key=lambda case: (-case.probability, case.row))[:at_most]
 
 
 def explained(test: TestSet, probabilities: NDArray[np.floating[Any]], each: int = EXPLAINED) -> list[Case]:
-    """Choose the images to explain with Grad-CAM: of each class the surest that are right, then the surest mistakes."""
+    """Choose the images to explain with Grad-CAM: for each class, the most confident hits, then the worst mistakes."""
     every = sorted(cases(test, probabilities), key=lambda case: (-case.probability, case.row))
     return [
         case
@@ -166,10 +166,10 @@ def explained(test: TestSet, probabilities: NDArray[np.floating[Any]], each: int
 
 
 def rows_to_explain(test: TestSet, probabilities: NDArray[np.floating[Any]]) -> list[int]:
-    """Return the rows of the test set for which a report wants a model's heat maps."""
+    """Return the test set's rows for which a report needs a model's heat maps."""
     return [case.row for case in explained(test, probabilities)]
 
 
 def rows_to_show(test: TestSet, probabilities: NDArray[np.floating[Any]]) -> list[int]:
-    """Return the rows of the test set of which a report shows a model's pictures, those explained among them."""
+    """Return the test set's rows whose images a report shows for a model, including those explained."""
     return sorted({case.row for case in (*mistakes(test, probabilities), *explained(test, probabilities))})

@@ -1,7 +1,7 @@
-"""The model card of a version: what it is for, what it learned from, how good it is, where it must not be trusted.
+"""The model card of a version: what it is for, what it learned from, how good it is, and where not to trust it.
 
-After Mitchell et al., Model Cards for Model Reporting, 2019: intended use, data, training, figures with intervals, in
-subgroups too, limits. The page shows no image and names no patient.
+After Mitchell et al., Model Cards for Model Reporting, 2019: intended use, data, training, figures with intervals (also
+for subgroups), limits. The page shows no image and names no patient.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from models.serving.artifact import ArtifactMetadata
     from tasks.retraining.evidence import ComparisonEvidence, DataFacts, ModelEvidence
 
-TOLD: Final = {
+TRAINING_FACTS: Final = {
     "architecture": "Architecture",
     "parameters": "Parameters",
     "optimiser": "Optimiser",
@@ -43,17 +43,16 @@ TOLD: Final = {
     "seconds": "Seconds",
     "images_per_s": "Images a second",
 }
-"""What is told of a training, where it was kept."""
+"""The facts about a training that a card shows if the artifact has them, with their labels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardEvidence:
-    """What a card says of one model version.
+    """What a card says about one model version.
 
-    `figures` are those of the frozen test set (`figures_with_intervals`), None as long as nobody judged
-    it; then the card has the validation figures of its training alone. `data` is what it learned from, None where that
-    is not
-    known any more. `baselines` are the shortcut audit's figures, `sentence` is the decision's.
+    `figures` are those on the frozen test set (`figures_with_intervals`). None: it has not been judged yet, and the
+    card shows only the validation figures of its training. `data` is what it learned from, None if no longer known.
+    `baselines` are the shortcut audit's figures, `sentence` is the decision's.
     """
 
     metadata: ArtifactMetadata
@@ -69,7 +68,7 @@ class CardEvidence:
 def of_comparison(evidence: ComparisonEvidence, model: ModelEvidence) -> CardEvidence:
     """Return what a retraining found out about one of its models.
 
-    Of a champion, which learned from the data of an earlier day, the data is left out.
+    The data is left out for a model that was trained on other data, as most champions were.
     """
     same = evidence.data.data_fingerprint == model.metadata.data_fingerprint
     return CardEvidence(
@@ -88,8 +87,8 @@ def render(evidence: CardEvidence, timezone: str = "UTC") -> str:
     """Return the card as one HTML page.
 
     Args:
-        evidence: what is known of the model version.
-        timezone: the zone in which times are given.
+        evidence: what is known about the model version.
+        timezone: the time zone of the times shown.
     """
     metadata, data = evidence.metadata, evidence.data
     model = {"name": "The model", "said": "the model", "place": 0, "figures": evidence.figures}
@@ -109,7 +108,11 @@ def render(evidence: CardEvidence, timezone: str = "UTC") -> str:
             warning=made_warning(model=metadata.made_data, data=bool(data and data.made)),
             order=order(evidence.primary),
             class_order=CLASS_ORDER,
-            told=[(words, _told(metadata.training[name])) for name, words in TOLD.items() if name in metadata.training],
+            told=[
+                (words, _fact_text(metadata.training[name]))
+                for name, words in TRAINING_FACTS.items()
+                if name in metadata.training
+            ],
             notes=metadata.training.get("notes") or [],
             drawings=_drawings(evidence),
             created=_created(metadata),
@@ -120,14 +123,14 @@ def render(evidence: CardEvidence, timezone: str = "UTC") -> str:
 
 
 def _learned_from(metadata: ArtifactMetadata) -> dict[str, int]:
-    """Images in each split, as the training itself counted them."""
+    """Return the images in each split, as counted by the training itself."""
     found = metadata.metrics.get("splits")
     if not isinstance(found, dict):
         return {}
     return {name: split["images"] for name, split in found.items() if isinstance(split, dict) and "images" in split}
 
 
-def _told(value: object) -> str:
+def _fact_text(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
@@ -144,7 +147,7 @@ def _created(metadata: ArtifactMetadata) -> datetime | None:
 
 
 def _drawings(evidence: CardEvidence) -> dict[str, Any]:
-    """Learning curves, and where there are figures of the test set ROC curves and a reliability diagram."""
+    """Return the learning curves and, if there are test figures, ROC curves and a reliability diagram."""
     from models.plots import curves
 
     history: Sequence[Mapping[str, Any]] = evidence.metadata.training.get("history") or []
@@ -173,12 +176,12 @@ def _drawings(evidence: CardEvidence) -> dict[str, Any]:
 
 
 def key(model_version: str) -> str:
-    """Return where a version's card lies in the bucket."""
+    """Return the object key of a version's card."""
     return f"{REPORTS}models/{model_version}/card.html"
 
 
 def publish(store: Store, model_version: str, html: str) -> str:
-    """Write a card into the bucket; writing again replaces it.
+    """Write a card to the bucket, replacing an earlier one.
 
     Returns:
         Its key.
@@ -186,6 +189,6 @@ def publish(store: Store, model_version: str, html: str) -> str:
     Raises:
         StorageError: the store refuses or cannot be reached.
     """
-    place = key(model_version)
-    store.write(place, html.encode(), content_type(place))
-    return place
+    card_key = key(model_version)
+    store.write(card_key, html.encode(), content_type(card_key))
+    return card_key

@@ -1,4 +1,4 @@
-"""Retrainings: the record of each execution of retrain_and_compare, from its start to how it ended."""
+"""Retrainings: the record of each run of retrain_and_compare, from start to end."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ class RetrainingError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """What a retraining found when it began."""
+    """What a retraining found when it started."""
 
     dead: tuple[UUID, ...]
-    """Retrainings that had stopped without a word; they are marked as crashed now."""
+    """Retrainings that had died unnoticed; they are now marked as crashed."""
     triggers: tuple[str, ...]
-    """Why it was asked for, in words, oldest first; none where it is the schedule's or somebody's own idea."""
+    """The reasons it was requested, oldest first; empty if it was scheduled or started by hand."""
 
 
 def start(
     pool: sa.Engine, retraining_id: UUID, flow_run_id: UUID | str | None, bucket: str, cause: str, dry_run: bool,  # noqa: FBT001 - a column of the row
     code_version: str,
 ) -> Started:  # fmt: skip
-    """Write the row, mark dead ones as crashed, and take up the open triggers.
+    """Write the row, mark dead retrainings as crashed, and take up the open triggers.
 
-    Safe to repeat, also for one that failed: it goes on. The caller holds the lock of all retrainings.
+    Safe to repeat: a retraining that failed is resumed. The caller holds the lock shared by all retrainings.
 
     Args:
         pool: connections to the database.
-        retraining_id: of this one.
-        flow_run_id: its run in Prefect.
-        bucket: whose images it is about.
+        retraining_id: id of this retraining.
+        flow_run_id: its flow run in Prefect.
+        bucket: the bucket with its images.
         cause: schedule, by hand, new labels or drift.
-        dry_run: it changes no champion; open triggers are left to the next real one.
-        code_version: of the code that runs.
+        dry_run: it does not change the champion; open triggers are left to the next real retraining.
+        code_version: version of the running code.
 
     Raises:
-        RetrainingError: this one has ended with a decision already.
+        RetrainingError: this retraining has already ended with a decision.
     """
     about = {
         "retraining_id": str(retraining_id),
@@ -70,14 +70,14 @@ def start(
 def describe(
     pool: sa.Engine, retraining_id: UUID, *, labels: int, data_fingerprint: str, test_fingerprint: str
 ) -> None:
-    """Add what it learns from, known once the labels are read.
+    """Record what the retraining learns from, known once the labels are read.
 
     Args:
         pool: connections to the database.
-        retraining_id: of this one.
+        retraining_id: id of this retraining.
         labels: images with a current label; new labels are counted from here.
-        data_fingerprint: of images, labels and splits.
-        test_fingerprint: of those in the test split.
+        data_fingerprint: fingerprint of images, labels and splits.
+        test_fingerprint: fingerprint of the test split.
     """
     with database.transaction(pool) as cursor:
         cursor.execute(
@@ -92,22 +92,22 @@ def describe(
 
 
 def report(pool: sa.Engine, retraining_id: UUID, key: str) -> None:
-    """Write where a retraining's report lies, at work or at its end."""
+    """Record the object key of a retraining's report, during the retraining or at its end."""
     with database.transaction(pool) as cursor:
         cursor.execute(query("set_retraining_report"), {"retraining_id": str(retraining_id), "report_key": key})
 
 
 def finish(pool: sa.Engine, retraining_id: UUID, state: str, message: str) -> None:
-    """Write how a retraining ended that came to no decision of its own; `promotion.record` writes it with one.
+    """Record how a retraining without a decision ended; `promotion.record` does it for one with a decision.
 
     Args:
         pool: connections to the database.
-        retraining_id: of this one.
+        retraining_id: id of this retraining.
         state: completed or failed.
         message: what happened, in a sentence.
 
     Raises:
-        RetrainingError: it has ended otherwise, or a later one found it dead.
+        RetrainingError: it has already ended differently, or a later one found it dead.
     """
     ended = {"retraining_id": str(retraining_id), "state": state, "message": message}
     with database.transaction(pool) as cursor:

@@ -1,7 +1,7 @@
 """The comparison report of a retraining: what the gate decided and why, and all that a person needs to disagree.
 
-One HTML page without script and without any other file. It shows radiographs, so it is patient data and lies where the
-bucket's other patient data lies; images are named by the beginning of their content's hash.
+The report is one self-contained HTML page without scripts. It shows radiographs, so it is patient data and is stored
+with the bucket's other patient data; images are named by the first digits of their content's hash.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def render(evidence: ComparisonEvidence, timezone: str = "UTC") -> str:
     """Return the report of a retraining as one HTML page.
 
     Args:
-        evidence: the decision and what it rests on.
-        timezone: the zone in which times are given.
+        evidence: the decision and what it is based on.
+        timezone: the time zone of the times shown.
     """
     models = views(evidence)
     champion = next((model for model in models if model["champion"]), None)
@@ -80,7 +80,7 @@ def render(evidence: ComparisonEvidence, timezone: str = "UTC") -> str:
 
 
 def views(evidence: ComparisonEvidence) -> list[View]:
-    """Return what the page shows of each model, the champion first."""
+    """Return what the page shows for each model, the champion first."""
     called = names(evidence)
     answers = {name: cases(evidence.test, model.probabilities) for name, model in called}
     return [
@@ -89,7 +89,7 @@ def views(evidence: ComparisonEvidence) -> list[View]:
 
 
 def _first(evidence: ComparisonEvidence) -> int:
-    """The champion's place is 0, also where there is none: colours keep their meaning."""
+    """Reserve place 0 for the champion even if there is none, so that colours keep their meaning."""
     return 0 if evidence.champion else 1
 
 
@@ -109,7 +109,7 @@ def _view(
     wrong = mistakes(evidence.test, model.probabilities)
     return {
         "name": name,
-        "said": _said(name),
+        "said": _name_in_sentence(name),
         "place": place,
         "champion": champion,
         "version": version,
@@ -119,13 +119,13 @@ def _view(
         "checks": check_rows(evidence.decision.checks.get(version, ())),
         "forest": _forest(comparison, evidence, name, place) if comparison else None,
         "reliability": plots.reliability_plot(
-            figures["reliability"], place, f"Reliability diagram of {_said(name)}", f"{mark}-reliability"
+            figures["reliability"], place, f"Reliability diagram of {_name_in_sentence(name)}", f"{mark}-reliability"
         )
         if figures
         else None,
         "curves": [
             plots.learning_curve(
-                model.history, measure, place, f"{measure.capitalize()} of {_said(name)} over the epochs",
+                model.history, measure, place, f"{measure.capitalize()} of {_name_in_sentence(name)} over the epochs",
                 f"{mark}-{measure}",
             )
             for measure in ("loss", "accuracy")
@@ -134,7 +134,7 @@ def _view(
         else [],
         "mistakes": sum(not case.right for case in answers[name]),
         "gallery": [_exhibit(evidence, model, case, answers.get(other) if other else None) for case in wrong],
-        "other": {"said": _said(other), "place": places[other]} if other else None,
+        "other": {"said": _name_in_sentence(other), "place": places[other]} if other else None,
         "explained": [
             _exhibit(evidence, model, case, None)
             for case in cases(evidence.test, model.probabilities)
@@ -143,13 +143,13 @@ def _view(
     }  # fmt: skip
 
 
-def _said(name: str) -> str:
-    """A model's name inside a sentence: the champion, the challenger, challenger A."""
+def _name_in_sentence(name: str) -> str:
+    """Return a model's name as used inside a sentence: the champion, the challenger, challenger A."""
     return f"{name[0].lower()}{name[1:]}" if " " in name else f"the {name.lower()}"
 
 
 def _exhibit(evidence: ComparisonEvidence, model: ModelEvidence, case: Case, other: Sequence[Case] | None) -> View:
-    """One image with what was said of it."""
+    """Return one image with the models' answers to it."""
     picture = _picture(model, case.row)
     heat = model.heatmaps.get(case.row)
     return {
@@ -162,7 +162,7 @@ def _exhibit(evidence: ComparisonEvidence, model: ModelEvidence, case: Case, oth
 
 
 def _picture(model: ModelEvidence, row: int) -> NDArray[np.uint8] | None:
-    """The image, where it was given."""
+    """Return the preprocessed image; None if it is missing."""
     try:
         return model.images[row]
     except (KeyError, IndexError):
@@ -170,7 +170,7 @@ def _picture(model: ModelEvidence, row: int) -> NDArray[np.uint8] | None:
 
 
 def _forest(comparison: Mapping[str, Any], evidence: ComparisonEvidence, name: str, place: int) -> list[bytes]:
-    """The forest plots of a challenger's paired differences: of what should rise, and of what should fall."""
+    """Draw a challenger's paired differences as forest plots: one for higher-is-better figures, one for lower."""
     from models.evaluation.metrics import LOWER_IS_BETTER
     from models.plots import curves as plots
 
@@ -194,13 +194,13 @@ def _forest(comparison: Mapping[str, Any], evidence: ComparisonEvidence, name: s
         ]
         if rows:
             said = "; ".join(f"{label} {interval_text(figure, signed=True)}" for label, figure in found.values())
-            alt = f"Paired differences, {_said(name)} minus the champion: {said}"
+            alt = f"Paired differences, {_name_in_sentence(name)} minus the champion: {said}"
             drawn.append(plots.forest_plot(rows, alt, axis, place, f"m{place}-{part}"))
     return drawn
 
 
 def _rocs(models: Sequence[View], classes: Sequence[str]) -> list[View]:
-    """One drawing a class with the ROC curves of all models."""
+    """Draw one plot per class with the ROC curves of all models."""
     from models.plots import curves as plots
 
     drawn = []
@@ -212,25 +212,25 @@ def _rocs(models: Sequence[View], classes: Sequence[str]) -> list[View]:
         ]
         if curves:
             alt = f"ROC curves for {name} against the rest: " + "; ".join(
-                f"{_said(curve.name)} {curve.area:.3f}" for curve in curves if curve.area is not None
+                f"{_name_in_sentence(curve.name)} {curve.area:.3f}" for curve in curves if curve.area is not None
             )
             drawn.append({"class": name, "svg": plots.roc_plot(curves, alt, f"roc-{place}")})
     return drawn
 
 
 def key(day: date, retraining_id: UUID) -> str:
-    """Return where a retraining's report lies in the bucket."""
+    """Return the object key of a retraining's report."""
     return f"{REPORTS}retraining/{day:%Y-%m-%d}/{retraining_id}/report.html"
 
 
 def publish(store: Store, day: date, retraining_id: UUID, html: str) -> str:
-    """Write the report into the bucket; writing again replaces it.
+    """Write the report to the bucket, replacing an earlier one.
 
     Args:
         store: the bucket.
-        day: of the decision, in the site's own time.
-        retraining_id: whose report it is.
-        html: from `render`.
+        day: the day of the decision, in the site's time zone.
+        retraining_id: id of the retraining.
+        html: the page from `render`.
 
     Returns:
         Its key.
@@ -238,6 +238,6 @@ def publish(store: Store, day: date, retraining_id: UUID, html: str) -> str:
     Raises:
         StorageError: the store refuses or cannot be reached.
     """
-    place = key(day, retraining_id)
-    store.write(place, html.encode(), content_type(place))
-    return place
+    report_key = key(day, retraining_id)
+    store.write(report_key, html.encode(), content_type(report_key))
+    return report_key

@@ -1,6 +1,6 @@
-"""The comparison in short, for Prefect's pages: the decision's sentence, and the models side by side.
+"""A summary of the comparison for Prefect's pages: the decision's sentence, and the models side by side.
 
-No text made here names an image or a patient.
+No text here names an image or a patient.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def side_by_side(evidence: ComparisonEvidence) -> list[dict[str, Any]]:
-    """Return one row for each figure with all models' values and intervals, for a Prefect table artifact."""
+    """Return one row per figure with all models' values and intervals, for a Prefect table artifact."""
     decision, primary = evidence.decision, evidence.gate.primary
     judged = {
         name: decision.figures[model.metadata.model_version]
@@ -47,7 +47,7 @@ def side_by_side(evidence: ComparisonEvidence) -> list[dict[str, Any]]:
 
 
 def checks_table(evidence: ComparisonEvidence) -> list[dict[str, Any]]:
-    """Return the gate's checks of all challengers, for a Prefect table artifact; what speaks against them first."""
+    """Return the gate's checks of all challengers, for a Prefect table artifact; failed checks first."""
     said = {"yes": "✓ yes", "no": "✗ no", "ask": "? a person looks"}
     return [
         {"challenger": name, "passed": said[row["verdict"]]}
@@ -72,9 +72,9 @@ def summary_markdown(
     """Return the summary for a Prefect Markdown artifact; the decision comes first, in one sentence with its reason.
 
     Args:
-        evidence: the decision and what it rests on.
-        report_link: where the whole report is; an address, or s3:// where there is none.
-        card_links: the models' cards by version, likewise.
+        evidence: the decision and what it is based on.
+        report_link: address of the full report, or its s3:// location if it has no web address.
+        card_links: links to the models' cards by version, likewise.
     """
     warning = made_warning(
         model=any(model.metadata.made_data for model in evidence.models), data=bool(evidence.data.made)

@@ -1,4 +1,4 @@
-"""The verdict: what the gate decided in words for people, and what the models compared are called."""
+"""The verdict: the gate's decision in words for people, and names for the models compared."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ OUTCOMES: Final = {
 SIDES: Final[Mapping[Side, str]] = {
     "at least": "at least", "above": "above", "at most": "at most", "below": "at most",
 }  # fmt: skip
-"""How a check's limit is said; the page says "at most" of what must stay below it too."""
+"""How a check's limit is worded; "below" is shown as "at most" too."""
 
 
 def order(primary: str) -> list[str]:
-    """Return the figures of a whole model, the deciding one first."""
+    """Return the names of a model's overall figures, the deciding one first."""
     return [primary, *(name for name in ORDER if name != primary)]
 
 
 def headline(evidence: ComparisonEvidence) -> str:
-    """Return the decision in one sentence with its reason, true of what became of it too.
+    """Return the decision and what became of it in one sentence, with the reason.
 
-    The gate says what it would do; a dry run does not do it, and a person may refuse it or not have answered yet.
+    The gate only says what should be done: a dry run does not do it, and a person may decline or not have answered yet.
     """
     decision = evidence.decision
     sentence, sure = decision.sentence, decision.outcome == "promote"
@@ -42,24 +42,24 @@ def headline(evidence: ComparisonEvidence) -> str:
         return f"Dry run: {sentence}" if evidence.dry_run else sentence
     what = f"{decision.winner}: {decision.because}." if sure else sentence
     if evidence.outcome == "promoted":
-        return f"{sentence}{_word(evidence, 'Approved')}" if evidence.approved_by else sentence
+        return f"{sentence}{_persons_answer(evidence, 'Approved')}" if evidence.approved_by else sentence
     if evidence.outcome == "would promote":
         return f"Dry run: it would promote {what}" if sure else f"Dry run: {sentence}"
     if evidence.outcome == "declined":
-        said = _word(evidence, "Declined" if evidence.approved_by else "Not approved")
+        said = _persons_answer(evidence, "Declined" if evidence.approved_by else "Not approved")
         return f"Not promoted, though it passed the gate: {what}{said}"
     return f"Waiting for a person's word on {what}" if sure else sentence
 
 
-def _word(evidence: ComparisonEvidence, said: str) -> str:
-    """Return what a person said, as a sentence of its own."""
+def _persons_answer(evidence: ComparisonEvidence, said: str) -> str:
+    """Return a person's answer as a separate sentence."""
     who = f" by {evidence.approved_by}" if evidence.approved_by else ""
     why = f": {evidence.because.rstrip('.')}" if evidence.because else ""
     return f" {said}{who}{why}."
 
 
 def check_rows(checks: Sequence[Check]) -> list[dict[str, Any]]:
-    """Return the gate's checks of a challenger as people read them, those that speak against it first."""
+    """Return the gate's checks of a challenger in words for people, failed ones first."""
     rows = [
         {
             "rule": check.name,
@@ -90,7 +90,7 @@ def _amount(check: Check, amount: float | None) -> str:
 
 
 def ranked(evidence: ComparisonEvidence) -> list[ModelEvidence]:
-    """Return the challengers, the winner or else the best one by the deciding figure first."""
+    """Return the challengers: the winner first, if any, then by the deciding figure, best first."""
     primary = evidence.gate.primary
 
     def rank(model: ModelEvidence) -> tuple[bool, float]:
@@ -102,7 +102,7 @@ def ranked(evidence: ComparisonEvidence) -> list[ModelEvidence]:
 
 
 def names(evidence: ComparisonEvidence) -> list[tuple[str, ModelEvidence]]:
-    """Return the models with the names they have for people: Champion, Challenger, or Challenger A, B and so on."""
+    """Return the models with their display names: Champion, Challenger, or Challenger A, B and so on."""
     challengers = ranked(evidence)
     several = len(challengers) > 1
     called = [

@@ -29,7 +29,7 @@ OUR_OWN = ("models/", "reports/", "labelled/")
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Claimed images that are committed together; a `suspect` shard holds one image that may have killed earlier runs."""
+    """Claimed images, committed together; a `suspect` shard holds one image that may have killed earlier runs."""
 
     number: int
     images: int

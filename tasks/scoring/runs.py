@@ -107,7 +107,7 @@ def count(pool: sa.Engine, run_ids: Sequence[UUID]) -> Counts:
 
 
 def judge(pool: sa.Engine, settings: Settings, run_ids: Sequence[UUID]) -> str | None:
-    """Return why the night must be held: too large a share of bad images, overall or in a shard. None if it need not be."""
+    """Return why the night must be held: too many bad images overall or in a shard. None if it need not be."""
     whole, least = count(pool, run_ids), settings.bad_share_min_images
     if over_run := bad_share_exceeded(whole.bad, whole.discovered, settings.max_bad_share_run, least):
         return over_run

@@ -1,1 +1,1 @@
-"""Measurements held against expectations."""
+"""Check measurements against expectations."""

@@ -1,9 +1,9 @@
 """Expectations: the checklist that a radiograph passes before it is scored, as one Great Expectations suite.
 
-Read it from top to bottom: each check has a name (it ends up in the quarantine's reasons), words for whoever reads the
-Data Docs, and its rules, each with the sentence that tells what was found instead. The ranges in the comments were
-measured on 935 real chest radiographs (36 as they arrived, 899 resized to 512 pixels); thresholds leave them a margin,
-because an image quarantined by mistake is a patient not scored.
+Read it from top to bottom: each check has a name (it appears in the reasons for quarantine), a description for
+readers of the Data Docs, and rules, each with a sentence that says what was found instead. The ranges in the comments
+were measured on 935 real chest radiographs (36 as they arrived, 899 resized to 512 pixels). Thresholds leave a margin
+around them, because an image quarantined by mistake is a patient not scored.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ NOT_AN_IMAGE: Final = "not an image"
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One Great Expectations expectation, and what to say of an image that breaks it.
+    """One Great Expectations expectation, and a sentence for an image that breaks it.
 
-    `found` is a format string over the image's measurements and the expectation's own thresholds. A measurement that
-    is null (could not be taken) never breaks a rule.
+    `found` is a format string over the image's measurements and the expectation's thresholds. A measurement that
+    could not be taken is null, and never breaks a rule.
     """
 
     expectation: Any
@@ -39,7 +39,7 @@ class Rule:
 
     @property
     def thresholds(self) -> dict[str, Any]:
-        """The expectation's own arguments that say what is accepted, by name."""
+        """The expectation's arguments that define what is accepted, by name."""
         names = ("min_value", "max_value", "value_set")
         known = {name: getattr(self.expectation, name, None) for name in names}
         return {name: value for name, value in known.items() if value is not None}
@@ -60,7 +60,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A line of the checklist. It is not held against an image that fails one of `unless`, from which it follows."""
+    """A line of the checklist. It is skipped for an image that fails a check in `unless`, which implies it."""
 
     name: str
     words: str
@@ -69,14 +69,14 @@ class Check:
 
 
 def checklist(limits: Limits) -> tuple[Check, ...]:
-    """Return the checks in the order in which reasons are given. Imports Great Expectations, which takes seconds."""
+    """Return the checks in the order in which reasons are listed. Imports Great Expectations, which takes seconds."""
     among, between = _expectations()
     return (
         Check(
             "decodable",
             "The file is whole: all of it decodes to pixels.",
             (Rule(among(column="decodable", value_set=[True]), "{problem}"),),
-            unless=("format", "size"),  # what is refused by its header is not decoded
+            unless=("format", "size"),  # a file rejected by its header is not decoded
         ),
         Check(
             "format",
@@ -87,7 +87,7 @@ def checklist(limits: Limits) -> tuple[Check, ...]:
             "size",
             "Large enough to show the lungs, and within the limits on bytes and pixels.",
             (
-                # Held against the header, before anything is decoded: a decompression bomb ends here.
+                # Read from the header, before decoding, so that a decompression bomb is never decoded.
                 Rule(
                     between(column="bytes", max_value=limits.max_bytes),
                     "the file has {bytes:,} bytes; at most {max_value:,.0f} are read",
@@ -96,7 +96,7 @@ def checklist(limits: Limits) -> tuple[Check, ...]:
                     between(column="pixels", max_value=limits.max_pixels),
                     "{width:,} x {height:,} are {pixels:,} pixels; at most {max_value:,.0f} are decoded",
                 ),
-                # Seen: 208 and more. Below 64, a rib is a pixel wide and enlarging it to the model's input invents.
+                # Seen: 208 and more. Below 64, a rib is a pixel wide, and upscaling would invent detail.
                 Rule(
                     between(column="shorter_side", min_value=64),
                     "it is {width} x {height} pixels; at least {min_value:.0f} on each side are expected",
@@ -151,7 +151,7 @@ def checklist(limits: Limits) -> tuple[Check, ...]:
                     "{share_of_white:.0%} of the image is white; at most {max_value:.0%} is expected",
                 ),
             ),
-            unless=("bit-depth", "not-blank"),  # two shades are black and white, and one shade says so once
+            unless=("bit-depth", "not-blank"),  # with two shades all is black or white; one shade is reported once
         ),
         Check(
             "contrast",
@@ -201,45 +201,45 @@ def checklist(limits: Limits) -> tuple[Check, ...]:
 
 @cache
 def _expectations() -> tuple[Any, Any]:
-    """Return two of Great Expectations' expectations, made to remember their configuration.
+    """Return two of Great Expectations' expectations that cache their configuration.
 
-    Theirs build it anew ~160 times an evaluation, which is 40 % of a shard's whole validation (180 ms instead of 110).
-    So an expectation is not to be changed once it is in a suite.
+    The originals rebuild it ~160 times per evaluation, which is 40 % of a shard's validation (180 ms instead of 110).
+    With the cache, an expectation must not change once it is in a suite.
     """
     gxe = import_module("great_expectations.expectations")
     return (
-        _remembering("ExpectMeasurementToBeInSet", gxe.ExpectColumnValuesToBeInSet),
-        _remembering("ExpectMeasurementToBeBetween", gxe.ExpectColumnValuesToBeBetween),
+        _caching("ExpectMeasurementToBeInSet", gxe.ExpectColumnValuesToBeInSet),
+        _caching("ExpectMeasurementToBeBetween", gxe.ExpectColumnValuesToBeBetween),
     )
 
 
-def _remembering(name: str, base: Any) -> Any:
+def _caching(name: str, base: Any) -> Any:
     from pydantic.v1 import PrivateAttr
 
     def configuration(self: Any) -> Any:
-        self._remembered = self._remembered or base.configuration.fget(self)
-        return self._remembered
+        self._cached = self._cached or base.configuration.fget(self)
+        return self._cached
 
     members = {
         "__module__": __name__,
-        "__annotations__": {"_remembered": Any},
-        "_remembered": PrivateAttr(default=None),
+        "__annotations__": {"_cached": Any},
+        "_cached": PrivateAttr(default=None),
         "configuration": property(configuration),
     }
     return type(base)(name, (base,), members)
 
 
 def row(measurement: Measurement, limits: Limits) -> dict[str, Any]:
-    """Return what the rules and their sentences speak of, by name; None is what could not be measured."""
+    """Return the values that the rules and their sentences use, by name; None if not measured."""
     width, height = measurement.width, measurement.height
-    # An empty or oversized file was not looked into: nothing is known about its content.
-    looked_into = 0 < measurement.n_bytes <= limits.max_bytes
+    # An empty or oversized file was not opened, so nothing is known about its content.
+    opened = 0 < measurement.n_bytes <= limits.max_bytes
     return {
         "problem": measurement.problem,
         "width": width,
         "height": height,
         "decodable": measurement.decodable,
-        "content": (measurement.format or NOT_AN_IMAGE) if looked_into else None,
+        "content": (measurement.format or NOT_AN_IMAGE) if opened else None,
         "bytes": measurement.n_bytes,
         "pixels": width * height if width and height else None,
         "shorter_side": min(width, height) if width and height else None,
@@ -256,9 +256,10 @@ def row(measurement: Measurement, limits: Limits) -> dict[str, Any]:
 
 
 def frame(image_ids: Sequence[int], rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
-    """Return a data frame of the columns that the rules read, one row an image, with its image_id.
+    """Return a data frame of the columns that the rules read and image_id, one row per image.
 
-    Numbers are float64 even where a shard has none (all files broken), so that Great Expectations can compare them.
+    Numeric columns are float64 even if all values are missing (all files broken), so that Great Expectations can
+    compare them.
     """
     import pandas as pd
 

@@ -12,13 +12,13 @@ def quiet_great_expectations() -> Any:
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     import great_expectations as gx
 
-    for chatty in ("great_expectations", "great_expectations.data_context.types.base"):  # the latter sets its own level
+    for chatty in ("great_expectations", "great_expectations.data_context.types.base"):  # the second sets its own level
         logging.getLogger(chatty).setLevel(logging.ERROR)
     return gx
 
 
 def new_context() -> Any:
-    """Return a context of Great Expectations that keeps nothing, sends nothing and draws no progress bars."""
+    """Return a Great Expectations context that stores nothing, sends nothing and draws no progress bars."""
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
     context = quiet_great_expectations().get_context(mode="ephemeral")

@@ -1,7 +1,7 @@
 """Data Docs: pages that show what the checklist found in a run.
 
-Data Docs are Great Expectations' own pages without what they fetch from other servers (styles, scripts, a logo): they
-open on a network without internet, and opening one tells nobody. What remains is text and tables.
+These are Great Expectations' own pages without the styles, scripts and logo that they load from other servers. So they
+open on a network without internet, and opening one contacts no server. What remains is text and tables.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ if TYPE_CHECKING:
     from tasks.validation.verdicts import ShardVerdicts
 
 DOCS_SHARDS: Final = 20
-"""Shards shown in Data Docs: a page each, so this bounds a long night's memory and upload."""
+"""Maximum number of shards in Data Docs. Each has a page, so this bounds a long night's memory and upload."""
 
-# What Great Expectations' pages fetch from elsewhere or need it for, and their links up from a deep folder.
-_ELSEWHERE: Final = re.compile(r"<(script|style|footer)\b.*?</\1>|<(link|img)\b[^>]*>", re.DOTALL)
+# Great Expectations' pages load these elements from elsewhere or need them for that, and link up from a deep folder.
+_EXTERNAL: Final = re.compile(r"<(script|style|footer)\b.*?</\1>|<(link|img)\b[^>]*>", re.DOTALL)
 _LINK_UP: Final = re.compile(r'href="(\.\./)+')
 _LINK_TO_SUITE: Final = re.compile(r'href="expectations/[^"]*"')
 
 
 def keep_for_docs(kept: Sequence[ShardVerdicts], new: ShardVerdicts) -> list[ShardVerdicts]:
-    """Return what is worth showing of a run so far: at most `DOCS_SHARDS` shards, those with most bad images first.
+    """Return the shards worth showing so far: at most `DOCS_SHARDS`, those with the most bad images first.
 
-    A flow calls it after each shard, so that a long night does not hold every shard's results.
+    The flow calls it after each shard, so that a long night does not keep every shard's results in memory.
     """
     return sorted([*kept, new], key=lambda shard: (-shard.bad, shard.shard))[:DOCS_SHARDS]
 
 
 def build_data_docs(results: Sequence[ShardVerdicts], folder: Path, shards_in_run: int | None = None) -> Path:
-    """Write a run's Data Docs: an index, the checklist, and a page for each shard. They name images by id only.
+    """Write a run's Data Docs: an index with the checklist, and a page for each shard. They name images by id only.
 
     Args:
-        results: the shards to show; of more than `DOCS_SHARDS`, those with most bad images.
-        folder: where to write; made where it is missing.
-        shards_in_run: how many shards the run had, where `results` are a choice of them.
+        results: the shards to show; if there are more than `DOCS_SHARDS`, those with the most bad images are shown.
+        folder: where to write; created if missing.
+        shards_in_run: how many shards the run had, if `results` are only some of them.
 
     Returns:
-        Path of index.html, whose links are relative.
+        Path of index.html; its links are relative.
     """
     shown: list[ShardVerdicts] = []
     for shard in results:
@@ -70,7 +70,7 @@ def _pages(shown: Sequence[ShardVerdicts], style: str) -> Iterator[tuple[str, st
     renderer, view = ValidationResultsPageRenderer(run_info_at_end=True), cast("Any", DefaultJinjaPageView())
     for shard in shown:
         document = renderer.render(_by_check(shard.result))
-        page = _ELSEWHERE.sub("", view.render(document, show_how_to_buttons=False))
+        page = _EXTERNAL.sub("", view.render(document, show_how_to_buttons=False))
         page = _LINK_TO_SUITE.sub('href="index.html#checklist"', _LINK_UP.sub('href="', page))
         yield _page(shard), page.replace("</head>", f"<style>{style}</style></head>")
 
@@ -80,7 +80,7 @@ def _page(shard: ShardVerdicts) -> str:
 
 
 def _by_check(result: Any) -> Any:
-    """Return a copy of a result whose pages are grouped by check, in the checklist's order, not by column name."""
+    """Return a copy of a result whose page is grouped by check, in checklist order, instead of by column name."""
     copied = copy.deepcopy(result)
     for outcome in copied.results:
         config = outcome.expectation_config

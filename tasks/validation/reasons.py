@@ -1,4 +1,4 @@
-"""Reasons why an image has no prediction, as data: which expectation it failed, and what was found."""
+"""Reasons why an image has no prediction: the expectation that it failed, and what was found."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One reason in words; `expectation` is None where the image could not be fetched or scored at all."""
+    """One reason in words; `expectation` is None if the image could not be fetched or scored."""
 
     words: str
     expectation: str | None = None
 
 
 def reason_text(reasons: Iterable[Reason]) -> str:
-    """Return reasons as people read them, in Postgres `cxr.reason_text`: "contrast: what was found; grey: ..."."""
+    """Return reasons as one text, like Postgres's `cxr.reason_text`: "contrast: what was found; grey: ..."."""
     return "; ".join(f"{one.expectation}: {one.words}" if one.expectation else one.words for one in reasons)

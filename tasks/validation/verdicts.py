@@ -1,7 +1,7 @@
-"""Validation: hold one shard's measurements against the expectations, and say of each image what it failed.
+"""Validation: check one shard's measurements against the expectations, and say which ones each image failed.
 
-Great Expectations decides; this file turns its row-level results into verdicts in words. It is
-imported on first use, since importing it takes longer than an empty night.
+Great Expectations decides; this file turns its row-level results into verdicts in words. Great Expectations is imported
+on first use, since importing it takes longer than an empty night.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _lock = threading.Lock()
 
 
 class ValidationError(RuntimeError):
-    """The suite itself could not be evaluated: nothing is known about the images."""
+    """The suite could not be evaluated, so nothing is known about the images."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the checklist says of one image: a reason for each expectation that it failed, none where it is accepted."""
+    """The checklist's verdict on one image: a reason for each failed expectation, none if it is accepted."""
 
     image_id: int
     reasons: tuple[Reason, ...] = ()
@@ -50,18 +50,18 @@ class Verdict:
 
     @property
     def failed(self) -> tuple[str, ...]:
-        """Names of the expectations that failed, in the order of the checklist."""
+        """Names of the failed expectations, in checklist order."""
         return tuple(one.expectation for one in self.reasons if one.expectation is not None)
 
     @property
     def reason(self) -> str:
-        """The reasons as one text for people."""
+        """The reasons as one text."""
         return reason_text(self.reasons)
 
 
 @dataclass(frozen=True, slots=True)
 class ShardVerdicts:
-    """Verdicts in the order in which the images were given, and Great Expectations' own result for Data Docs."""
+    """Verdicts in the order of the images given, and Great Expectations' own result for Data Docs."""
 
     shard: int
     verdicts: tuple[Verdict, ...]
@@ -74,8 +74,8 @@ class ShardVerdicts:
 
 
 @dataclass(frozen=True, slots=True)
-class _Bench:
-    """Everything that does not change from shard to shard."""
+class _Validator:
+    """The parts of a validation that are the same for every shard."""
 
     checks: tuple[Check, ...]
     columns: tuple[str, ...]
@@ -86,34 +86,34 @@ class _Bench:
 def validate(
     image_ids: Sequence[int], measurements: Sequence[Measurement], limits: Limits, shard: int = 0
 ) -> ShardVerdicts:
-    """Run the suite once over a shard.
+    """Validate one shard.
 
     Args:
-        image_ids: the images' ids, distinct.
-        measurements: as many measurements, in the same order.
-        limits: the limits that the images were read under.
+        image_ids: ids of the images, distinct.
+        measurements: one for each image, in the same order.
+        limits: the limits under which the images were read.
         shard: the shard's number in its run, for Data Docs.
 
     Raises:
         ValidationError: Great Expectations could not evaluate one of the expectations.
-        ValueError: the arguments differ in length or an id is there twice.
+        ValueError: the arguments differ in length, or an id is repeated.
     """
     if len(set(image_ids)) != len(image_ids) or len(image_ids) != len(measurements):
         raise ValueError("image ids must be distinct and as many as measurements")
     if not image_ids:
         return ShardVerdicts(shard, ())
     with _lock:  # Great Expectations keeps the current batch in the context
-        bench = _bench(limits)
+        validator = _validator(limits)
         rows = [row(measurement, limits) for measurement in measurements]
-        table = frame(image_ids, rows, bench.columns)
-        batch = bench.batch_definition.get_batch({"dataframe": table})
-        result = batch.validate(bench.suite, result_format=_RESULT_FORMAT)
+        table = frame(image_ids, rows, validator.columns)
+        batch = validator.batch_definition.get_batch({"dataframe": table})
+        result = batch.validate(validator.suite, result_format=_RESULT_FORMAT)
     from great_expectations.core.run_identifier import RunIdentifier
 
     result.meta["run_id"] = RunIdentifier(run_name=f"shard {shard}")
     broken = _broken(result)
     verdicts = (
-        _verdict(image_id, known, broken.get(image_id, frozenset()), bench.checks)
+        _verdict(image_id, known, broken.get(image_id, frozenset()), validator.checks)
         for image_id, known in zip(image_ids, rows, strict=True)
     )
     return ShardVerdicts(shard, tuple(verdicts), result)
@@ -121,14 +121,14 @@ def validate(
 
 @lru_cache(maxsize=1)
 def prepare(limits: Limits) -> None:
-    """Do what takes seconds the first time, so that no shard has to wait for it."""
+    """Import and set up what takes seconds, so that no shard has to wait for it."""
     validate([0], [Measurement(n_bytes=0, sha256=None)], limits)
-    # Else the garbage collector looks through all that was imported again and again, in each validation.
+    # Otherwise each validation makes the garbage collector scan everything that was imported.
     gc.freeze()
 
 
 @lru_cache(maxsize=1)
-def _bench(limits: Limits) -> _Bench:
+def _validator(limits: Limits) -> _Validator:
     gx = quiet_great_expectations()
     context = new_context()
     checks = checklist(limits)
@@ -148,11 +148,11 @@ def _bench(limits: Limits) -> _Bench:
             columns[rule.expectation.column] = None
     source = context.data_sources.add_pandas("measurements")
     batches = source.add_dataframe_asset("shard").add_batch_definition_whole_dataframe("shard")
-    return _Bench(checks, tuple(columns), suite, batches)
+    return _Validator(checks, tuple(columns), suite, batches)
 
 
 def _broken(result: Any) -> dict[int, frozenset[tuple[str, int]]]:
-    """Return for each image with any: the rules it breaks, as (check's name, number of the rule)."""
+    """Return the broken rules by image id, as (check name, rule number); only images that break any."""
     broken: defaultdict[int, set[tuple[str, int]]] = defaultdict(set)
     for outcome in result.results:
         meta = outcome.expectation_config.meta

@@ -1,4 +1,4 @@
-"""Drift: what counts as drift between two windows of images, and how often nothing is taken for something."""
+"""Drift: what counts as drift between two windows of images, and how often there are false alarms."""
 
 from __future__ import annotations
 
@@ -40,18 +40,14 @@ def test_all_measures_are_compared_and_a_window_is_no_distance_from_itself() -> 
     ids=["brighter by 0.1", "darker by 0.1", "COVID-19 doubled from 35 %", "five times as many scanned films"],
 )
 @pytest.mark.parametrize("size", [300, 1000])
-def test_a_shift_that_matters_is_found_and_nothing_beside_it(
-    changed: dict[str, Any], expected: list[str], size: int
-) -> None:
+def test_a_relevant_shift_is_found_and_nothing_else(changed: dict[str, Any], expected: list[str], size: int) -> None:
     assert drifted(look(window(1000, 2), window(size, 3, **changed))) == expected
 
 
-def test_equal_windows_give_hardly_a_false_alarm(show: Callable[[str], None]) -> None:
-    """Neither of the two conditions would do alone; shows what they say of windows that are equal, or all but equal.
+def test_equal_windows_rarely_give_a_false_alarm(show: Callable[[str], None]) -> None:
+    """Neither condition is enough alone; shows how often each one fires for equal and almost equal windows.
 
-    `make soak` asks about many more.
-
-    The last row's images are brighter by 0.02, which nobody would see.
+    `make soak` compares many more. The last row's images are brighter by 0.02, an invisible difference.
     """
     told = ["", "share of nights called drift, one of 11 measures is enough:"]
     told += ["windows   brighter by   distance >= 0.25   p < 0.01 (Bonferroni)   both"]
@@ -67,7 +63,7 @@ def test_equal_windows_give_hardly_a_false_alarm(show: Callable[[str], None]) ->
         if brighter:
             assert significant > 0.9, "large windows make everything significant"
         else:
-            assert significant <= 0.05  # 1 % by Bonferroni, give or take what so few nights tell
+            assert significant <= 0.05  # 1 % by Bonferroni, with room for the small number of nights
     show("\n".join(told))
 
 
@@ -86,7 +82,7 @@ def test_from_which_share_on_a_doubled_class_is_found(show: Callable[[str], None
     assert values == {0.1: False, 0.2: False, 0.3: True, 0.4: True}
 
 
-def test_a_new_format_or_class_is_as_far_as_it_is_frequent() -> None:
+def test_the_distance_of_a_new_format_or_class_grows_with_its_frequency() -> None:
     before, now = {"format": ["PNG"] * 300}, {"format": ["PNG"] * 150 + ["BMP"] * 150}
     (one,) = look(before, now)
     assert one.drifted

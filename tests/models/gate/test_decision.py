@@ -1,4 +1,4 @@
-"""Promises of models/gate.py: which challenger takes the champion's place, and in what words."""
+"""The gate's decision: which challenger replaces the champion, and the words that explain it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ORDER = np.random.default_rng(7)
 
 
 def labels_of(covid: int, normal: int, pneumonia: int) -> TestSet:
-    """A test set with one image a patient."""
+    """A test set with one image per patient."""
     labels = np.repeat(np.arange(3), (covid, normal, pneumonia))
     names = [f"{row:064x}" for row in range(len(labels))]
     patients = tuple(f"p{row}" for row in range(len(labels)))
@@ -36,7 +36,7 @@ TEST = labels_of(100, 200, 200)
 def model(
     version: str, *wrong: int, test: TestSet = TEST, first: int = 0, sure: float = 0.88, **values: Any
 ) -> Contender:
-    """A model that errs on so many images of each class, counted from the `first` image of each on."""
+    """A model that errs on this many images of each class, starting from the `first` image of each."""
     said = test.labels.copy()
     for index, count in enumerate(wrong):
         rows = np.flatnonzero(test.labels == index)[first : first + count]
@@ -52,7 +52,7 @@ WEAK = {"the image's border": model("border", 50, 100, 100).probabilities}
 
 
 def ask(*challengers: Contender, champion: Contender | None = CHAMPION, **given: Any) -> Decision:
-    """The decision; it must be valid JSON whatever it is."""
+    """Decide, and check that the decision is valid JSON."""
     asked = {"gate": QUICK, "test": TEST, "baselines": WEAK} | given
     decision = decide(asked["gate"], asked["test"], champion, challengers, asked["baselines"])
     json.dumps(decision.to_dict(), allow_nan=False)
@@ -76,14 +76,14 @@ def test_a_better_challenger_is_promoted() -> None:
     assert set(decision.baselines) == set(WEAK)
 
 
-def test_an_equal_challenger_is_not() -> None:
+def test_an_equal_challenger_is_not_promoted() -> None:
     decision = ask(model("X", 14, 34, 34, first=30))
     assert (decision.outcome, decision.winner) == ("keep", None)
     assert decision.sentence.startswith("Y stays: X gains 0.007 in balanced accuracy (95 % interval -0.")
     assert decision.sentence.endswith(", which may be chance.")
 
 
-def test_a_worse_challenger_is_not() -> None:
+def test_a_worse_challenger_is_not_promoted() -> None:
     decision = ask(model("X", 30, 60, 60))
     assert decision.outcome == "keep"
     assert decision.sentence.startswith(
@@ -91,7 +91,7 @@ def test_a_worse_challenger_is_not() -> None:
     )
 
 
-def test_one_that_is_better_on_average_but_finds_less_of_a_class_is_not() -> None:
+def test_one_that_is_better_on_average_but_finds_less_of_a_class_is_not_promoted() -> None:
     decision = ask(model("X", 22, 5, 5))
     assert decision.outcome == "keep"
     assert decision.sentence == (
@@ -100,8 +100,8 @@ def test_one_that_is_better_on_average_but_finds_less_of_a_class_is_not() -> Non
     assert "gain" not in failed(decision)
 
 
-def test_nor_is_one_that_might_find_far_less_of_a_class() -> None:
-    """Equal on the 100 images of COVID-19, but right on other ones: a fall of 0.10 cannot be ruled out."""
+def test_one_that_might_find_far_less_of_a_class_is_not_promoted() -> None:
+    """Equal on the 100 images of COVID-19, but right on different ones: a fall of 0.10 cannot be ruled out."""
     decision = ask(model("X", 15, 0, 0, first=40))
     assert decision.outcome == "keep"
     assert failed(decision) == ["possible fall of sensitivity of COVID-19"]
@@ -190,7 +190,7 @@ def test_a_model_whose_probabilities_mislead_is_not_promoted() -> None:
 
 
 def test_several_challengers_must_each_show_more() -> None:
-    """A gain that is sure at 95 % for one challenger is not at 99.2 % for six of them (Bonferroni)."""
+    """A gain that is significant at 95 % for one challenger is not at 99.2 % for six (Bonferroni)."""
     narrow = model("X", 11, 25, 26)
     others = [model(f"Z{number}", 20 + number, 50, 50) for number in range(5)]
     kind: dict[str, Any] = {"gate": replace(QUICK, resamples=1000, sensitivity_margin=1.0)}
@@ -214,7 +214,7 @@ def test_no_challenger_keeps_the_champion() -> None:
     assert ask(champion=None).sentence == "No model is promoted: there was no challenger to compare."
 
 
-def test_answers_that_are_none_fail_their_model_alone() -> None:
+def test_invalid_answers_fail_only_their_own_model() -> None:
     broken = model("X", 5, 10, 10)
     broken.probabilities[7] = np.nan
     decision = ask(broken)
@@ -236,7 +236,7 @@ def test_every_check_says_what_it_saw() -> None:
     assert gain.limit == 0.0 < gain.value
 
 
-def test_a_check_passes_where_its_value_lies_on_the_side_of_the_limit_that_its_rule_names() -> None:
+def test_a_check_passes_if_its_value_is_on_the_side_of_the_limit_that_its_rule_names() -> None:
     decisions = ask(model("X", 5, 10, 10)), ask(model("X", 30, 60, 60)), ask(model("X", sure=0.98))
     checks = [check for decision in decisions for check in decision.checks["X"]]
     judged = [(one, one.rule.side, one.value, one.limit) for one in checks if one.limit is not None]
@@ -251,7 +251,7 @@ def test_a_check_passes_where_its_value_lies_on_the_side_of_the_limit_that_its_r
     assert {check.rule.kind for check in checks if check.rule.side is None} == {"another model"}
 
 
-def test_a_rule_says_of_itself_what_it_is_about_in_which_unit_and_whether_it_asks_for_a_person() -> None:
+def test_a_rule_states_its_subject_its_unit_and_whether_it_needs_a_person() -> None:
     checks = ask(model("X", 5, 10, 10)).checks["X"]
     assert {check.name for check in checks if check.rule.alarm} == {
         "too good to be true", "too good a gain to be true",
@@ -281,7 +281,7 @@ def test_a_rule_says_of_itself_what_it_is_about_in_which_unit_and_whether_it_ask
         ([model("X", sure=0.98)], CHAMPION, "A person must look before X is promoted, for it is too good to be true: "),
     ],
 )
-def test_the_reason_stands_alone_beside_the_sentence(
+def test_the_reason_can_be_read_without_the_sentence(
     challengers: list[Contender], champion: Contender | None, begins: str
 ) -> None:
     decision = ask(*challengers, champion=champion, baselines={})

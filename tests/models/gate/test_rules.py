@@ -1,4 +1,4 @@
-"""Promises of models/rules.py: the gate's rules as data."""
+"""The gate's rules as data: they are read, stored and refused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from models.gate.rules import DEFAULT, Gate, GateError, read
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "gate.md"
 
 
-def test_rules_survive_their_json(tmp_path: Path) -> None:
+def test_rules_survive_a_round_trip_through_json(tmp_path: Path) -> None:
     gate = Gate(name="strict", version=3, minimum_gain=0.01, sensitivity_floors={"COVID-19": 0.8}, minimum_images=300)
     file = tmp_path / "gate.json"
     file.write_text(json.dumps(gate.to_dict()))
@@ -88,7 +88,7 @@ def test_rules_that_nothing_could_pass_and_decisions_without_evidence_are_refuse
     assert words in str(caught.value)
 
 
-def test_a_rule_about_a_class_that_there_is_not_is_said_before_anything_is_trained() -> None:
+def test_a_rule_about_an_unknown_class_is_refused_before_anything_is_trained() -> None:
     rules = Gate.from_dict({"sensitivity_floors": {"COVID19": 0.85}})
     with pytest.raises(GateError, match="sensitivity_floors name COVID19, and the classes are COVID-19, NORMAL"):
         rules.require_classes(["COVID-19", "NORMAL"])

@@ -1,4 +1,4 @@
-"""The gate's errors by simulation; `make soak` tries many more sets, `python -m tests.support.simulation` all sizes."""
+"""The gate's error rates by simulation; `make soak` runs more sets, `python -m tests.support.simulation` all sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A night's drift: which images are compared, what is written, and how it is said."""
+"""A night's drift: which images are compared, what is stored, and how it is worded."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_the_newest_images_count_and_the_reference_stays(hospital: Hospital) -> 
 def test_a_large_run_is_sampled_over_all_of_it_and_no_image_is_in_both_windows(
     hospital: Hospital, db: Database
 ) -> None:
-    """Its first images would be those of one ward, whose keys come first."""
+    """Otherwise the first images would all be from one ward, whose keys sort first."""
     run_id = hospital.night(300)
     db.rows("update cxr.images set mean = (rank > 150)::int from (select image_id as id, row_number() over (order by "
             "image_id) as rank from cxr.images) r where id = image_id")  # fmt: skip

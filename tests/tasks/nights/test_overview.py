@@ -1,4 +1,4 @@
-"""Overview: what a person at a terminal is shown of the runs."""
+"""Overview: what a person at a terminal sees of the runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def shown(nights: Nights) -> list[str]:
     return [run.splitlines()[1].strip() for run in overview.look(nights.pool, 8).runs]
 
 
-def test_a_run_whose_bucket_nobody_has_locked_is_told_to_be_dead(nights: Nights) -> None:
+def test_a_run_whose_bucket_is_not_locked_is_shown_as_dead(nights: Nights) -> None:
     nights.begin(bucket="b")
     lock, other = Lock(nights.pool, "cxr.scoring:b"), Lock(nights.pool, "cxr.scoring:other")
     assert other.acquire()
@@ -43,7 +43,7 @@ def test_locks_are_found_whatever_their_bits_are(nights: Nights) -> None:
         lock.release()
 
 
-def test_images_that_wait_are_told_from_those_that_a_run_has_claimed(nights: Nights) -> None:
+def test_waiting_images_are_distinguished_from_claimed_ones(nights: Nights) -> None:
     nights.listed("a", "b")
     assert overview.look(nights.pool, 1).waiting == ["2 pending: scored by the next run"]
     run_id = nights.begin()
@@ -52,7 +52,7 @@ def test_images_that_wait_are_told_from_those_that_a_run_has_claimed(nights: Nig
     assert overview.look(nights.pool, 1).waiting == ["2 pending: scored by the next run"]
 
 
-def test_a_run_that_ended_is_shown_with_its_own_words(nights: Nights) -> None:
+def test_a_run_that_ended_is_shown_with_its_own_message(nights: Nights) -> None:
     nights.finish(nights.begin())
     assert shown(nights) == ["it is completed"]
 
@@ -82,7 +82,7 @@ def test_the_newest_report_of_each_kind_is_found_and_none_is_said(db: Database, 
         overview.report_key(nights.pool, uuid4())
 
 
-def test_a_retraining_is_told_to_be_dead_or_at_work_and_what_is_due_is_said(db: Database, nights: Nights) -> None:
+def test_a_retraining_is_shown_as_dead_or_at_work_and_due_ones_are_listed(db: Database, nights: Nights) -> None:
     db.rows(
         "insert into cxr.retrainings (retraining_id, bucket, cause, dry_run, code_version) "
         "values (%s, 'b', 'drift', true, '1')",

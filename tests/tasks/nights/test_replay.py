@@ -1,4 +1,4 @@
-"""Replay: what a selection that matches nothing is told."""
+"""Replay: the explanation for a selection that matches nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ GONE = "the object was deleted after it had been listed"
         ({"reason": "grey", "key": "low"}, "no quarantined or failed image is in this selection"),
     ],
 )
-def test_what_matches_nothing_is_told_why_without_a_key(nights: Nights, choice: dict[str, Any], said: str) -> None:
+def test_a_selection_that_matches_nothing_is_explained_without_a_key(
+    nights: Nights, choice: dict[str, Any], said: str
+) -> None:
     low, both, gone, fine = nights.listed("low", "both", "gone", "fine")
     nights.night(quarantined(low), quarantined(both, "contrast", "grey"), failed(gone), scored(fine, "x"))
     assert requeue(nights.pool, "b", **ASKED | choice) == 0
@@ -38,13 +40,13 @@ def test_what_matches_nothing_is_told_why_without_a_key(nights: Nights, choice: 
     assert "DOE" not in str(refusal.value)
 
 
-def test_where_nothing_is_quarantined_or_failed_that_is_said(nights: Nights) -> None:
+def test_replay_says_that_nothing_is_quarantined_or_failed(nights: Nights) -> None:
     nights.night(scored(nights.listed("fine")[0], "x"))
     with pytest.raises(NothingToReplayError, match="no image of this bucket is quarantined or failed"):
         explain_nothing(nights.pool, "b", **ASKED | {"reason": "contrast"})
 
 
-def test_a_run_that_is_not_there_is_said_first(nights: Nights) -> None:
+def test_a_missing_run_is_reported_first(nights: Nights) -> None:
     run_id = uuid4()
     with pytest.raises(NoSuchRunError, match=f"there is no run {run_id}"):
         explain_nothing(nights.pool, "b", **ASKED | {"run_id": run_id, "key": "nothing"})

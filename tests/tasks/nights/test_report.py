@@ -1,4 +1,4 @@
-"""What reporting promises: figures that reconcile, a page that stands alone, and no key where people read."""
+"""What reporting promises: figures that reconcile, a self-contained page, and no object key in any text for people."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_classes_take_turns_on_the_contact_sheet_and_the_normal_one_is_not_on_it
     ]  # fmt: skip
 
 
-def test_a_rare_reason_is_shown_beside_a_frequent_one(rows: Rows, pool: sa.Engine) -> None:
+def test_a_rare_reason_is_shown_along_with_a_frequent_one(rows: Rows, pool: sa.Engine) -> None:
     run_id = rows.run()
     for _ in range(9):
         rows.image(run_id, "quarantined", "pale", failed=("contrast",))
@@ -216,7 +216,9 @@ def test_the_page_needs_no_script_and_no_other_file(pool: sa.Engine, settled: li
     assert "Research use, not for diagnosis" in html
 
 
-def test_a_model_trained_on_made_data_is_told_loudly_on_real_radiographs(db: Database, pool: sa.Engine) -> None:
+def test_a_model_trained_on_made_data_has_a_prominent_warning_on_real_radiographs(
+    db: Database, pool: sa.Engine
+) -> None:
     rows = Rows(db, made_model=True)
     run_id = rows.run()
     rows.scored(run_id, "NORMAL", 0.9, made=True)

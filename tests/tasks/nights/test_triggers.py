@@ -1,4 +1,4 @@
-"""Triggers: a retraining is asked for once for each reason, whatever the nights bring and how many end at once."""
+"""Triggers: each reason requests one retraining, even if several nights end at once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Site(Hospital):
     def end(
         self, images: int = 20, *, brightness: float = 0.5, model: str = MODEL, **settings: Any
     ) -> tuple[str, str] | None:
-        """A whole night; returns kind and detail of the trigger that it fired, if it did."""
+        """Run a whole night; return kind and detail of the trigger that it fired, if any."""
         run_id = self.night(images, brightness=brightness, model=model)
         asked = SETTINGS.model_copy(update=settings)
         self.watch(run_id, settings=asked)
@@ -37,7 +37,7 @@ class Site(Hospital):
         return triggers.fire(self.pool, SETTINGS.model_copy(update=settings), run_id)
 
     def retrain(self, *, state: str = "completed", dry_run: bool = False, labels: int | None = None) -> None:
-        """A retraining from start to end, over all labels that are there."""
+        """Run a retraining from start to end, over all existing labels."""
         retraining_id = uuid4()
         record.start(self.pool, retraining_id, None, "b", "schedule", dry_run, "1.0")
         known = labels if labels is not None else self.db.value(

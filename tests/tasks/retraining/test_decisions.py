@@ -1,4 +1,4 @@
-"""Decisions: the same question is not asked twice, and a person's word against a model stands."""
+"""Decisions: no comparison is repeated, and a model that a person rejected is not promoted automatically."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model card promises: for what, from what, how good and where not, for judged and unjudged versions alike."""
+"""The model card: purpose, data, figures and limits, for judged and unjudged versions alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Retrainings: one row each, dead ones are found, and what asked for one is taken up by the one that answers it."""
+"""Retrainings: each has one row, dead ones are found, and open triggers are taken up once."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_retraining_is_recorded_from_its_start_to_its_end(db: Database, pool: 
         record.finish(pool, one, "failed", "the artifacts could not be shown")
 
 
-def test_one_that_stopped_without_a_word_is_found_by_the_next_one_of_any_bucket(db: Database, pool: sa.Engine) -> None:
+def test_one_that_died_unnoticed_is_found_by_the_next_one_of_any_bucket(db: Database, pool: sa.Engine) -> None:
     dead, following = uuid4(), uuid4()
     begin(pool, dead, "other")
     assert [str(one) for one in begin(pool, following).dead] == [str(dead)]

@@ -1,4 +1,4 @@
-"""What the comparison report promises: the decision first, every figure, pictures without names, and one page alone."""
+"""The comparison report: the decision first, every figure, images without names, and one self-contained page."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def page(won: ComparisonEvidence) -> str:
 
 
 def words(html: str) -> str:
-    """What a reader reads, without pictures and drawings."""
+    """The text of a page, without images and plots."""
     text = re.sub(r"(?s)<(style|svg)\b.*?</\1>|<[^>]+>", " ", html)
     return re.sub(r"\s+", " ", unescape(text))
 
@@ -222,14 +222,14 @@ def test_the_sentence_is_true_of_what_became_of_the_decision(
     assert said.removesuffix(" Not approved.") == f"{begins} {won.decision.winner}: {won.decision.because}."
 
 
-def test_a_persons_word_is_on_the_page_and_cannot_become_markup(won: ComparisonEvidence) -> None:
+def test_a_persons_answer_is_on_the_page_and_cannot_become_markup(won: ComparisonEvidence) -> None:
     declined = replace(won, outcome="declined", approved_by="A. <b>Reader</b>", because="too few <script> sites")
     shown = report.render(declined)
     assert "Declined by A. &lt;b&gt;Reader" in shown
     assert "<script" not in shown
 
 
-def test_made_data_is_told_loudly() -> None:
+def test_made_data_has_a_prominent_warning() -> None:
     made = evidence(made=True)
     shown = report.render(made)
     assert 'class="banner"' in shown
@@ -244,7 +244,7 @@ def test_subgroups_too_small_to_report_are_counted_and_neither_named_nor_judged(
     assert f"Unknown site: {N - 4} images" in shown
 
 
-def test_data_and_lineage_are_told(page: str) -> None:
+def test_data_and_lineage_are_shown(page: str) -> None:
     shown = words(page)
     for told in ("lateral view 7", "Near-duplicates across splits: 3 pairs", "radiology review", DATA.test_fingerprint):
         assert str(told) in shown

@@ -1,4 +1,4 @@
-"""Discovery: finds every new object once, whatever its name, in a fixed number of statements."""
+"""Discovery: find every new object once, whatever its name, in a fixed number of statements."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_a_date_patterned_night_finds_its_days_and_no_others(pool: sa.Engine, st
 
 
 class Log:
-    """Where psycopg2 logs each statement."""
+    """The statements that psycopg2 has logged."""
 
     def __init__(self) -> None:
         self.statements: list[str] = []
@@ -162,7 +162,7 @@ class LoggingNamedTupleCursor(LoggingCursor, NamedTupleCursor):
 
 
 class LoggedConnection(LoggingConnection):
-    """A connection that logs whatever cursor a step asks for."""
+    """A connection that logs the statements of every cursor."""
 
     def cursor(self, *args: Any, **options: Any) -> LoggingNamedTupleCursor:
         return super().cursor(*args, **options | {"cursor_factory": LoggingNamedTupleCursor})

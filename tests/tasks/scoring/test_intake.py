@@ -1,4 +1,4 @@
-"""Intake: what comes out for each file, and whose fault it is when nothing does."""
+"""Intake: the result for each file, or the reason if there is none."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LIMITS = Limits(max_bytes=2_000_000, max_pixels=1_000_000)
 
 @pytest.fixture
 def put(store: Store) -> Callable[..., Reference]:
-    """Stores bytes and gives the reference that discovery would."""
+    """Store bytes and return the reference that discovery would."""
 
     def put(data: bytes, key: str = "incoming/a.png", *, made: bool = False) -> Reference:
         store.write(key, data)
@@ -79,7 +79,7 @@ def test_a_made_prefix_marks_a_file_that_does_not_say_so_itself(store: Store, pu
 
 
 def test_an_oversized_object_is_judged_without_being_fetched(store: Store) -> None:
-    """There is no such object: fetching it would fail."""
+    """The object does not exist, so fetching it would fail."""
     taken = read_for_scoring(
         Reference(1, "incoming/huge.png", "e", LIMITS.max_bytes + 1, made=False), store, SPEC, LIMITS
     )

@@ -1,4 +1,4 @@
-"""The commit of a shard: all or nothing, once or twice the same, and no content predicted twice."""
+"""The commit of a shard: all or nothing, idempotent, and no content predicted twice."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_commit_repeated_changes_nothing(db: Database, nights: Nights) -> None
 
 
 def test_no_index_of_images_names_what_a_verdict_changes(db: Database) -> None:
-    """Else each verdict would write a new entry into every index of the table."""
+    """Otherwise each verdict would write a new entry into every index of the table."""
     named = db.rows("select indexdef from pg_indexes where schemaname = 'cxr' and tablename = 'images'")
     assert named
     changed = re.compile(r"\b(state|reasons|content_sha256|duplicate_of|decided_at|begun)\b")
@@ -140,7 +140,7 @@ def test_what_another_run_has_claimed_is_left_to_it(db: Database, nights: Nights
 def test_two_commits_of_the_same_content_at_the_same_time_give_one_prediction(
     db: Database, nights: Nights, shared: int
 ) -> None:
-    """Two buckets have two locks, so two runs can bring one content at once."""
+    """Two buckets have two locks, so two runs can commit the same content at once."""
     keys = [f"{n}" for n in range(shared)]
     ids = {bucket: nights.listed(*keys, bucket=bucket) for bucket in ("b", "c")}
     runs = {bucket: nights.begin(bucket=bucket) for bucket in ids}
@@ -206,7 +206,7 @@ def test_a_run_without_a_row_commits_nothing(db: Database, nights: Nights) -> No
 
 
 class NanForBlankRuntime:
-    """A runtime that answers a blank image with what is not a number."""
+    """A runtime that answers NaN for a blank image."""
 
     classes = CLASSES
 

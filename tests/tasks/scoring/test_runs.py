@@ -1,4 +1,4 @@
-"""Runs: who takes over from whom, what is published with what, and that an end is final."""
+"""Runs: which run takes over which, what is published together, and that an end is final."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_chain_of_dead_runs_is_published_with_the_one_that_completes(db: Datab
     assert db.value("select count(*) from analysis.latest_prediction") == 2
 
 
-def test_a_run_that_failed_is_taken_over_and_keeps_its_own_words(db: Database, nights: Nights) -> None:
+def test_a_failed_run_is_taken_over_and_keeps_its_own_message(db: Database, nights: Nights) -> None:
     first = nights.begin()
     nights.finish(first, "failed")
     second = nights.begin()
@@ -143,7 +143,7 @@ def test_a_failed_run_that_is_tried_again_goes_on_where_it_was(db: Database, nig
 
 @pytest.mark.parametrize("state", ["completed", "held"])
 def test_a_run_that_was_judged_cannot_be_tried_again(db: Database, nights: Nights, state: str) -> None:
-    """Else what it writes would be seen before it is judged, or a held night would pass at the second try."""
+    """Otherwise its predictions would be visible before it is judged, or a held night would pass on the second try."""
     run_id = nights.begin()
     nights.finish(run_id, state)
     before = states(db)

@@ -1,4 +1,4 @@
-"""The shadow: its words are kept apart from the champion's, and whatever becomes of it, no night waits for it long."""
+"""The shadow: its predictions are separate from the champion's, and even if it fails, no night waits for it long."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 TRIAL = "model-2"
 PATIENCE_S = 60
-"""After which a test that hangs fails."""
+"""Seconds after which a hanging test fails."""
 
 
 class PneumoniaRuntime:
-    """A runtime that takes every image for pneumonia; one that is slow answers when it is let."""
+    """A runtime that predicts pneumonia for every image; a slow one answers once it is released."""
 
     name, classes = "test-f32", CLASSES
 
@@ -124,7 +124,7 @@ def test_it_is_chosen_and_ended_with_a_reason_and_is_never_the_champion_itself(d
     ]  # fmt: skip
 
 
-def test_its_words_stand_beside_the_champions_and_in_no_other_view(db: Database, trial: Nights) -> None:
+def test_its_predictions_appear_next_to_the_champions_and_in_no_other_view(db: Database, trial: Nights) -> None:
     ids = trial.listed("a", "b", "c", "d")
     run_id = trial.begin()
     views = ("latest_prediction", "prediction_history", "class_probabilities", "night_summary")
@@ -153,7 +153,7 @@ def test_its_words_stand_beside_the_champions_and_in_no_other_view(db: Database,
         assert not [row for (row,) in rows if TRIAL in row], view
 
 
-def test_a_word_said_twice_counts_once_and_of_an_image_without_a_champions_row_not_at_all(
+def test_a_repeated_prediction_counts_once_and_one_without_a_champions_row_not_at_all(
     db: Database, trial: Nights
 ) -> None:
     ids = trial.listed("a", "b")
