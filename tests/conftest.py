@@ -19,11 +19,11 @@ from infra import database, servers
 from infra.postgres import EmbeddedPostgres
 from infra.settings import Settings
 from infra.storage import Store
-from tests.support.aws import read_descriptions_once
 from tests.support.databases import PASSWORD, TEMPLATE, Database, clone, make_template
 from tests.support.memory import folder_in_memory
 from tests.support.orchestrator import prefect_server
-from tests.support.warm import Server, use
+from tests.support.processes.aws import read_descriptions_once
+from tests.support.processes.warm import Server, use
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

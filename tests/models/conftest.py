@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import spots
-from tests.support.eager import eager
-from tests.support.once import once
+from tests.support.processes.eager import eager
+from tests.support.processes.once import once
 from tests.support.spots import CLASSES, SMALL, Saved
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def eagerly() -> Iterator[None]:
-    """See `tests.support.eager`."""
+    """See `tests.support.processes.eager`."""
     with eager():
         yield
 

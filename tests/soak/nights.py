@@ -14,8 +14,8 @@ from tests.support import orchestrator
 from tests.support.artifacts import untrained
 from tests.support.databases import PASSWORD, clone, make_template
 from tests.support.memory import folder_in_memory
+from tests.support.processes.warm import Server
 from tests.support.site import PATIENCE_S, Site, site_on
-from tests.support.warm import Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable

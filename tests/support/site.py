@@ -15,7 +15,7 @@ import pytest
 from infra import database
 from infra.settings import Settings
 from infra.storage import Store
-from tests.support.warm import Process
+from tests.support.processes.warm import Process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

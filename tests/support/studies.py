@@ -17,8 +17,8 @@ from models.training import worker
 from models.training.job import IMAGES as IMAGES_FILE
 from models.training.job import JOB, ROWS, WorkerOutcome
 from tasks.training import jobs
-from tests.support.eager import eager
-from tests.support.once import once
+from tests.support.processes.eager import eager
+from tests.support.processes.once import once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

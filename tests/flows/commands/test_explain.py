@@ -14,7 +14,7 @@ from models.plots import explanation_picture
 from models.radiographs.radiograph import Limits
 from tasks.explain import subject
 from tasks.training import worker_process
-from tests.support.warm import Process, use
+from tests.support.processes.warm import Process, use
 
 if TYPE_CHECKING:
     from collections.abc import Callable

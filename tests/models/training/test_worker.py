@@ -30,8 +30,8 @@ from models.training.job import (
     WorkerOutcome,
 )
 from models.training.train import probabilities
-from tests.support.eager import eager
-from tests.support.warm import Process
+from tests.support.processes.eager import eager
+from tests.support.processes.warm import Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable

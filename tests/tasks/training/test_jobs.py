@@ -36,7 +36,7 @@ from models.training.job import (
 )
 from tasks.datasets.dataset import Dataset, Item
 from tasks.training import arrays, jobs
-from tests.support.warm import Process, use
+from tests.support.processes.warm import Process, use
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The server that forks: see `tests.support.warm`."""
+"""The server that forks: see `tests.support.processes.warm`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from typing import Any, NoReturn
 
 import pytest
 
-from tests.support.aws import read_descriptions_now, read_descriptions_once
-from tests.support.eager import eager
-from tests.support.warm import HEAD, kill, seen_by_prefect, use
+from tests.support.processes.aws import read_descriptions_now, read_descriptions_once
+from tests.support.processes.eager import eager
+from tests.support.processes.warm import HEAD, kill, seen_by_prefect, use
 
 IMPORTED = (
     "flows.cli",
