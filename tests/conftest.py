@@ -19,10 +19,11 @@ from infra import database, servers
 from infra.postgres import EmbeddedPostgres
 from infra.settings import Settings
 from infra.storage import Store
-from tests.support.aws import read_descriptions_once
 from tests.support.databases import PASSWORD, TEMPLATE, Database, clone, make_template
+from tests.support.memory import folder_in_memory
 from tests.support.orchestrator import prefect_server
-from tests.support.warm import Server, use
+from tests.support.processes.aws import read_descriptions_once
+from tests.support.processes.warm import Server, use
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,17 +71,17 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+def postgres() -> Iterator[EmbeddedPostgres]:
     """A Postgres server with the schema in a template database, an owner, and a login for each role."""
-    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), durable=False) as server:
+    with folder_in_memory() as folder, EmbeddedPostgres(folder / "postgres", durable=False) as server:
         make_template(server)
         yield server
 
 
 @pytest.fixture
-def fragile_db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+def fragile_db() -> Iterator[Database]:
     """A migrated database on a durable server of its own (`.server`), which the test may crash and start again."""
-    with EmbeddedPostgres(tmp_path_factory.mktemp("fragile") / "postgres", durable=True) as server:
+    with folder_in_memory() as folder, EmbeddedPostgres(folder / "postgres", durable=True) as server:
         make_template(server)
         yield Database(server, TEMPLATE)
 
@@ -120,10 +121,10 @@ def nights(db: Database, pool: sa.Engine) -> Nights:
 
 
 @pytest.fixture(scope="session")
-def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.ObjectStore]:
+def object_store() -> Iterator[servers.ObjectStore]:
     """An S3 server."""
     keys = {"access_key_id": "test-access-key-id", "secret_access_key": PASSWORD}
-    with servers.ObjectStore(tmp_path_factory.mktemp("objects"), **keys) as server:
+    with folder_in_memory() as folder, servers.ObjectStore(folder / "objects", **keys) as server:
         yield server
 
 

@@ -130,7 +130,7 @@ def load_runtime(
 
     Raises:
         models.serving.artifact.ArtifactError: the artifact is not the registered one or cannot be opened.
-        RuntimeUnfit: no allowed runtime reproduces the sample's probabilities.
+        UnfitRuntimeError: no allowed runtime reproduces the sample's probabilities.
     """
     artifact = artifacts.load(folder, expected_sha256)
     notes: list[str] = []

@@ -47,7 +47,7 @@ def shadow_sentence(pool: sa.Engine) -> str | None:
     if row is None:
         return None
     return (
-        f"Shadow: {row.model_version} scores alongside the champion since {row.set_at:%Y-%m-%d %H:%M}, set by "
+        f"Shadow: {row.model_version} has scored alongside the champion since {row.set_at:%Y-%m-%d %H:%M}, set by "
         f"{row.set_by}: {row.reason}"
     )
 

@@ -9,9 +9,9 @@ import pytest
 
 from tests.support import orchestrator
 from tests.support.artifacts import untrained_once
-from tests.support.once import once
+from tests.support.processes.once import once
+from tests.support.processes.warm import seen_by_prefect
 from tests.support.site import Site, site_on
-from tests.support.warm import seen_by_prefect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

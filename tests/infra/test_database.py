@@ -16,6 +16,7 @@ import pytest
 from infra import database
 from infra.database import DatabaseError, Lock, LockLostError
 from infra.postgres import EmbeddedPostgres
+from tests.support.memory import folder_in_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+def own() -> Iterator[EmbeddedPostgres]:
     """A server that these tests may stop, crash and start."""
-    with EmbeddedPostgres(tmp_path_factory.mktemp("own") / "postgres", durable=False) as server:
+    with folder_in_memory() as folder, EmbeddedPostgres(folder / "postgres", durable=False) as server:
         yield server
 
 

@@ -132,7 +132,7 @@ def test_a_database_url_that_would_show_part_of_its_secret_is_refused_without_re
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CXR_DATABASE_URL", url)
-    with pytest.raises(SettingsError, match=r"percent-encode @ : / \? # in its user name and password") as refusal:
+    with pytest.raises(SettingsError, match=r"percent-encode @ : / \? # in the user name and password") as refusal:
         Settings.load()
     assert not any(part in str(refusal.value) for part in ("Se", "Cr", "Et", "127.0.0.1", "own"))
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import spots
-from tests.support.once import once
+from tests.support.processes.eager import eager
+from tests.support.processes.once import once
 from tests.support.spots import CLASSES, SMALL, Saved
 
 if TYPE_CHECKING:
@@ -22,12 +23,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def eagerly() -> Iterator[None]:
-    """Steps are run as they are: a few of them take less time than to compile them."""
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+    """See `tests.support.processes.eager`."""
+    with eager():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,9 @@ from tests.soak.campaign import Campaign
 from tests.support import orchestrator
 from tests.support.artifacts import untrained
 from tests.support.databases import PASSWORD, clone, make_template
+from tests.support.memory import folder_in_memory
+from tests.support.processes.warm import Server
 from tests.support.site import PATIENCE_S, Site, site_on
-from tests.support.warm import Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,10 +38,11 @@ class Nights(Campaign):
         """Start the servers, and let a night run that nothing disturbs."""
         warm = self._stack.enter_context(Server(self.folder))
         prefect = self._stack.enter_context(orchestrator.prefect_server(self.folder / "prefect"))
-        self._postgres = self._stack.enter_context(EmbeddedPostgres(self.folder / "postgres", durable=False))
+        memory = self._stack.enter_context(folder_in_memory())
+        self._postgres = self._stack.enter_context(EmbeddedPostgres(memory / "postgres", durable=False))
         make_template(self._postgres)
         store = self._stack.enter_context(
-            servers.ObjectStore(self.folder / "objects", access_key_id="soak-access-key", secret_access_key=PASSWORD)
+            servers.ObjectStore(memory / "objects", access_key_id="soak-access-key", secret_access_key=PASSWORD)
         )
         champion = untrained(self.folder / "champion", self.folder / "home", seed=7)
         write_phantoms(self.folder / "phantoms", IMAGES, seed=3, size=320)

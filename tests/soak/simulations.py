@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from models.data import drift
 from models.evaluation.ranking import SIGNIFICANCE_LEVEL, pairwise_p_values
+from tests.simulation.drift import THRESHOLD, window
+from tests.simulation.gate import simulate
 from tests.soak.campaign import Campaign
-from tests.support.simulation import simulate
-from tests.support.windows import THRESHOLD, window
 
 IMAGES = (200, 400, 1000)
 GATE_SHARE, DRIFT_SHARE = 0.05, 0.02

@@ -11,7 +11,7 @@ import pytest
 
 from models.serving.artifact import read_metadata
 from models.vocabulary import CLASSES
-from tests.support.once import once
+from tests.support.processes.once import once
 
 if TYPE_CHECKING:
     from pathlib import Path

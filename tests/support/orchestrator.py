@@ -11,6 +11,7 @@ import certifi
 from infra import servers
 from infra.postgres import EmbeddedPostgres
 from tests.support.databases import PASSWORD
+from tests.support.memory import folder_in_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 def prefect_server(folder: Path) -> Iterator[servers.PrefectServer]:
     """A Prefect server, which may not be ready, on a database cluster of its own: the tests may stop the other one."""
     folder.mkdir(exist_ok=True)
-    with EmbeddedPostgres(folder / "postgres", durable=False) as server:
+    with folder_in_memory() as memory, EmbeddedPostgres(memory / "postgres", durable=False) as server:
         prefect = servers.PrefectServer(folder / "home", server.ensure_database("prefect", PASSWORD))
         try:
             yield prefect.start()

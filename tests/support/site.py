@@ -15,7 +15,7 @@ import pytest
 from infra import database
 from infra.settings import Settings
 from infra.storage import Store
-from tests.support.warm import Process
+from tests.support.processes.warm import Process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,18 +106,10 @@ class Site:
     def until(self, condition: str, process: Process) -> None:
         """Wait until a condition in SQL holds while the process runs."""
         deadline = time.monotonic() + PATIENCE_S
-        pool = database.engine(self.db.owner)
-        try:
-            while True:
-                with database.transaction(pool) as cursor:
-                    cursor.execute(f"select {condition}")
-                    if cursor.fetchall()[0][0]:
-                        return
-                assert process.poll() is None, f"it ended before {condition}:\n{self.output(process)}"
-                assert time.monotonic() < deadline, f"never: {condition}\n{self.output(process)}"
-                time.sleep(0.003)
-        finally:
-            pool.dispose()
+        while not self.db.value(f"select {condition}"):
+            assert process.poll() is None, f"it ended before {condition}:\n{self.output(process)}"
+            assert time.monotonic() < deadline, f"never: {condition}\n{self.output(process)}"
+            time.sleep(0.003)
 
     def end_all(self) -> None:
         for process in self._processes:

@@ -17,7 +17,8 @@ from models.training import worker
 from models.training.job import IMAGES as IMAGES_FILE
 from models.training.job import JOB, ROWS, WorkerOutcome
 from tasks.training import jobs
-from tests.support.once import once
+from tests.support.processes.eager import eager
+from tests.support.processes.once import once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -105,7 +106,7 @@ def working_inside(shared: Path) -> Iterator[None]:
         tell()
         return outcome
 
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, eager():
         patch.setattr(jobs, "run", run)
         yield
 

@@ -70,7 +70,7 @@ def test_without_a_folder_the_labels_of_the_database_are_reported_and_no_split_i
     assert answer.stdout.startswith("http")
     assert key.rsplit("/", 1)[-1] in answer.stdout
     page = store.read(key).decode()
-    assert "24 images have none yet and stand where the next retraining would put them" in page
+    assert "24 images have none yet and count where the next retraining would put them" in page
     assert "Sex by finding, patients" in page
     assert "made-0" not in page
     assert db.value("select count(*) from cxr.splits") == 0
@@ -90,7 +90,7 @@ def test_what_cannot_be_reported_ends_in_words(folder: Path, tmp_path: Path, mon
     assert "cannot be written" in answer.output
     sheet.write_bytes(SHEET.encode("utf-16"))
     assert "columns such as finding (or label), patient_id" in str(cxr("--metadata", sheet).exception)
-    monkeypatch.delattr("tasks.data_report.survey.take")
+    monkeypatch.delattr("tasks.data_report.survey.survey_images")
     for target in (tmp_path / "no" / "place.html", Path("/dev/null")):
         answer = cxr(folder, "--save", target)
         assert answer.exit_code == 2, "it is said before the images are read"

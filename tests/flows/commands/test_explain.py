@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-import threading
-import time
+import signal
 from typing import TYPE_CHECKING, Any
 
-import psutil
 import pytest
 
 from flows import heatmaps
@@ -15,6 +13,8 @@ from infra import database
 from models.plots import explanation_picture
 from models.radiographs.radiograph import Limits
 from tasks.explain import subject
+from tasks.training import worker_process
+from tests.support.processes.warm import Process, use
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tests.support.databases import Database
     from tests.support.site import Site
 
+pytestmark = pytest.mark.usefixtures("warm_workers")
 NO_IMAGE = b"this is no image, and no night would score it"
 
 
@@ -131,19 +132,6 @@ def test_a_class_and_a_version_that_are_unknown_are_said(night: Site) -> None:
     )  # fmt: skip
 
 
-def kill_the_worker(stop: threading.Event) -> None:
-    """End the process that explains as soon as it is there, as a machine does that has no memory left."""
-    while not stop.is_set():
-        for child in psutil.Process().children():
-            try:
-                if "models.training.worker" in child.cmdline():
-                    child.kill()
-                    return
-            except psutil.Error:
-                continue
-        time.sleep(0.02)
-
-
 def again(night: Site, phantoms: Path, prefix: str) -> tuple[dict[str, Any], str]:
     """A night on the same pictures with other bytes, with heat maps asked for; its row and its report."""
     for number, path in enumerate(sorted(phantoms.glob("*/*.*"))):
@@ -157,16 +145,10 @@ def again(night: Site, phantoms: Path, prefix: str) -> tuple[dict[str, Any], str
 
 
 def test_a_night_whose_explanations_are_killed_is_published_and_says_why_it_has_no_heat_maps(
-    night: Site, phantoms: Path
+    night: Site, phantoms: Path, warm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stop = threading.Event()
-    killer = threading.Thread(target=kill_the_worker, args=(stop,), daemon=True)
-    killer.start()
-    try:
-        run, page = again(night, phantoms, "killed")
-    finally:
-        stop.set()
-        killer.join()
+    use(warm, monkeypatch, started=Process.kill)  # as a machine does that has no memory left
+    run, page = again(night, phantoms, "killed")
     assert (run["state"], run["scored"]) == ("completed", 24)
     assert run["published_at"] is not None
     assert "There are no heat maps: killed: the system killed it" in page
@@ -174,9 +156,11 @@ def test_a_night_whose_explanations_are_killed_is_published_and_says_why_it_has_
 
 
 def test_a_night_does_not_wait_long_for_its_heat_maps(
-    night: Site, phantoms: Path, monkeypatch: pytest.MonkeyPatch
+    night: Site, phantoms: Path, warm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(heatmaps, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(worker_process, "GRACE_S", 0.1)
+    use(warm, monkeypatch, started=lambda process: process.send_signal(signal.SIGSTOP))
     run, page = again(night, phantoms, "late")
     assert run["state"] == "completed"
     assert re.search(r"There are no heat maps: (failed: it did not end|the images could not be fetched)", page)

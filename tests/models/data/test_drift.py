@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.data.drift import MEASURES, Finding, compare
-from tests.support.windows import THRESHOLD, Window, window
+from tests.simulation.drift import THRESHOLD, Window, window
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The gate's error rates by simulation; `make soak` runs more sets, `python -m tests.support.simulation` all sizes."""
+"""The gate's errors by simulation; `make soak` tries many more sets, `python -m tests.simulation.gate` all sizes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.simulation import simulate
+from tests.simulation.gate import simulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable

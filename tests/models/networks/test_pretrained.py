@@ -83,7 +83,7 @@ def test_a_resnet_takes_torchvisions_weights_by_their_names(tmp_path: Path) -> N
     halves = {name: values.astype(np.float16) for name, values in torch_weights(teacher).items()}
     save_file(halves, tmp_path / SOURCES["resnet18"].file)
     load(other, "resnet18", tmp_path)
-    assert np.allclose(maps(teacher), maps(other), rtol=0.01, atol=0.02)
+    assert np.allclose(maps(teacher), maps(other), rtol=0.01, atol=0.002 * maps(teacher).max())
     assert {weight.dtype for weight in other.weights} == {"float32"}
 
 

@@ -36,6 +36,7 @@ from models.training.job import (
 )
 from tasks.datasets.dataset import Dataset, Item
 from tasks.training import arrays, jobs
+from tests.support.processes.warm import Process, use
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,8 +86,9 @@ def children() -> set[int]:
 
 
 def test_a_training_in_a_worker_process_leaves_an_artifact_reports_its_epochs_and_answers(
-    prepared: Callable[..., Path], cache: Path, monkeypatch: pytest.MonkeyPatch
+    prepared: Callable[..., Path], cache: Path, warm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The training begins as in production, with a new Python; what others here see needs no import of TensorFlow."""
     folder = prepared()
     told: list[int] = []
     done = jobs.train_in_worker(folder, lambda epoch, figures: told.append(epoch) if "val_loss" in figures else None)
@@ -104,6 +106,7 @@ def test_a_training_in_a_worker_process_leaves_an_artifact_reports_its_epochs_an
     assert told == [1, 2]
 
     test = [one for one in ITEMS if one.split == "test"]
+    use(warm, monkeypatch)
     answering = cache / "answering"
     job = AnsweringJob(artifact=folder / ARTIFACT, sha256=done.model_sha256, explain=((1, None),))
     answers = jobs.answer_in_worker(
@@ -117,22 +120,20 @@ def test_a_training_in_a_worker_process_leaves_an_artifact_reports_its_epochs_an
     assert not answering.exists(), "here neither"
 
 
+@pytest.mark.usefixtures("warm_workers")
 def test_a_recipe_that_cannot_be_trained_is_an_outcome_in_words(prepared: Callable[..., Path]) -> None:
     done = jobs.train_in_worker(prepared(replace(SMALL, architecture="alexnet")))
     assert done.state == "failed"
     assert "no architecture is called 'alexnet'" in done.message
 
 
-def test_a_killed_worker_is_an_outcome_in_words_and_the_next_one_goes_on(prepared: Callable[..., Path]) -> None:
+def test_a_killed_worker_is_an_outcome_in_words_and_the_next_one_goes_on(
+    prepared: Callable[..., Path], warm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = prepared(replace(SMALL, epochs=500, patience=500))
-    before = children()
-
-    def kill(epoch: int, _: dict[str, float]) -> None:
-        if epoch == 1:
-            for pid in children() - before:
-                os.kill(pid, signal.SIGKILL)
-
-    done = jobs.train_in_worker(folder, kill)
+    started: list[Process] = []
+    use(warm, monkeypatch, started.append)
+    done = jobs.train_in_worker(folder, lambda *_: started[0].kill())
     assert done.state == "killed"
     assert "memory" in done.message
     assert list((folder / CHECKPOINTS).glob("epoch-*")), "the next one would go on from here"
@@ -149,7 +150,8 @@ def test_a_worker_does_not_outlive_an_exception(prepared: Callable[..., Path]) -
     before = children()
 
     def interrupt() -> None:
-        time.sleep(1.5)
+        while children() <= before:
+            time.sleep(0.02)
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt, daemon=True).start()
@@ -166,7 +168,7 @@ def test_a_worker_does_not_outlive_a_parent_that_was_killed(prepared: Callable[.
     while not (found := psutil.Process(parent.pid).children()):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    time.sleep(2)  # it watches for its parent by now
+    time.sleep(1)  # it watches for its parent by now
     parent.kill()
     parent.wait()
     gone, alive = psutil.wait_procs(found, timeout=30)

@@ -1,7 +1,7 @@
 """Processes that begin with everything imported, which else takes most of their time; all else about them is real.
 
-One server for all tests, `tests.support.forking`, imports what they need and forks a child for each request. A child is
-a process of its own: it can be killed, it has its own session, environment and output. It is killed when the process
+One server for all tests, `forking.py`, imports what they need and forks a child for each request. A child is a
+process of its own: it can be killed, it has its own session, environment and output. It is killed when the process
 that asked for it ends.
 """
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pytest
     from prefect.context import SettingsContext
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PYTHON = sys.executable
 HEAD = 8
 """Bytes that say how long a request is."""
@@ -42,7 +42,7 @@ class Server:
             listener.bind(self.address)
             listener.listen()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.forking", str(listener.fileno())],
+                [sys.executable, "-m", "tests.support.processes.forking", str(listener.fileno())],
                 cwd=ROOT, pass_fds=[listener.fileno()], stdin=subprocess.PIPE, start_new_session=True,
             )  # fmt: skip
         return self

@@ -1,4 +1,4 @@
-"""The server that forks: see `tests.support.warm`."""
+"""The server that forks: see `tests.support.processes.warm`."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from typing import Any, NoReturn
 
 import pytest
 
-from tests.support.aws import read_descriptions_now, read_descriptions_once
-from tests.support.warm import HEAD, kill, seen_by_prefect, use
+from tests.support.processes.aws import read_descriptions_now, read_descriptions_once
+from tests.support.processes.eager import eager
+from tests.support.processes.warm import HEAD, kill, seen_by_prefect, use
 
 IMPORTED = (
     "flows.cli",
@@ -125,12 +126,10 @@ def _run(address: str, name: str, arguments: list[str]) -> int:
     sys.argv = [name, *arguments]
     use(address, pytest.MonkeyPatch())
     if name == "models.training.worker":
-        import tensorflow as tf
-
-        tf.config.run_functions_eagerly(True)  # the few steps of a test take less time than to compile them
         if "--parent" in arguments:  # the server ends it when the one who asked for it is gone
             arguments[arguments.index("--parent") + 1] = str(os.getppid())
-        return int(module.main(arguments))
+        with eager():
+            return int(module.main(arguments))
     if name == "models.serving.conversion":
         module.main(*arguments)
         return 0

@@ -1,4 +1,4 @@
-"""How often the gate errs, by simulation: `python -m tests.support.simulation` prints the table in docs/gate.md.
+"""How often the gate errs, by simulation: `python -m tests.simulation.gate` prints the table in docs/gate.md.
 
 Test sets are made with the shares of the classes in the public data and one to three images a patient. Whether a model
 is right on an image is drawn with what the two models share (some images and some patients are hard for both) and what
