@@ -270,22 +270,22 @@ def audit(gate: Gate, baseline: str, found: Spread, level: float) -> list[Check]
 def calibration(gate: Gate, error: float | None, champion: float | None) -> list[Check]:
     """Expected calibration error: bounded, and not far above the champion's (None: there is no champion)."""
     limit = gate.maximum_calibration_error
-    said = f"the probabilities of {SUBJECT} are off by {error or 0:.3f} on average"
-    checks = [_bounded(CALIBRATION, error, limit, f"{said}, {limit:.3f} is allowed")]
+    measured = f"the probabilities of {SUBJECT} are off by {error or 0:.3f} on average"
+    checks = [_bounded(CALIBRATION, error, limit, f"{measured}, {limit:.3f} is allowed")]
     if champion is not None:
         limit = champion + gate.calibration_fall
         checks.append(
-            _bounded(CALIBRATION_VS_CHAMPION, error, limit, f"{said}, those of the champion by {champion:.3f}")
+            _bounded(CALIBRATION_VS_CHAMPION, error, limit, f"{measured}, those of the champion by {champion:.3f}")
         )
     return checks
 
 
 def cost(gate: Gate, milliseconds: float, size: int, champion_ms: float | None) -> list[Check]:
     """Milliseconds per image and bytes of the artifact (champion_ms None: there is no champion)."""
-    said = f"{SUBJECT} needs {milliseconds:.1f} ms for an image"
+    measured = f"{SUBJECT} needs {milliseconds:.1f} ms for an image"
     checks = [
         _bounded(
-            LATENCY, milliseconds, gate.maximum_latency_ms, f"{said}, {gate.maximum_latency_ms:.0f} ms are allowed"
+            LATENCY, milliseconds, gate.maximum_latency_ms, f"{measured}, {gate.maximum_latency_ms:.0f} ms are allowed"
         )
     ]
     if champion_ms is not None:
@@ -295,7 +295,7 @@ def cost(gate: Gate, milliseconds: float, size: int, champion_ms: float | None) 
                 LATENCY_VS_CHAMPION,
                 milliseconds,
                 limit,
-                f"{said}, the champion {champion_ms:.1f} ms; {limit:.1f} ms are allowed",
+                f"{measured}, the champion {champion_ms:.1f} ms; {limit:.1f} ms are allowed",
             )
         )
     words = f"{SUBJECT} is {size / 1e6:.1f} MB large, {gate.maximum_bytes / 1e6:.0f} MB are allowed"

@@ -67,7 +67,7 @@ def watch(pool: sa.Engine, settings: Settings, run_ids: Sequence[UUID]) -> Drift
     Raises:
         DatabaseError: Postgres failed.
     """
-    asked = {
+    parameters = {
         "run_ids": [str(one) for one in run_ids],
         "bucket": settings.bucket,
         "flow": SCORING,
@@ -75,7 +75,7 @@ def watch(pool: sa.Engine, settings: Settings, run_ids: Sequence[UUID]) -> Drift
     }
     with database.transaction(pool) as cursor:
         cursor.execute(query("limit_statements_to_two_minutes"))
-        cursor.execute(query("drift_windows"), asked)
+        cursor.execute(query("drift_windows"), parameters)
         rows = cursor.fetchall()
     if not rows:
         return None

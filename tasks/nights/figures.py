@@ -211,11 +211,11 @@ def gather(
         RunError: there is no such run.
         DatabaseError: Postgres failed.
     """
-    asked = {"run_id": str(run_id), "run_ids": [str(one) for one in run_ids], "bins": BINS}
+    parameters = {"run_id": str(run_id), "run_ids": [str(one) for one in run_ids], "bins": BINS}
     with database.transaction(pool) as cursor:
 
         def rows(name: str) -> list[Any]:
-            cursor.execute(query(name), asked)
+            cursor.execute(query(name), parameters)
             return cursor.fetchall()
 
         found = rows("report_run")
@@ -246,9 +246,9 @@ def gather(
 
 def contact_sheets(pool: sa.Engine, run_ids: Sequence[UUID], images: int = 24) -> ContactSheets:
     """Choose up to `images` images for each sheet, alternating between classes and between kinds of reasons."""
-    asked = {"run_ids": [str(one) for one in run_ids], "images": images, "normal": NORMAL}
+    parameters = {"run_ids": [str(one) for one in run_ids], "images": images, "normal": NORMAL}
     with database.transaction(pool) as cursor:
-        cursor.execute(query("report_highest"), asked)
+        cursor.execute(query("report_highest"), parameters)
         highest = tuple(
             Exhibit(
                 Reference.from_row(row),
@@ -258,7 +258,7 @@ def contact_sheets(pool: sa.Engine, run_ids: Sequence[UUID], images: int = 24) -
             )
             for row in cursor.fetchall()
         )
-        cursor.execute(query("report_unscored"), asked)
+        cursor.execute(query("report_unscored"), parameters)
         unscored = tuple(_unscored(row) for row in cursor.fetchall())
     return ContactSheets(highest, unscored)
 

@@ -60,13 +60,13 @@ def explain_nothing(
     """
     if run_id:
         require_run(pool, run_id)
-    asked = {"bucket": bucket, "states": list(states), "reason": reason, "key": key}
+    parameters = {"bucket": bucket, "states": list(states), "reason": reason, "key": key}
     kind = " or ".join(states)
     with database.transaction(pool) as cursor:
-        cursor.execute(query("find_image"), asked | {"image_id": None})
+        cursor.execute(query("find_image"), parameters | {"image_id": None})
         if key and not cursor.rowcount:
             raise NothingToReplayError("no image of this bucket has this key")
-        cursor.execute(query("replay_reasons"), asked)
+        cursor.execute(query("replay_reasons"), parameters)
         reasons = cursor.fetchall()
     if not reasons:
         raise NothingToReplayError(f"no image of this bucket is {kind}")

@@ -97,5 +97,5 @@ def _due(settings: Settings, new_labels: int, drifted: list[str] | None) -> dict
 def note_asked(pool: sa.Engine, trigger_id: int, flow_run_id: UUID) -> None:
     """Record on the trigger the flow run that was requested from Prefect."""
     with database.transaction(pool) as cursor:
-        asked = {"trigger_id": trigger_id, "flow_run_id": str(flow_run_id)}
-        cursor.execute(query("set_trigger_flow_run"), asked)
+        parameters = {"trigger_id": trigger_id, "flow_run_id": str(flow_run_id)}
+        cursor.execute(query("set_trigger_flow_run"), parameters)

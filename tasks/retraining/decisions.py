@@ -30,24 +30,24 @@ def already_decided(
         training_keys: training keys of the challengers, in any order.
         gate: the rules; only decisions by the same rules count. None: decisions by any rules count.
     """
-    asked = {
+    parameters = {
         "data_fingerprint": data_fingerprint,
         "champion_version": champion_version,
         "training_keys": list(training_keys),
         "gate": None if gate is None else json.dumps(gate),
     }
     with database.transaction(pool) as cursor:
-        cursor.execute(query("already_decided"), asked)
+        cursor.execute(query("already_decided"), parameters)
         row = cursor.fetchone()
     if row is None:
         return None
-    since = {
+    follow_ups = {
         "promoted": f" It has been undone since; {PROMOTE_COMMAND} brings it back.",
         "declined": f" {PROMOTE_COMMAND} promotes it all the same.",
     }
     return (
         f"nothing new to decide: the same challengers answered the same images on {row.decided_at:%Y-%m-%d}: "
-        f"{row.sentence}{since.get(row.outcome, '')}"
+        f"{row.sentence}{follow_ups.get(row.outcome, '')}"
     )
 
 

@@ -94,7 +94,7 @@ def claim(pool: sa.Engine, settings: Settings, run_id: UUID, *, retry_failed: bo
     New images, images left by a dead run and, with `retry_failed`, failed images with attempts left are waiting. An
     image that was being processed when runs died gets its own shard at the end, and is given up if more runs die.
     """
-    asked = {
+    parameters = {
         "bucket": settings.bucket,
         "run_id": str(run_id),
         "shard_size": settings.shard_size,
@@ -104,8 +104,8 @@ def claim(pool: sa.Engine, settings: Settings, run_id: UUID, *, retry_failed: bo
         "given_up_after": GIVEN_UP_AFTER,
     }
     with database.transaction(pool) as cursor:
-        cursor.execute(query("claim"), asked)
-        cursor.execute(query("claimed_shards"), asked)
+        cursor.execute(query("claim"), parameters)
+        cursor.execute(query("claimed_shards"), parameters)
         return [Shard(row.shard, row.images, row.suspect) for row in cursor.fetchall()]
 
 
