@@ -177,7 +177,7 @@ def test_pictures_may_come_as_an_array_or_by_row_and_may_be_missing(won: Compari
 
 def test_without_a_champion_the_page_says_so_and_leaves_out_what_it_cannot_compare() -> None:
     first = report.render(evidence(None))
-    assert "There is no champion yet" in first
+    assert "There is no champion to compare with yet." in first
     assert 'id="differences"' not in first
     assert "ROC curves" in first
     assert "Challenger" in words(first)
