@@ -59,7 +59,7 @@ def tournament(
     epochs: int | None = None,
     minutes: float | None = None,
     seed: int = 0,
-    hand_over: bool = False,  # noqa: FBT001, FBT002 - a flow's parameter, shown by name in the UI
+    hand_over: bool = False,  # noqa: FBT001, FBT002 - a flow parameter, shown by name in the UI
     save: str | None = None,
 ) -> State[Any]:
     """Train recipes on the same images and rank them.
