@@ -30,7 +30,9 @@ def group() -> None:
 def report(
     folder: Annotated[
         Path | None,
-        typer.Argument(exists=True, file_okay=False, help="One sub-folder for each class; a labels.csv if any."),
+        typer.Argument(
+            exists=True, file_okay=False, help="One sub-folder for each class, and optionally a labels.csv."
+        ),
     ] = None,
     metadata: Annotated[
         Path | None,

@@ -48,7 +48,7 @@ def test_a_killed_tournament_goes_on_and_what_was_trained_is_not_trained_again(
     interrupted = study.start(*typed)
     time.sleep(2)
     interrupted.send_signal(signal.SIGINT)
-    assert "what was trained is kept, and the same command goes on from there" in study.finish(interrupted)
+    assert "finished trainings are kept, and the same command continues from there" in study.finish(interrupted)
     output = study.finish(study.start(*typed, "--save", str(page)))
     assert "Completed: " in output, output
     assert first.stat().st_mtime_ns == written
