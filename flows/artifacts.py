@@ -118,7 +118,7 @@ def write_report(
 
 
 def show(settings: Settings, found: RunFigures, report_key: str | None, docs_key: str | None) -> None:
-    """Put the summary, the tables of classes and reasons, and the links into the UI."""
+    """Show the summary, the tables of classes and reasons, and the links in the Prefect UI."""
     report = publishing.link(settings, report_key) if report_key else None
     docs = publishing.link(settings, docs_key) if docs_key else None
     summary = night_report.summary_markdown(found, report, docs)
@@ -165,17 +165,17 @@ def write_cards(store: Store, settings: Settings, evidence: ComparisonEvidence) 
 def show_comparison(
     settings: Settings, evidence: ComparisonEvidence, report_key: str | None, card_keys: Mapping[str, str] | None = None
 ) -> None:
-    """Put the decision, the models side by side, the gate's checks and the link to the report into the UI."""
-    from tasks.retraining import summary
+    """Show the decision, the models side by side, the gate's checks and the link to the report in the Prefect UI."""
+    from tasks.retraining import summary as comparison_summary
 
     report = publishing.link(settings, report_key) if report_key else None
     cards = {version: publishing.link(settings, key) for version, key in (card_keys or {}).items()}
-    decision = summary.summary_markdown(evidence, report, cards)
+    decision = comparison_summary.summary_markdown(evidence, report, cards)
     with at_once():
         create_markdown_artifact(decision, key="retraining-decision", description="What the gate decided, and why")
         for key, table, description in (
-            ("retraining-models", summary.side_by_side(evidence), "The models side by side, with intervals"),
-            ("retraining-checks", summary.checks_table(evidence), "What the gate asks, and what it found"),
+            ("retraining-models", comparison_summary.side_by_side(evidence), "The models side by side, with intervals"),
+            ("retraining-checks", comparison_summary.checks_table(evidence), "What the gate asks, and what it found"),
         ):
             if table:
                 create_table_artifact(table, key=key, description=description)

@@ -22,7 +22,7 @@ from flows.work import flow_run_id, step
 from infra.settings import Settings
 from infra.version import code_version
 from models.radiographs.radiograph import Limits
-from tasks.nights import report
+from tasks.nights import report as night_report
 from tasks.nights.figures import RunOutcome, gather
 from tasks.pages.wording import counted
 from tasks.radiographs import fetching
@@ -235,7 +235,7 @@ def conclude(run: Run) -> tuple[str, str]:
     outcome = RunOutcome("held" if held else "completed", held, run.skipped, tuple(run.notes))
     found = run.retrying_database(gather, run.pool, run.run_id, run.run_ids, outcome, wording)
     docs_key, report_key = write_reports(run, found) if whole.discovered else (None, None)
-    headline = report.headline(found)
+    headline = night_report.headline(found)
     if not whole.discovered:
         headline = "; ".join([headline, *run.notes])
     if held:

@@ -27,7 +27,8 @@ from models.recipes.catalogue import RECIPES, recipe_named
 from tasks.datasets import labelled_images
 from tasks.pages import publishing
 from tasks.pages.wording import counted
-from tasks.tournament import baselines, fold_training, ranking, report
+from tasks.tournament import baselines, fold_training, ranking
+from tasks.tournament import report as tournament_report
 from tasks.tournament.entries import check_folds, enter
 
 if TYPE_CHECKING:
@@ -259,12 +260,12 @@ def publish(
     run: Tournament, tables: Sequence[Ranking], volatile: Sequence[ranking.Volatility], save: str | None
 ) -> str:
     """Write the report to a file or to the bucket; return its path or link."""
-    page = report.render(tables, volatile, run.settings.timezone)
+    page = tournament_report.render(tables, volatile, run.settings.timezone)
     if save:
         Path(save).write_text(page, encoding="utf-8")
         return save
     day = datetime.now(ZoneInfo(run.settings.timezone)).date()
-    return publishing.link(run.settings, report.publish(run.store, day, run.run_id, page))
+    return publishing.link(run.settings, tournament_report.publish(run.store, day, run.run_id, page))
 
 
 def challenge(winner: str, epochs: int | None, seed: int, message: str) -> State[Any]:

@@ -54,14 +54,15 @@ def import_sheet(
     import metadata.csv --images images/`
     """
     from infra.storage import Store
-    from tasks.labels import importing, report
+    from tasks.labels import importing
+    from tasks.labels import report as label_report
 
     with connected() as (settings, pool):
         done = importing.import_labels(
             pool, Store(settings), settings, path, source=source, images=images, prefix=prefix,
             new_classes=new_class or (),
         )  # fmt: skip
-    typer.echo("\n".join(report.import_lines(done)))
+    typer.echo("\n".join(label_report.import_lines(done)))
     if len(done.refused) == done.rows:  # true of an empty sheet too
         raise typer.Exit(1)
 
@@ -72,7 +73,7 @@ def status() -> None:
 
     Example: `cxr labels status`
     """
-    from tasks.labels import report
+    from tasks.labels import report as label_report
 
     with connected() as (settings, pool):
-        typer.echo("\n".join(report.status_lines(pool, settings.bucket)))
+        typer.echo("\n".join(label_report.status_lines(pool, settings.bucket)))
