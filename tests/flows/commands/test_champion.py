@@ -50,7 +50,7 @@ def test_history_tells_who_is_champion_since_when_and_why(models: Nights) -> Non
     assert why == "    manual after model-1, by test_writer: it reads the new detector"
     assert first.endswith(f"  {MODEL}")
     assert trial.startswith("Shadow: model-3 scores alongside the champion since 20")
-    assert trial.endswith(", by test_writer (Dr Ito): curious")
+    assert trial.endswith(", set by test_writer (Dr Ito): curious")
 
 
 def test_who_changes_the_champion_is_named_by_login_or_by_name_beside_the_database_user(
