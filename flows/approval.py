@@ -1,4 +1,4 @@
-"""A person's word on a promotion that waits for it, given in the Prefect UI."""
+"""A promotion that needs approval: a person decides in the Prefect UI."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 POLL_S = 5
 SPARE_S = 600
 CANCELLED_S = 60
-"""How long a cancelled run waits for its server's runner to end it; one that was started in a terminal has none."""
+"""Seconds that a cancelled run leaves to Prefect's runner to end it. A run started in a terminal has no runner."""
 NAMELESS = "somebody who gave no name"
 
 
 class Approval(RunInput):
-    """The form that the Prefect UI shows beside "Resume"."""
+    """The form that the Prefect UI shows when a person clicks "Resume"."""
 
     approve: bool = Field(default=False, title="Promote the challenger?")
     name: str = Field(default="", title="Your name", description="Kept in the history of promotions.")
@@ -40,31 +40,31 @@ class Approval(RunInput):
 
 @dataclass(slots=True)
 class Wait:
-    """A wait for a person: until when, and how it ended."""
+    """A wait for a person: when it ends, and how it ended."""
 
-    over_at: float
+    deadline: float
     answered: threading.Event = field(default_factory=threading.Event)
     cancelled: threading.Event = field(default_factory=threading.Event)
 
 
 def ask(question: str, hours: float, say: Callable[[str], None]) -> Approval:
-    """Pause the flow run until a person resumes it with an answer, or the time is over.
+    """Pause the flow run until a person resumes it with an answer, or the time runs out.
 
     Args:
-        question: in Markdown: what would be promoted, and why a person is asked.
+        question: Markdown that says what would be promoted, and why a person is asked.
         hours: how long to wait.
-        say: logs a line.
+        say: logs one line.
 
     Returns:
-        The answer; not approved, with the reason, where nobody answered or an approval has no name. Only silence and
-        an approval without a name are without a name.
+        The answer. If nobody answered, or an approval carries no name, it is not approved, has an empty name, and its
+        reason says which. In all other cases it has a name.
 
     Raises:
         RunCancelledError: somebody cancelled the run instead.
     """
-    say(f"waiting up to {hours:g} hours for a person's word: open this run in the Prefect UI and resume it")
+    say(f"waiting up to {hours:g} hours for a person to decide: open this run in the Prefect UI and resume it")
     silence = Approval(reason=f"nobody answered within {hours:g} hours")
-    # A run whose pause has run out can only fail in Prefect's eyes; so it is resumed in time, with nobody's answer.
+    # Prefect fails a run whose pause times out, so the watcher resumes it before that with an answer of its own.
     wait = Wait(time.monotonic() + hours * 3600)
     threading.Thread(target=_watch, args=(UUID(str(flow_run.id)), silence, wait), daemon=True).start()
     try:
@@ -78,7 +78,7 @@ def ask(question: str, hours: float, say: Callable[[str], None]) -> Approval:
     except TerminationSignal:
         if wait.cancelled.is_set():
             raise RunCancelledError(
-                "it was cancelled while it waited for a person's word: nothing was decided"
+                "it was cancelled while it waited for a person to decide: nothing was decided"
             ) from None
         raise
     finally:
@@ -87,24 +87,24 @@ def ask(question: str, hours: float, say: Callable[[str], None]) -> Approval:
         return answer
     if answer.approve:
         return Approval(reason="it was approved without a name")
-    return Approval(name=NAMELESS, reason=answer.reason)  # a refusal counts, whoever it was
+    return Approval(name=NAMELESS, reason=answer.reason)  # a refusal needs no name
 
 
 def _watch(flow_run_id: UUID, answer: Approval, wait: Wait) -> None:
-    """Resume the run when its time is over, and end its wait where it is cancelled.
+    """Resume the run at the deadline, and end its wait if it is cancelled.
 
-    Prefect's own wait looks for nothing but an answer, so a cancelled run would hold its lock until the time is over.
+    Prefect's own wait checks only for an answer, so a cancelled run would hold its lock until the deadline.
     """
     cancelled_at: float | None = None
     with get_client(sync_client=True) as client:
-        while not wait.answered.wait(min(POLL_S, max(wait.over_at - time.monotonic(), 0)) or POLL_S):
-            with suppress(Exception):  # Prefect may be away for a moment
+        while not wait.answered.wait(min(POLL_S, max(wait.deadline - time.monotonic(), 0)) or POLL_S):
+            with suppress(Exception):  # Prefect may be unreachable for a moment
                 state = client.read_flow_run(flow_run_id).state
                 if state and (state.is_cancelling() or state.is_final()):
                     cancelled_at = cancelled_at or time.monotonic()
-                elif time.monotonic() >= wait.over_at:  # again where it could not be: it may not even be paused yet
+                elif time.monotonic() >= wait.deadline:  # retried each round: the run may not be paused yet
                     client.resume_flow_run(flow_run_id, run_input=answer.model_dump())
             if cancelled_at is not None and time.monotonic() >= cancelled_at + CANCELLED_S:
                 wait.cancelled.set()
-                os.kill(os.getpid(), signal.SIGTERM)  # Prefect's handler raises it where the wait is
+                os.kill(os.getpid(), signal.SIGTERM)  # Prefect's handler raises TerminationSignal in the waiting thread
                 return

@@ -1,4 +1,4 @@
-"""What people see of a run: progress in the Prefect UI while it works, at its end a summary there and its pages."""
+"""What people see of a run: its progress in the Prefect UI, then a summary there and its HTML pages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from prefect.context import SettingsContext, get_settings_context
 
 from models.radiographs.radiograph import Limits
 from tasks.nights import figures
-from tasks.nights import report as reporting
+from tasks.nights import report as night_report
 from tasks.pages import publishing
 from tasks.radiographs import thumbnails
 
@@ -42,16 +42,16 @@ if TYPE_CHECKING:
 
 @contextmanager
 def at_once() -> Iterator[None]:
-    """Ask Prefect's server once only: by default a run would wait a minute for one that is away, at each artifact."""
-    here = get_settings_context()
-    # Copied: Prefect's own `temporary_settings` reads and checks all of them anew, which would show in a short night.
-    client = here.settings.client.model_copy(update={"max_retries": 0})
-    with SettingsContext(profile=here.profile, settings=here.settings.model_copy(update={"client": client})):
+    """Call Prefect's server without retries: by default each artifact would wait a minute for a server that is down."""
+    current = get_settings_context()
+    # Prefect's `temporary_settings` reads and validates every setting again, which a short night would notice.
+    client = current.settings.client.model_copy(update={"max_retries": 0})
+    with SettingsContext(profile=current.profile, settings=current.settings.model_copy(update={"client": client})):
         yield
 
 
 class Progress:
-    """A progress bar of the run in the UI; given up once it could not be shown."""
+    """A progress bar of the run in the UI. After one failed update it stays silent."""
 
     def __init__(self, key: str, total: int) -> None:
         self.key, self.total, self.done = key, total, 0
@@ -64,12 +64,12 @@ class Progress:
         self.show(self.done / self.total, f"{self.done:,} of {self.total:,} images")
 
     def attempt(self, share: float, words: str) -> None:
-        """As `show`, but go on where it cannot be shown."""
+        """Like `show`, but ignore any error."""
         with suppress(Exception):
             self.show(share, words)
 
     def show(self, share: float, words: str) -> None:
-        """Set the bar to a share of the whole, 0 to 1, and say what that is."""
+        """Set the bar to a share of the whole (0 to 1), with a description."""
         if self.lost:
             return
         self.lost = True
@@ -84,10 +84,10 @@ class Progress:
 def write_data_docs(
     store: Store, found: RunFigures, run_id: UUID, shards: Sequence[ShardVerdicts], shards_in_run: int
 ) -> str:
-    """Build the Data Docs of the run's validation and store them; returns the key of their first page."""
+    """Build and store the Data Docs of the run's validation; return the key of their first page."""
     from tasks.validation.data_docs import build_data_docs
 
-    prefix = f"{reporting.folder(found.night, run_id)}data-docs/"
+    prefix = f"{night_report.folder(found.night, run_id)}data-docs/"
     with tempfile.TemporaryDirectory() as folder:
         index = build_data_docs(shards, Path(folder), shards_in_run)
         publishing.publish_folder(store, Path(folder), prefix)
@@ -97,7 +97,7 @@ def write_data_docs(
 def contact_sheets(
     pool: sa.Engine, store: Store, settings: Settings, run_ids: Sequence[UUID]
 ) -> tuple[ContactSheets, Pictures]:
-    """Choose the report's images and fetch their thumbnails. `run_ids`: this run, then those that it took over."""
+    """Choose the report's images and fetch their thumbnails. `run_ids`: this run, then the runs that it took over."""
     sheets = figures.contact_sheets(pool, run_ids)
     limits = Limits(settings.max_bytes, settings.max_pixels)
     return sheets, thumbnails.thumbnails(store, sheets.references, limits)
@@ -107,26 +107,28 @@ def write_report(
     store: Store, settings: Settings, found: RunFigures, run_id: UUID, sheets: tuple[ContactSheets, Pictures],
     docs_key: str | None, heat: HeatMaps | None = None,
 ) -> str:  # fmt: skip
-    """Render the HTML report and store it; returns its key."""
+    """Render the HTML report and store it; return its key."""
     ui = (settings.prefect_api_url or "").removesuffix("/api")
-    links = reporting.Links(
+    links = night_report.Links(
         data_docs=publishing.link(settings, docs_key) if docs_key else None,
         flow_run=f"{ui}/runs/flow-run/{run_id}" if ui else None,
     )
-    html = reporting.render(found, *sheets, links, settings.timezone, heat)
-    return reporting.publish(store, found.night, run_id, html)
+    html = night_report.render(found, *sheets, links, settings.timezone, heat)
+    return night_report.publish(store, found.night, run_id, html)
 
 
 def show(settings: Settings, found: RunFigures, report_key: str | None, docs_key: str | None) -> None:
-    """Put the summary, the tables of classes and reasons, and the links into the UI."""
+    """Show the summary, the tables of classes and reasons, and the links in the Prefect UI."""
     report = publishing.link(settings, report_key) if report_key else None
     docs = publishing.link(settings, docs_key) if docs_key else None
-    summary = reporting.summary_markdown(found, report, docs)
+    summary = night_report.summary_markdown(found, report, docs)
     with at_once():
         create_markdown_artifact(summary, key="scoring-summary", description="What happened this night")
-        create_table_artifact(reporting.class_table(found), key="scoring-classes", description="Predictions by class")
         create_table_artifact(
-            reporting.reason_table(found), key="scoring-reasons", description="Why images got no prediction"
+            night_report.class_table(found), key="scoring-classes", description="Predictions by class"
+        )
+        create_table_artifact(
+            night_report.reason_table(found), key="scoring-reasons", description="Why images got no prediction"
         )
         for link, text, key in ((report, "HTML report", "scoring-report"), (docs, "Data Docs", "scoring-data-docs")):
             if link and link.startswith("http"):
@@ -135,7 +137,7 @@ def show(settings: Settings, found: RunFigures, report_key: str | None, docs_key
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a night's report was made of, to make it again with heat maps."""
+    """What a night's report was rendered from, so that it can be rendered again with heat maps."""
 
     found: RunFigures
     sheets: ContactSheets
@@ -144,15 +146,15 @@ class Report:
 
 
 def write_comparison(store: Store, settings: Settings, day: date, evidence: ComparisonEvidence) -> str:
-    """Render the comparison report and store it under a day; returns its key."""
-    from tasks.retraining import report as comparison  # brings Matplotlib, which a night does without
+    """Render the comparison report and store it under a day; return its key."""
+    from tasks.retraining import report as comparison_report  # imports Matplotlib, which a night does not need
 
-    html = comparison.render(evidence, settings.timezone)
-    return comparison.publish(store, day, evidence.retraining_id, html)
+    html = comparison_report.render(evidence, settings.timezone)
+    return comparison_report.publish(store, day, evidence.retraining_id, html)
 
 
 def write_cards(store: Store, settings: Settings, evidence: ComparisonEvidence) -> None:
-    """Render and store the cards of all models compared, with today's figures."""
+    """Render and store the cards of all compared models, with the figures of this comparison."""
     from tasks.retraining import model_card
 
     for model in evidence.models:
@@ -163,17 +165,17 @@ def write_cards(store: Store, settings: Settings, evidence: ComparisonEvidence) 
 def show_comparison(
     settings: Settings, evidence: ComparisonEvidence, report_key: str | None, card_keys: Mapping[str, str] | None = None
 ) -> None:
-    """Put the decision, the models side by side, the gate's checks and the link to the report into the UI."""
-    from tasks.retraining import summary
+    """Show the decision, the models side by side, the gate's checks and the link to the report in the Prefect UI."""
+    from tasks.retraining import summary as comparison_summary
 
     report = publishing.link(settings, report_key) if report_key else None
     cards = {version: publishing.link(settings, key) for version, key in (card_keys or {}).items()}
-    decision = summary.summary_markdown(evidence, report, cards)
+    decision = comparison_summary.summary_markdown(evidence, report, cards)
     with at_once():
         create_markdown_artifact(decision, key="retraining-decision", description="What the gate decided, and why")
         for key, table, description in (
-            ("retraining-models", summary.side_by_side(evidence), "The models side by side, with intervals"),
-            ("retraining-checks", summary.checks_table(evidence), "What the gate asks, and what it found"),
+            ("retraining-models", comparison_summary.side_by_side(evidence), "The models side by side, with intervals"),
+            ("retraining-checks", comparison_summary.checks_table(evidence), "What the gate asks, and what it found"),
         ):
             if table:
                 create_table_artifact(table, key=key, description=description)

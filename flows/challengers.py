@@ -1,4 +1,4 @@
-"""Steps of a retraining up to its challengers: the labelled images, their arrays, and a model of each recipe."""
+"""Steps of a retraining up to its challengers: gather labelled images, decode them, and train each recipe."""
 
 from __future__ import annotations
 
@@ -36,26 +36,26 @@ if TYPE_CHECKING:
 
 UNREADABLE = "not readable"
 HANGS_AFTER = 3
-"""Times CXR_TRAINING_MINUTES after which a training that has not ended is ended."""
+"""Multiple of CXR_TRAINING_MINUTES after which a hanging training is stopped."""
 WORKBENCH = "comparison"
-"""Folder for the arrays of a comparison, beside the trainings' own; removed with them."""
+"""Folder for the arrays of a comparison, next to the folders of the trainings; removed with them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One training that is to be done."""
+    """One training to do."""
 
     recipe: Recipe
     seed: int
     epochs: int | None
-    """Instead of the recipe's."""
+    """Replaces the recipe's number of epochs; None keeps it."""
 
     def data(self, whole: Dataset) -> Dataset:
-        """What it learns from, and is tested on: the test set is always whole."""
+        """The images that it trains and is tested on. The test set is always complete."""
         return dataset.with_views(whole, self.recipe.views)
 
     def job(self, whole: Dataset, settings: Settings) -> TrainingJob:
-        """The training on a whole data set, as a worker process is asked for it."""
+        """The job for a worker process: this training on a whole data set."""
         data, minutes = self.data(whole), settings.training_minutes
         return TrainingJob(
             recipe=self.recipe,
@@ -73,66 +73,68 @@ class Plan:
         )
 
     def key(self, data: Dataset) -> str:
-        """Name the training on a whole data set: the same one is not done twice."""
+        """The key of this training on a whole data set; the same training is not done twice."""
         return jobs.job_key(self.data(data).learning_fingerprint, self.recipe, self.seed, self.epochs)
 
 
 @dataclass(frozen=True, slots=True)
 class Challenger:
-    """A challenger."""
+    """A trained model version that competes with the champion."""
 
     version: ModelVersion
     answers: NDArray[np.float32] | None
-    """(test images, classes) as its training gave them, to choose what to explain; None: trained by an earlier run."""
+    """(test images, classes) from its training, to choose which images to explain; None: an earlier run trained it."""
 
 
 @step("gather labels")
 def gather(run: Retraining) -> Dataset:
-    """Take up labels that waited, give new images their split, and read what there is to learn from."""
+    """Match waiting labels with their images, assign splits to new images, and load the labelled images."""
     resolved = run.retrying_database(importing.resolve_waiting, run.pool, run.store, run.settings)
     if resolved.labels:
-        run.log.info("retraining %s: %s that waited found their images", run.run_id, counted(resolved.labels, "label"))
+        run.log.info(
+            "retraining %s: %s that waited matched their images", run.run_id, counted(resolved.labels, "label")
+        )
     settings = run.settings
     assigned = run.retrying_database(splits.assign, run.pool, settings.validation_share, settings.test_share)
     if new := sum(assigned.new.values()):
-        run.log.info("retraining %s: %s got a split for ever", run.run_id, counted(new, "image"))
+        run.log.info("retraining %s: %s got a permanent split", run.run_id, counted(new, "image"))
     return load(run)
 
 
 def load(run: Retraining) -> Dataset:
-    """Read the labelled images that may be used: what is not in the bucket any more is not learned from."""
+    """Load the usable labelled images. Images that are no longer in the bucket are left out."""
     data = run.retrying_database(dataset.load, run.pool, run.settings.bucket)
     wanted = {(item.bucket_key, item.etag) for item in data.items}
-    there = {(one.key, one.etag) for page in run.store.list("") for one in page if (one.key, one.etag) in wanted}
-    gone = [place for place, item in enumerate(data.items) if (item.bucket_key, item.etag) not in there]
+    present = {(one.key, one.etag) for page in run.store.list("") for one in page if (one.key, one.etag) in wanted}
+    gone = [place for place, item in enumerate(data.items) if (item.bucket_key, item.etag) not in present]
     return dataset.without_rare_classes(dataset.without(data, gone, dataset.OBJECT_MISSING) if gone else data)
 
 
 @step("decode images")
 def decode(run: Retraining, data: Dataset, plans: Sequence[Plan]) -> Dataset:
-    """Decode what the cache lacks, and leave out what cannot be read or shows a picture of a stricter split.
+    """Decode images that the cache lacks. Leave out unreadable images and near-duplicates of a stricter split.
 
     Returns:
-        The data set with an array for each item and each recipe's preprocessing.
+        The data set, with a cached array for each item and each recipe's preprocessing.
     """
     specs = {plan.recipe.preprocessing.hash: plan.recipe.preprocessing for plan in plans}
     for spec in specs.values():
         data = keep(run, data, spec)
     first, readable = next(iter(specs.values())), {item.content_sha256 for item in data.items}
-    # Only an image's nearest neighbours are compared with it, so it is looked again among those that are left.
-    # Phantoms are variations of one drawing: they all look alike.
+    # An image is compared only with its nearest neighbours, so the search repeats among the images that are left.
+    # Phantoms are variations of one drawing and all look alike, so made data is not searched.
     while not data.made and find_near_duplicates(run, data, first):
         data = load(run)
         gone = [place for place, item in enumerate(data.items) if item.content_sha256 not in readable]
         data = dataset.without(data, gone, UNREADABLE) if gone else data
     if data.near_duplicates:
         words = f"{counted(data.near_duplicates, 'pair')} of images in different splits show the same picture"
-        run.note([f"{words}: what would have let a model learn test images by heart is left out"])
+        run.note([f"{words}: images that would let a model memorise test images are left out"])
     return data
 
 
 def find_near_duplicates(run: Retraining, data: Dataset, spec: PreprocessingSpec) -> int:
-    """Look for images in different splits that show the same picture; returns how many pairs are new."""
+    """Find images in different splits that show the same picture; return the number of new pairs."""
     cache, contents = run.settings.cache, data.contents
     images = arrays.assemble(jobs.job_folder(cache, WORKBENCH) / IMAGES, contents, spec, cache)
     pairs = near_duplicates.find(images, data.splits)
@@ -140,7 +142,7 @@ def find_near_duplicates(run: Retraining, data: Dataset, spec: PreprocessingSpec
 
 
 def keep(run: Retraining, data: Dataset, spec: PreprocessingSpec) -> Dataset:
-    """See that there is an array of each item; those without one are left out, and counted."""
+    """Make sure that each item has a cached array; leave out and count the items without one."""
     progress = Progress("decoding-progress", len(data.items))
     every = max(1, len(data.items) // 20)
 
@@ -148,7 +150,7 @@ def keep(run: Retraining, data: Dataset, spec: PreprocessingSpec) -> Dataset:
         if done % every == 0 or done == len(data.items):
             with run.best_effort("progress could not be shown"):
                 progress.show(
-                    done / len(data.items), f"{done:,} of {counted(len(data.items), 'labelled image')} at hand"
+                    done / len(data.items), f"{done:,} of {counted(len(data.items), 'labelled image')} decoded"
                 )
 
     settings = run.settings
@@ -157,7 +159,7 @@ def keep(run: Retraining, data: Dataset, spec: PreprocessingSpec) -> Dataset:
         workers=settings.intake_threads, on_image=tell,
     )  # fmt: skip
     run.log.info(
-        "retraining %s: %s at hand, %d decoded now", run.run_id, counted(len(kept.places), "array"), kept.decoded
+        "retraining %s: %s ready, %d decoded now", run.run_id, counted(len(kept.places), "array"), kept.decoded
     )
     if not kept.unreadable:
         return data
@@ -167,10 +169,10 @@ def keep(run: Retraining, data: Dataset, spec: PreprocessingSpec) -> Dataset:
 
 
 def describe(run: Retraining, data: Dataset, plans: Sequence[Plan]) -> list[str]:
-    """Write on the row what it learns from; returns the trainings' keys.
+    """Write on the retraining's row what it learns from; return the keys of the trainings.
 
     Raises:
-        DatasetError: nothing is in the test set.
+        DatasetError: the test set is empty.
     """
     counts = {name: sum(item.split == name for item in data.items) for name in SPLITS}
     run.log.info(
@@ -185,19 +187,19 @@ def describe(run: Retraining, data: Dataset, plans: Sequence[Plan]) -> list[str]
     )  # fmt: skip
     if not counts["test"]:
         raise dataset.DatasetError(
-            f"none of the {counted(len(data.items), 'labelled image')} is in the test set, to which the hash of the "
-            "patient identifier assigns whole patients: more patients are needed"
+            f"none of the {counted(len(data.items), 'labelled image')} is in the test set. The hash of the patient "
+            "identifier assigns whole patients to it: more patients are needed"
         )
     return [plan.key(data) for plan in plans]
 
 
 @step("train challenger", run_name="train {plan.recipe.name}")
 def train(run: Retraining, plan: Plan, whole: Dataset) -> Challenger | None:
-    """Train a recipe in a process of its own and register what comes of it.
+    """Train a recipe in a process of its own and register the model.
 
     Returns:
-        The challenger; None where the training failed, or the artifact of an earlier one is lost or damaged: that is
-        kept for the report and does not stop the others.
+        The challenger. None if the training failed, or if the artifact of an earlier training is lost or damaged: the
+        reason goes into the report, and the other recipes still train.
 
     Raises:
         StorageError: the store as a whole cannot be used.
@@ -207,7 +209,7 @@ def train(run: Retraining, plan: Plan, whole: Dataset) -> Challenger | None:
         run.log.info("retraining %s: %s was trained before, as %s", run.run_id, name, known)
         return trained_before(run, name, known)
     if others := len(whole.items) - len(data.items):
-        run.note([f"{name}: {counted(others, 'image')} not learned from: {dataset.OTHER_VIEW}"])
+        run.note([f"{name}: {counted(others, 'image')} left out of training: {dataset.OTHER_VIEW}"])
     settings, epochs = run.settings, plan.epochs or plan.recipe.epochs
     folder = jobs.job_folder(settings.cache, key)
     jobs.prepare_training(
@@ -222,7 +224,7 @@ def train(run: Retraining, plan: Plan, whole: Dataset) -> Challenger | None:
         with run.best_effort("progress could not be shown"):
             progress.show(epoch / epochs, words)
 
-    # The budget ends it between two epochs; this, where it hangs within one.
+    # The budget ends a training between two epochs. This limit ends one that hangs within an epoch.
     limit_s = 60 * settings.training_minutes * HANGS_AFTER if settings.training_minutes else None
     outcome = jobs.train_in_worker(folder, tell, limit_s)
     run.note([f"{name}: {words}" for words in outcome.notes])
@@ -234,14 +236,14 @@ def train(run: Retraining, plan: Plan, whole: Dataset) -> Challenger | None:
 
 
 def trained_before(run: Retraining, name: str, known: str) -> Challenger | None:
-    """Return the challenger that an earlier run trained; None where its artifact is not what it was."""
+    """Return the challenger that an earlier run trained; None if its artifact is lost or damaged."""
     version = run.retrying_database(model_versions.require, run.pool, known)
     try:
         model_versions.fetch(run.store, version, run.settings.cache)
         return Challenger(version, None)
     except artifact.ArtifactError as error:
         why = worker.without_paths(str(error))
-    # Not trained anew: a model version's row names one artifact for ever, and the key of its training is taken.
+    # It is not trained again: a model version's row names one artifact permanently, and its training key is taken.
     run.failures[name] = (
         f"{known} was trained before, and its artifact is lost or damaged: {why}; or train it with another --seed"
     )

@@ -1,4 +1,4 @@
-"""The command line `cxr`: each command's --help teaches what it does and shows an example."""
+"""The command line `cxr`: each command's --help says what it does and shows an example."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ app = typer.Typer(
     "`cxr retrain`, `cxr score`, `cxr status`. Research use, not for diagnosis.",
 )
 
-LAST_WORDS_S = 10
-"""Seconds that Prefect has to hand over events and logs, after the command has said how it went."""
+PREFECT_FLUSH_S = 10
+"""Seconds that Prefect gets to send its events and logs after the command has printed its result."""
 
 COMMANDS: dict[str, list[Callable[..., None]]] = {
     "Nights": [night.score, night.status, night.replay, night.release, night.report],
@@ -44,8 +44,8 @@ for group in (data.data, labels.labels, champion.app):
 
 
 def main() -> None:
-    """Run a command; an error that we foresaw ends in its message, not in a traceback."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow tells of CPU features and absent GPUs otherwise
+    """Run a command. An expected error ends in its message, not in a traceback."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # otherwise TensorFlow logs CPU features and missing GPUs
     code = 1
     try:
         app()
@@ -63,12 +63,12 @@ def main() -> None:
 
 
 def _end_soon(code: int) -> None:
-    """End the process, whatever is left to do.
+    """End the process, even if Prefect is still busy.
 
-    When Python exits, Prefect hands its server what it has not handed over yet. Where that is gone, it tries again for
-    many minutes, and whoever started the command waits.
+    When Python exits, Prefect sends the rest of its events and logs to its server. If the server is gone, it retries
+    for many minutes, and the user waits at the terminal.
     """
-    time.sleep(LAST_WORDS_S)
+    time.sleep(PREFECT_FLUSH_S)
     sys.stdout.flush()
     os._exit(code)
 

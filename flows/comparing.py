@@ -1,4 +1,4 @@
-"""Steps of a retraining that hold its challengers against the champion, and tell people what came of it."""
+"""Steps of a retraining that compare its challengers with the champion and report the result."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from tasks.retraining.evidence import ComparisonEvidence, ModelEvidence
 
 ANSWER_LIMIT_S = 2 * 3600.0
-"""A process that hangs, in a driver for instance, must not hold the retraining's lock for ever."""
+"""Limit for one model's answers: a process that hangs, in a driver for instance, must not keep the lock."""
 EXPLAINED = 2
-"""Images of each class that are explained where nobody knows yet what a challenger says of them."""
+"""Images of each class to explain when no challenger's answers are known yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +50,15 @@ class Compared:
     gate: Gate
     decision: Decision
     champion: ModelVersion | None
-    """Whoever reigns, compared with or not."""
+    """The current champion, whether or not it was compared."""
     asked: ModelVersion | None
-    """The champion where it was compared: one of phantoms says nothing about radiographs, so floors decide."""
+    """The champion if it was compared. One trained on phantoms says nothing about radiographs: then floors decide."""
     models: dict[str, ModelEvidence]
-    """Of each model that answered, the champion's first where it was asked."""
+    """Evidence by version for each model that answered; the champion comes first if it was compared."""
 
 
 def current_champion(run: Retraining) -> ModelVersion | None:
-    """Return the champion, None where there is none yet. Its artifact is verified now, not after hours of training.
+    """Return the champion, None if there is none yet. Its artifact is verified now, not after hours of training.
 
     Raises:
         ArtifactError: the artifact is not the one that was registered.
@@ -74,21 +74,21 @@ def current_champion(run: Retraining) -> ModelVersion | None:
 def decided_before(
     run: Retraining, data: Dataset, champion: ModelVersion | None, keys: Sequence[str], rules: Gate
 ) -> str | None:
-    """Say what was decided about these very trainings before; None where this is to be decided.
+    """Say what was already decided about exactly these trainings; None if it is still to be decided.
 
     Raises:
-        DatasetError: the images are made data, and the champion learned from real ones.
+        DatasetError: the images are made data, and the champion learned from real radiographs.
     """
     if data.made and champion and not champion.made_data:
         raise dataset.DatasetError(
-            f"all labels are of made data, and {champion.model_version} learned from radiographs: nothing that is "
+            f"all labels are of made data, and {champion.model_version} learned from radiographs: nothing that "
             "learned from phantoms can take its place"
         )
     known = [run.retrying_database(model_versions.by_training_key, run.pool, key) for key in keys]
     if champion and set(known) == {champion.model_version}:
         return (
-            f"{champion.model_version} is the champion and learned from these very images, by this recipe and seed: "
-            "there is nothing new to learn, and it is not compared with itself"
+            f"{champion.model_version} is the champion and learned from exactly these images, with this recipe and "
+            "seed: there is nothing new to learn, and it is not compared with itself"
         )
     if run.dry_run or None in known:
         return None
@@ -131,12 +131,12 @@ def compare(
         [contenders[one.version.model_version] for one in trained if one.version.model_version in contenders],
         baselines,
     )  # fmt: skip
-    run.log.info("retraining %s: the gate says: %s", run.run_id, decision.sentence)
+    run.log.info("retraining %s: gate: %s", run.run_id, decision.sentence)
     return Compared(data, test, rules, decision, champion, asked, models)
 
 
 def to_explain(test: TestSet, trained: Sequence[Challenger]) -> list[int]:
-    """Choose the test images that get heat maps, the same ones for all models."""
+    """Choose the test images that get heat maps: the same rows for all models."""
     answers = next((one.answers for one in trained if one.answers is not None), None)
     if answers is not None:
         return evidence.rows_to_explain(test, answers)
@@ -147,19 +147,21 @@ def to_explain(test: TestSet, trained: Sequence[Challenger]) -> list[int]:
 def answer(
     run: Retraining, version: ModelVersion, items: Sequence[Item], test: TestSet, rows: Sequence[int]
 ) -> tuple[Contender, ModelEvidence]:
-    """Let a model answer the test set in a process of its own, from its artifact as it was registered.
+    """Run a registered model on the test set, in a process of its own.
 
     Raises:
         ArtifactError: the artifact is not the one that was registered.
-        AnswersMissing: it does not answer.
+        AnswersMissing: the model does not answer, or a test image cannot be read.
     """
     cache = run.settings.cache
     folder = model_versions.fetch(run.store, version, cache)
     metadata = artifact.read_metadata(folder)
     limits = Limits(run.settings.max_bytes, run.settings.max_pixels)
-    kept = arrays.keep(items, run.store, metadata.preprocessing, cache, limits)  # of the champion's preprocessing too
+    kept = arrays.keep(
+        items, run.store, metadata.preprocessing, cache, limits
+    )  # the champion's preprocessing may differ
     if kept.unreadable:
-        raise jobs.AnswersMissing(f"test images cannot be read any more: {'; '.join(kept.unreadable)}")
+        raise jobs.AnswersMissing(f"test images can no longer be read: {'; '.join(kept.unreadable)}")
     contents = [item.content_sha256 for item in items]
     answers = jobs.answer_in_worker(
         jobs.job_folder(cache, f"answer-{version.artifact_sha256}"),
@@ -178,13 +180,13 @@ def answer(
         metadata=metadata,
         probabilities=contender.probabilities,
         images=dict(zip(shown, pictures, strict=True)),
-        heatmaps=dict(zip(rows, answers.heatmaps, strict=False)),  # none where the network cannot be explained
+        heatmaps=dict(zip(rows, answers.heatmaps, strict=False)),  # empty if the network cannot be explained
     )
     return contender, about
 
 
 def gathered(run: Retraining, compared: Compared, outcome: str, approval: Approval | None) -> ComparisonEvidence:
-    """Put together what report, cards, artifacts and the decision's row say."""
+    """Collect the evidence for the report, the cards, the artifacts and the decision's row."""
     asked, names = compared.asked, list(compared.models)
     disputes = run.retrying_database(importing.count_disputes, run.pool)
     return evidence.ComparisonEvidence(
@@ -209,7 +211,7 @@ def gathered(run: Retraining, compared: Compared, outcome: str, approval: Approv
 
 
 def report(run: Retraining, found: ComparisonEvidence) -> str | None:
-    """Store the comparison report; returns its key."""
+    """Store the comparison report; return its key, None if it could not be written."""
     with run.best_effort("the report could not be written"):
         key = artifacts.write_comparison(run.store, run.settings, run.date, found)
         run.retrying_database(record.report, run.pool, run.run_id, key)
@@ -218,7 +220,7 @@ def report(run: Retraining, found: ComparisonEvidence) -> str | None:
 
 
 def cards(run: Retraining, found: ComparisonEvidence) -> list[str]:
-    """Store a card of each model that was judged; returns whose. A dry run changes none."""
+    """Store a card for each judged model; return their versions. A dry run writes no cards."""
     if run.dry_run:
         return []
     with run.best_effort("the model cards could not be written"):
@@ -227,29 +229,29 @@ def cards(run: Retraining, found: ComparisonEvidence) -> list[str]:
 
 
 def for_a_person(run: Retraining, compared: Compared) -> list[str]:
-    """Say why the gate's word is not enough to make the winner champion; nothing where it is."""
+    """Return the reasons why a person must approve the winner; empty if the gate's decision is enough."""
     name = str(compared.decision.winner)
     undone = run.retrying_database(decisions.undone, run.pool, name)
     doubts = [undone] if undone else []
     if compared.asked and set(ours := compared.models[name].metadata.classes) != set(compared.asked.classes):
-        doubts.append(f"it knows {', '.join(ours)}, and the champion {', '.join(compared.asked.classes)}")
+        doubts.append(f"it predicts {', '.join(ours)}, and the champion {', '.join(compared.asked.classes)}")
     return doubts
 
 
 def question(run: Retraining, found: ComparisonEvidence) -> str:
-    """Store the report as it stands, and say in Markdown what a person is asked, and where to look first."""
+    """Store the report so far; return the question for a person in Markdown, with a link to the report."""
     lines = [f"**{verdict.headline(found)}**"]
     lines += [f"- {words}" for words in run.notes]
     if key := report(run, found):
         link = publishing.link(run.settings, key)
         page = f"[The comparison report]({link})" if link.startswith("http") else "The comparison report"
         lines.append(f"{page}: `cxr report {run.run_id}`")
-    lines.append("Without an answer in time the champion stays. Research use, not for diagnosis.")
+    lines.append("Without an answer in time, the champion stays. Research use, not for diagnosis.")
     return "\n\n".join(lines)
 
 
 def ruling(run: Retraining, compared: Compared, sentence: str) -> promotion.Ruling:
-    """Return what is written into the database about the decision."""
+    """Return what the database records about the decision."""
     decision, test = compared.decision, compared.test
     return promotion.Ruling(
         sentence=sentence,
@@ -267,6 +269,6 @@ def ruling(run: Retraining, compared: Compared, sentence: str) -> promotion.Ruli
 
 
 def show(run: Retraining, found: ComparisonEvidence, report_key: str | None, carded: Sequence[str]) -> None:
-    """Put the decision, the tables and the links to the report and the cards into the Prefect UI."""
+    """Show the decision, the tables and the links to the report and the cards in the Prefect UI."""
     places = {version: model_card.key(version) for version in carded}
     artifacts.show_comparison(run.settings, found, report_key, places)

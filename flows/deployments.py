@@ -1,4 +1,4 @@
-"""The deployments that `cxr serve` runs; prefect.yaml holds the same ones for a work pool."""
+"""The deployments that `cxr serve` serves. prefect.yaml holds the same deployments for a work pool."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 
 def deployments(settings: Settings) -> list[RunnerDeployment]:
-    """Return the deployments, each with a limit of its own: a night may start while a retraining runs."""
+    """Return the deployments, each with its own concurrency limit: a night may start while a retraining runs."""
     scoring: Any = nightly_scoring.to_deployment(
         name="nightly",
         description="Scores what is new in the bucket and publishes it to analysts.",
         schedule=Cron(settings.scoring_cron, timezone=settings.timezone),
-        # A night that is still running makes the next one pointless, not urgent: what it would find is found later.
+        # While one night is running, a second one is pointless: a later night finds what it would have found.
         concurrency_limit=_one_at_a_time(),
         tags=["scoring"],
-        entrypoint_type=EntrypointType.MODULE_PATH,  # found wherever the process was started
+        entrypoint_type=EntrypointType.MODULE_PATH,  # works from any working directory
     )
     retraining: Any = retrain_and_compare.to_deployment(
         name="weekly",
         description="Trains challengers and promotes one only if its test metrics win.",
         schedule=Cron(settings.retraining_cron, timezone=settings.timezone),
-        # Two at once would learn from the same labels; what is newer waits for the next one.
+        # Two retrainings at once would learn from the same labels. Newer labels wait for the next retraining.
         concurrency_limit=_one_at_a_time(),
         tags=["retraining"],
         entrypoint_type=EntrypointType.MODULE_PATH,
@@ -42,7 +42,7 @@ def deployments(settings: Settings) -> list[RunnerDeployment]:
     contest: Any = tournament.to_deployment(
         name="tournament",
         description="Trains recipes on the same labelled images and ranks them, when somebody asks for it.",
-        # Two at once would remove each other's images.
+        # Two tournaments at once would remove each other's images.
         concurrency_limit=_one_at_a_time(),
         tags=["tournament"],
         entrypoint_type=EntrypointType.MODULE_PATH,
@@ -56,5 +56,5 @@ def _one_at_a_time() -> ConcurrencyLimitConfig:
 
 def serve_all(settings: Settings) -> None:
     """Register the deployments and run them until stopped."""
-    # Paused, nights would be missed without a word. So they show as late, and start when somebody serves them again.
+    # Paused schedules would skip nights silently. Unpaused ones show as late and start when they are served again.
     serve(*deployments(settings), pause_on_shutdown=False)

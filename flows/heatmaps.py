@@ -1,4 +1,4 @@
-"""The last step of a night: heat maps for the highest scores of its report, which is published already."""
+"""The last step of a night: heat maps for the highest scores of its published report."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 
 PATIENCE_S: Final = 120.0
-"""For all of it; then the report stays without heat maps."""
+"""Limit for the whole step; beyond it the report stays without heat maps."""
 
 
 @step("explain the highest scores")
 def explain_highest(run: Run, champion: ModelVersion) -> None:
-    """Write the report again with heat maps of the highest scores, or with a note why there are none.
+    """Write the report again, with heat maps of the highest scores or a note that says why there are none.
 
-    Whatever happens here, the night's rows and its first report stand.
+    The night's rows and its first report stay valid whatever happens here.
     """
     report = run.report
     if report is None or not run.settings.explain_highest:
@@ -45,24 +45,24 @@ def explain_highest(run: Run, champion: ModelVersion) -> None:
     shown = shown[: run.settings.explain_highest]
     if not shown:
         return
-    with run.best_effort("the report could not be given heat maps"):
-        began = time.monotonic()
-        heat = looked(run, champion, report, shown)
+    with run.best_effort("the heat maps could not be added to the report"):
+        started = time.monotonic()
+        heat = heat_maps(run, champion, report, shown)
         artifacts.write_report(
             run.store, run.settings, report.found, run.run_id, (report.sheets, report.pictures), report.docs_key,
             heat,
         )  # fmt: skip
         run.log.info(
             "run %s: %s in the report, after %.0f s",
-            run.run_id, counted(len(heat.overlays), "heat map"), time.monotonic() - began,
+            run.run_id, counted(len(heat.overlays), "heat map"), time.monotonic() - started,
         )  # fmt: skip
 
 
-def looked(run: Run, champion: ModelVersion, report: Report, shown: Sequence[Exhibit]) -> HeatMaps:
-    """Return the heat maps for the published classes of some images, or a note where there are none."""
+def heat_maps(run: Run, champion: ModelVersion, report: Report, shown: Sequence[Exhibit]) -> HeatMaps:
+    """Return heat maps for the published classes of the images, or a note that says why there are none."""
     try:
         return _heat(run, champion, report, shown)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the report says so, and the night goes on
+    except Exception as error:  # noqa: BLE001 - the report says why, and the night goes on
         why = in_words(error)
     run.note([f"no heat maps: {why}"])
     return HeatMaps({}, why)
@@ -70,34 +70,34 @@ def looked(run: Run, champion: ModelVersion, report: Report, shown: Sequence[Exh
 
 def _heat(run: Run, champion: ModelVersion, report: Report, shown: Sequence[Exhibit]) -> HeatMaps:
     if find_spec("keras") is None:
-        raise jobs.AnswersMissing("Keras is not installed where this night ran")
-    until = time.monotonic() + PATIENCE_S
+        raise jobs.AnswersMissing("Keras is not installed on the machine that ran this night")
+    deadline = time.monotonic() + PATIENCE_S
     limits = Limits(run.settings.max_bytes, run.settings.max_pixels)
     executor = ThreadPoolExecutor(thumbnails.WORKERS, thread_name_prefix="heatmaps")
     try:
-        taken = executor.map(
+        fetched = executor.map(
             lambda one: fetching.read_for_scoring(one.reference, run.store, champion.preprocessing, limits), shown,
             timeout=PATIENCE_S,
         )  # fmt: skip
-        at_hand = [(one, image.pixels) for one, image in zip(shown, taken, strict=True) if image.pixels is not None]
+        readable = [(one, image.pixels) for one, image in zip(shown, fetched, strict=True) if image.pixels is not None]
     except TimeoutError:
         raise jobs.AnswersMissing(f"the images could not be fetched again within {PATIENCE_S:.0f} s") from None
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
-    if not at_hand:
+    if not readable:
         raise jobs.AnswersMissing("none of the images could be fetched again")
     answers = subject.answer_images(
-        run.store, run.settings.cache, champion, np.stack([pixels for _, pixels in at_hand]),
-        [(row, champion.classes.index(one.caption)) for row, (one, _) in enumerate(at_hand)],
-        max(until - time.monotonic(), 0),
+        run.store, run.settings.cache, champion, np.stack([pixels for _, pixels in readable]),
+        [(row, champion.classes.index(one.caption)) for row, (one, _) in enumerate(readable)],
+        max(deadline - time.monotonic(), 0),
     )  # fmt: skip
     if answers.notes:
         raise jobs.AnswersMissing("; ".join(answers.notes))
     from models.plots.pictures import heat_overlay_on_thumbnail
 
-    made = {}
-    for (one, _), heat in zip(at_hand, answers.heatmaps, strict=True):
+    overlays = {}
+    for (one, _), heat in zip(readable, answers.heatmaps, strict=True):
         thumbnail = report.pictures[one.reference.image_id]
         if thumbnail.jpeg:
-            made[one.reference.image_id] = heat_overlay_on_thumbnail(thumbnail.jpeg, heat, champion.preprocessing)
-    return HeatMaps(made)
+            overlays[one.reference.image_id] = heat_overlay_on_thumbnail(thumbnail.jpeg, heat, champion.preprocessing)
+    return HeatMaps(overlays)

@@ -1,4 +1,4 @@
-"""After a night: drift is looked at and shown, and a retraining is asked for where one is due."""
+"""After a night: check for drift, show the result, and request a retraining if one is due."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
     from tasks.nights.triggers import Trigger
 
 RETRAINING: Final = "retrain_and_compare/weekly"
-"""The flow and its deployment, as Prefect names them together."""
-OTHERWISE: Final = "`cxr retrain` runs it, or the next one on the schedule takes it up"
+"""Prefect's full name of the deployment: flow/deployment."""
+HOW_TO_START: Final = "`cxr retrain` starts it, or the next scheduled retraining covers it"
 
 
 def watch(run: Run, *, scored: int) -> None:
-    """Look at drift and new labels once the night is published; nothing here can take that back.
+    """Check drift and new labels after the night is published. No error here affects the published night.
 
     Args:
-        run: published already.
-        scored: images that it and the runs it took over have scored; without any there is no drift to look at.
+        run: a published run.
+        scored: number of images that it and the runs it took over have scored; with none, drift is not checked.
     """
     found = None
     if scored:
-        with run.best_effort("drift could not be looked at"):
+        with run.best_effort("drift could not be checked"):
             found = run.retrying_database(drift.watch, run.pool, run.settings, run.run_ids)
             words = drift.sentence(found)
             run.log.log(logging.WARNING if found and found.drifted else logging.INFO, "run %s: %s", run.run_id, words)
     notice = None
-    with run.best_effort("whether a retraining is due could not be decided"):
+    with run.best_effort("it could not be decided whether a retraining is due"):
         trigger = run.retrying_database(triggers.fire, run.pool, run.settings, run.run_id)
         if trigger:
             notice = ask(run, trigger)
@@ -47,13 +47,13 @@ def watch(run: Run, *, scored: int) -> None:
 
 
 def ask(run: Run, trigger: Trigger) -> str:
-    """Ask Prefect for the retraining that a trigger is about, unless it was asked before; says what will happen.
+    """Request a trigger's retraining from Prefect unless it was already requested; say what will happen.
 
-    The idempotency key lets nights that ask for the same trigger, at once or after an answer was lost, get the same
-    flow run. It is no part of the night: cancelling the night leaves it.
+    With the idempotency key, nights that request the same trigger, together or after a lost reply, get the same flow
+    run. It is not a subflow of the night, so cancelling the night does not cancel it.
     """
     if trigger.flow_run_id is None:
-        with run.best_effort("Prefect could not be asked for a retraining"):
+        with run.best_effort("a retraining could not be requested from Prefect"):
             with at_once():
                 flow_run: Any = run_deployment(
                     RETRAINING,
@@ -62,18 +62,18 @@ def ask(run: Run, trigger: Trigger) -> str:
                     as_subflow=False,
                     idempotency_key=f"trigger {trigger.trigger_id} of run {trigger.run_id}",
                 )
-            asked_for: UUID = flow_run.id
-            run.retrying_database(triggers.note_asked, run.pool, trigger.trigger_id, asked_for)
-            return f"a retraining was asked for: {trigger.detail} (flow run {asked_for})"
-        return f"a retraining is due: {trigger.detail}; {OTHERWISE}"
+            requested: UUID = flow_run.id
+            run.retrying_database(triggers.note_asked, run.pool, trigger.trigger_id, requested)
+            return f"a retraining was asked for: {trigger.detail} (flow run {requested})"
+        return f"a retraining is due: {trigger.detail}; {HOW_TO_START}"
     return (
         f"a retraining was asked for on {trigger.fired_at:%-d %B} (flow run {trigger.flow_run_id}) and has not begun: "
-        f"{trigger.detail}; {OTHERWISE}"
+        f"{trigger.detail}; {HOW_TO_START}"
     )
 
 
 def show(found: DriftComparison | None, notice: str | None) -> None:
-    """Put what was found into the UI; nothing where there was nothing to compare and nothing is due."""
+    """Show the result in the UI; show nothing if nothing was compared and no retraining is due."""
     sentences = [drift.sentence(found)] if found and found.findings else []
     sentences += [notice] if notice else []
     if not sentences:

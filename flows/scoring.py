@@ -1,6 +1,6 @@
 """The nightly scoring flow: from new objects in the bucket to published predictions.
 
-Reads like a table of contents; how a step is done is in tasks/.
+This file is an outline: tasks/ does the work of each step.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from flows.work import flow_run_id, step
 from infra.settings import Settings
 from infra.version import code_version
 from models.radiographs.radiograph import Limits
-from tasks.nights import report
+from tasks.nights import report as night_report
 from tasks.nights.figures import RunOutcome, gather
 from tasks.pages.wording import counted
 from tasks.radiographs import fetching
@@ -58,26 +58,26 @@ def _today(settings: Settings) -> date:
 def nightly_scoring(
     night: date | None = None,
     prefixes: list[str] | None = None,
-    discover: bool = True,  # noqa: FBT001, FBT002 - a flow's parameter, shown by name in the UI
+    discover: bool = True,  # noqa: FBT001, FBT002 - a flow parameter, shown by name in the UI
 ) -> State[Any]:
     """Score what is new in the bucket.
 
     Args:
-        night: the date that date-patterned prefixes and the rows are about; today in CXR_TIMEZONE if not given.
+        night: the date for date-patterned prefixes and for the rows; today in CXR_TIMEZONE if not given.
         prefixes: where to look; CXR_PREFIXES if not given. May hold date patterns such as incoming/%Y/%m/%d/.
-        discover: off, only what is already waiting is scored (after `cxr replay`).
+        discover: list the bucket; if off, only images that already wait are scored (after `cxr replay`).
     """
     settings = Settings.load()
     night = night or _today(settings)
     run = Run(settings, night, flow_run_id())
     return run.under_lock(
         lambda: score_night(run, prefixes or settings.prefixes, discover=discover),
-        "another run is scoring this bucket; what is new is scored there or by the next run",
+        "another run is scoring this bucket; it or the next run scores the new images",
     )
 
 
 def score_night(run: Run, prefixes: Sequence[str], *, discover: bool) -> State[Any]:
-    """Do the night's steps in order."""
+    """Run the night's steps in order."""
     take_over(run)
     champion = run.retrying_database(model_versions.champion, run.pool)
     if discover:
@@ -91,32 +91,32 @@ def score_night(run: Run, prefixes: Sequence[str], *, discover: bool) -> State[A
 
 
 def take_over(run: Run) -> None:
-    """Write the run's row, adopt what dead runs of this bucket left, and see that there are partitions to write to."""
-    kept = run.settings.model_dump(mode="json", include=SHOWN_SETTINGS)
+    """Write the run's row, take over the work of dead runs of this bucket, and make sure that partitions exist."""
+    shown_settings = run.settings.model_dump(mode="json", include=SHOWN_SETTINGS)
     taken_over = run.retrying_database(
-        runs.start, run.pool, run.run_id, flow_run.id, run.settings.bucket, run.date, code_version(), kept
+        runs.start, run.pool, run.run_id, flow_run.id, run.settings.bucket, run.date, code_version(), shown_settings
     )
     run.run_ids += taken_over
     for dead in taken_over:
-        run.log.warning("run %s: takes over what run %s left unfinished", run.run_id, dead)
+        run.log.warning("run %s: takes over the unfinished work of run %s", run.run_id, dead)
     run.retrying_database(runs.ensure_partitions, run.pool)
 
 
 @step("find new images")
 def find_new_images(run: Run, prefixes: list[str]) -> None:
-    """List the bucket and write a row for each object that is not known yet."""
+    """List the bucket and write a row for each new object."""
     found = run.retrying_database(discovery.discover, run.pool, run.store, run.settings, prefixes)
     run.skipped = found.skipped
     if not found.listed and not found.skipped:
-        run.note(["nothing at all lies under the prefixes that were listed; if that is a surprise, check CXR_PREFIXES"])
+        run.note(["there are no objects at all under the listed prefixes; if that is unexpected, check CXR_PREFIXES"])
     run.log.info(
-        "run %s: %s listed under %s, %d new; %d skipped, no images by their suffix",
+        "run %s: %s listed under %s, %d new; %d skipped because of their suffix",
         run.run_id, counted(found.listed, "object"), counted(len(prefixes), "prefix"), found.new, found.skipped,
     )  # fmt: skip
 
 
 def claim_shards(run: Run, *, retry_failed: bool) -> list[Shard]:
-    """Claim everything that waits, in shards."""
+    """Claim all waiting images, in shards."""
     shards: list[Shard] = run.retrying_database(
         discovery.claim, run.pool, run.settings, run.run_id, retry_failed=retry_failed
     )
@@ -126,22 +126,22 @@ def claim_shards(run: Run, *, retry_failed: bool) -> list[Shard]:
 
 
 @step("load champion")
-def load_champion(run: Run, wanted: model_versions.ModelVersion) -> Runtime:
+def load_champion(run: Run, champion: model_versions.ModelVersion) -> Runtime:
     """Fetch, verify and smoke-test the champion."""
     from models.serving.runtime import load_runtime
 
     settings = run.settings
-    folder = model_versions.fetch(run.store, wanted, settings.cache)
-    loaded = load_runtime(folder, wanted.artifact_sha256, settings.cache, settings.runtime, settings.batch_size)
-    run.retrying_database(runs.describe, run.pool, run.run_id, wanted.model_version, loaded.name)
-    run.log.info("run %s: %s scores with %s", run.run_id, wanted.model_version, loaded.name)
+    folder = model_versions.fetch(run.store, champion, settings.cache)
+    loaded = load_runtime(folder, champion.artifact_sha256, settings.cache, settings.runtime, settings.batch_size)
+    run.retrying_database(runs.describe, run.pool, run.run_id, champion.model_version, loaded.name)
+    run.log.info("run %s: %s scores with %s", run.run_id, champion.model_version, loaded.name)
     run.note(loaded.notes)
     return loaded
 
 
 def score_shards(run: Run, champion: model_versions.ModelVersion, shards: list[Shard]) -> None:
-    """Score shard after shard; the next one is taken in while the last one is scored."""
-    from tasks.validation import verdicts as validation
+    """Score shard after shard; the next shards are fetched while the current one is scored."""
+    from tasks.validation import verdicts
 
     scorer = load_champion(run, champion)
     lineage = predictions.Lineage(
@@ -166,10 +166,10 @@ def score_shards(run: Run, champion: model_versions.ModelVersion, shards: list[S
     ):
         unsuspected = begun(one for one in shards if not one.suspect)
         with prefetch(pool.shards(unsuspected), run.settings.queue_shards) as ahead:
-            validation.prepare(limits)
+            verdicts.prepare(limits)
             for shard, taken in ahead:
                 score(shard, taken)
-        # What runs may have died of is taken in when nothing else is at work.
+        # Images that may have killed a run are fetched last, when nothing else is running.
         for shard, references in begun(one for one in shards if one.suspect):
             score(shard, pool.shard(references))
     run.note(scorer.notes)
@@ -181,19 +181,19 @@ def score_shard(
     shadow: Shadow | None,
 ) -> None:  # fmt: skip
     """Validate, score and commit one shard."""
-    from tasks.validation import verdicts as validation
+    from tasks.validation import verdicts
 
     fetched = [one for one in taken if one.failure is None]
-    verdicts = validation.validate(
+    validated = verdicts.validate(
         [one.image_id for one in fetched], [one.measurement for one in fetched if one.measurement], limits, shard
     )
-    accepted_ids = {one.image_id for one in verdicts.verdicts if one.accepted}
+    accepted_ids = {one.image_id for one in validated.verdicts if one.accepted}
     accepted = [one for one in fetched if one.image_id in accepted_ids]
     contents = [one.measurement.sha256 for one in accepted if one.measurement and one.measurement.sha256]
     known = run.retrying_database(predictions.known_content, run.pool, contents)
     results = [
         *inference.unfetched(taken),
-        *inference.quarantined(fetched, verdicts.verdicts),
+        *inference.quarantined(fetched, validated.verdicts),
         *inference.score(accepted, scorer, known),
     ]
     run.retrying_database(run.lock.renew)
@@ -205,7 +205,7 @@ def score_shard(
         "run %s shard %d: %s", run.run_id, shard, ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
     )
     run.shards += 1
-    run.kept_for_docs = data_docs.keep_for_docs(run.kept_for_docs, verdicts)
+    run.kept_for_docs = data_docs.keep_for_docs(run.kept_for_docs, validated)
 
 
 @step("conclude")
@@ -213,10 +213,10 @@ def conclude(run: Run) -> tuple[str, str]:
     """Reconcile the counts, judge the share of bad images, write the report, and publish or hold the night.
 
     Returns:
-        The run's state, completed or held, and what happened in one sentence.
+        The run's state (completed or held), and one sentence that says what happened.
 
     Raises:
-        RunError: an image has no state; nothing is published.
+        RunError: the counts do not add up; nothing is published.
     """
     own = run.retrying_database(runs.count, run.pool, [run.run_id])
     whole = run.retrying_database(runs.count, run.pool, run.run_ids)
@@ -227,7 +227,7 @@ def conclude(run: Run) -> tuple[str, str]:
         )
     if own.discovered < run.claimed:
         raise runs.RunError(
-            f"{run.claimed} images were claimed, {own.discovered} are accounted for: nothing is published"
+            f"{run.claimed} images were claimed, but only {own.discovered} are accounted for: nothing is published"
         )
     held = run.retrying_database(runs.judge, run.pool, run.settings, run.run_ids)
     limits = Limits(run.settings.max_bytes, run.settings.max_pixels)
@@ -235,7 +235,7 @@ def conclude(run: Run) -> tuple[str, str]:
     outcome = RunOutcome("held" if held else "completed", held, run.skipped, tuple(run.notes))
     found = run.retrying_database(gather, run.pool, run.run_id, run.run_ids, outcome, wording)
     docs_key, report_key = write_reports(run, found) if whole.discovered else (None, None)
-    headline = report.headline(found)
+    headline = night_report.headline(found)
     if not whole.discovered:
         headline = "; ".join([headline, *run.notes])
     if held:
@@ -253,7 +253,7 @@ def conclude(run: Run) -> tuple[str, str]:
 
 
 def write_reports(run: Run, found: RunFigures) -> tuple[str | None, str | None]:
-    """Store Data Docs and report; returns their keys, None for what could not be stored."""
+    """Store the Data Docs and the report; return their keys, None for one that could not be stored."""
     docs_key = report_key = None
     with ThreadPoolExecutor(1, thread_name_prefix="contact-sheets") as executor:
         sheets = executor.submit(artifacts.contact_sheets, run.pool, run.store, run.settings, run.run_ids)

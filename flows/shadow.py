@@ -1,4 +1,4 @@
-"""The shadow's place in a night: begun beside the champion, ended with the shards, and never in their way."""
+"""The shadow in a night: it starts with the champion, ends with the shards, and never delays them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 @contextmanager
 def shadow_scoring(run: Run, champion: model_versions.ModelVersion) -> Iterator[Shadow | None]:
-    """Give the shadow while the shards are scored; None where there is none.
+    """Yield the shadow while the shards are scored; None if no shadow scores.
 
-    A run that takes over from one that died does without: the shadow may be what that one died of.
+    A run that takes over from a dead run has no shadow: the shadow may have killed that run.
     """
     wanted = None
-    with run.best_effort("the shadow is not known, and does not score"):
+    with run.best_effort("the shadow could not be looked up and does not score"):
         wanted = model_versions.shadow(run.pool)
     if wanted and len(run.run_ids) > 1:
         run.note([f"the shadow {wanted.model_version} does not score: this run takes over from one that stopped"])
@@ -35,9 +35,7 @@ def shadow_scoring(run: Run, champion: model_versions.ModelVersion) -> Iterator[
         own_input=wanted.preprocessing_hash != champion.preprocessing_hash,
     )  # fmt: skip
     if shadow.ready():
-        run.log.info(
-            "run %s: %s scores beside it, as its shadow, with %s", run.run_id, wanted.model_version, shadow.runtime
-        )
+        run.log.info("run %s: %s scores too, as its shadow, with %s", run.run_id, wanted.model_version, shadow.runtime)
     elif shadow.gone:
         run.note(shadow.finish())
         yield None

@@ -1,4 +1,4 @@
-"""What every flow stands on: the steps that Prefect shows, what they share, and how an error ends a run in words."""
+"""The basis of every flow: the steps that Prefect shows, what they share, and how an error ends a run."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ Result = TypeVar("Result")
 
 
 class RunCancelledError(RuntimeError):
-    """A person cancelled the run in Prefect; the message says when."""
+    """A person cancelled the run in Prefect; the message says at which point."""
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:
-    """Let Prefect log an error of ours as its message: fifty lines of traceback around it help nobody at night."""
+    """Make Prefect log an explained error as its message alone: fifty lines of traceback help nobody at night."""
     error = record.exc_info[1] if record.exc_info else None
     if error is not None and is_explained(error):
         record.msg, record.args, record.exc_info = "%s", (str(error),), None
@@ -52,18 +52,18 @@ for _logger in ("prefect.flow_runs", "prefect.task_runs"):
 
 
 def flow_run_id() -> UUID:
-    """Return Prefect's id of the flow run at work, by which our tables know it too; outside of Prefect a new one."""
+    """Return the id of the current flow run, which our tables use too; a new one outside of Prefect."""
     return UUID(str(flow_run.id)) if flow_run.id else uuid4()
 
 
 def step(name: str, *, run_name: str | None = None) -> Callable[[Callable[Given, Result]], Callable[Given, Result]]:
-    """Make a function a step of a flow: a task in Prefect's UI, run where it is called.
+    """Make a function a step of a flow: a Prefect task that runs in the calling process.
 
-    Prefect neither looks into its arguments nor keeps its result: it would visit every measurement of every image.
+    Prefect neither inspects its arguments nor stores its result: it would visit every measurement of every image.
 
     Args:
-        name: of the task, as the UI shows it.
-        run_name: of each of its runs; may use arguments by their names, such as `score shard {shard}`.
+        name: the task's name in the UI.
+        run_name: the name of each task run; may use arguments by name, such as `score shard {shard}`.
     """
 
     def made(function: Callable[Given, Result]) -> Callable[Given, Result]:
@@ -82,10 +82,10 @@ def step(name: str, *, run_name: str | None = None) -> Callable[[Callable[Given,
 
 
 class Work:
-    """What the steps of one flow run share: its settings, its log, what it notes, and the clients that it needs."""
+    """What the steps of one flow run share: its settings, log, notes and clients."""
 
     what: str
-    """How its log calls it."""
+    """The kind of work in log lines, such as `run` or `retraining`."""
 
     def __init__(self, settings: Settings, run_id: UUID) -> None:
         self.settings = settings
@@ -96,7 +96,7 @@ class Work:
 
     @functools.cached_property
     def pool(self) -> sa.Engine:
-        """Connections to the database, until the run ends."""
+        """The connection pool of the database, open until the run ends."""
         pool = database.engine(self.settings.database)
         self._opened.callback(pool.dispose)
         return pool
@@ -107,22 +107,22 @@ class Work:
         return Store(self.settings, fetching.thread_count(self.settings.intake_threads) + publishing.UPLOADS)
 
     def note(self, notes: Sequence[str]) -> None:
-        """Keep what ops should know of this run, for its report, and log it once."""
+        """Keep notes for the run's report and log each of them once, as a warning."""
         for words in notes:
             if words not in self.notes:
                 self.notes.append(words)
                 self.log.warning("%s %s: %s", self.what, self.run_id, words)
 
     def retrying_database(self, function: Callable[Given, Result], *args: Given.args, **kwargs: Given.kwargs) -> Result:
-        """Call what may be called again, waiting while Postgres is away.
+        """Call a function that is safe to repeat, and retry while Postgres is unavailable.
 
         Raises:
-            DatabaseError: it did not come back within CXR_DATABASE_PATIENCE_S, or refuses for good.
+            DatabaseError: Postgres did not come back within CXR_DATABASE_PATIENCE_S, or an error is permanent.
         """
 
         def waiting(retry: Any) -> None:
             self.log.warning(
-                "%s %s: Postgres is away, try %d; waiting up to %.0f s in all",
+                "%s %s: Postgres is away, attempt %d; waiting up to %.0f s in all",
                 self.what, self.run_id, retry.attempt_number, self.settings.database_patience_s,
             )  # fmt: skip
 
@@ -130,15 +130,15 @@ class Work:
 
     @contextmanager
     def best_effort(self, otherwise: str, *, noted: bool = False) -> Iterator[None]:
-        """Go on after an error in what is inside: what counts stands without it.
+        """Log an error of the body and continue: the run is valid without it.
 
         Args:
-            otherwise: what is missing then; a warning says so.
-            noted: say it in the run's report, too.
+            otherwise: what is missing after an error; it becomes a warning.
+            noted: put the warning into the run's report too.
         """
         try:
             yield
-        except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost the night
+        except Exception as error:  # noqa: BLE001 - no error here may stop the night
             words = f"{otherwise} ({in_words(error)})"
             if noted:
                 self.note([words])
@@ -146,10 +146,10 @@ class Work:
                 self.log.warning("%s %s: %s", self.what, self.run_id, words)
 
     def ended_in_words(self, steps: Callable[[], State[Any]]) -> State[Any]:
-        """Do the flow's work; an error of ours is the run's end in its own words, and connections are closed.
+        """Run the steps. An explained error ends the run with its message; connections are always closed.
 
         Args:
-            steps: the work; its state is the flow's.
+            steps: the work; the state that it returns becomes the flow's.
         """
         try:
             return steps()
@@ -164,21 +164,21 @@ class Work:
 
 
 class LockedWork(Work, ABC):
-    """A flow run of which one at a time may be at work, and whose row in the database says how it ended."""
+    """A flow run under a lock (one runs at a time), whose row in the database says how it ended."""
 
     after_a_stop: str
-    """What happens to what it leaves when a signal stops it."""
+    """What happens to the unfinished work when a signal stops the run, as words for a message."""
 
     def __init__(self, settings: Settings, run_id: UUID, lock: str) -> None:
         super().__init__(settings, run_id)
         self.lock = database.Lock(self.pool, lock)
 
     def under_lock(self, steps: Callable[[], State[Any]], elsewhere: str) -> State[Any]:
-        """Do all of the flow's work under its lock, and write on its row why it stopped if it fails.
+        """Run the steps under the lock. If they fail, write the reason on the run's row.
 
         Args:
-            steps: the work; its state is the flow's.
-            elsewhere: what to say where another run holds the lock.
+            steps: the work; the state that it returns becomes the flow's.
+            elsewhere: the message if another run holds the lock.
         """
 
         def locked() -> State[Any]:
@@ -188,7 +188,7 @@ class LockedWork(Work, ABC):
             try:
                 return steps()
             except BaseException as error:
-                with self.best_effort("its end could not be recorded"):  # as far as Postgres can be reached
+                with self.best_effort("its end could not be recorded"):  # Postgres may be unavailable
                     self.fail(self._why(error))
                 raise
             finally:
@@ -200,9 +200,9 @@ class LockedWork(Work, ABC):
         if isinstance(error, RunCancelledError):
             return f"{error}; {self.after_a_stop}"
         if isinstance(error, (KeyboardInterrupt, TerminationSignal)):
-            return f"it was told to stop by a signal; {self.after_a_stop}"
+            return f"a signal stopped it; {self.after_a_stop}"
         return str(error) if is_explained(error) else f"{in_words(error)}: see the flow run's log"
 
     @abstractmethod
     def fail(self, message: str) -> None:
-        """Write on its row that it failed."""
+        """Write on the run's row that it failed, with the message."""

@@ -1,6 +1,6 @@
-"""Postgres: connections, migrations, patience while it is away, and the lock that lets one run at a time.
+"""Postgres: connections, transactions, retries while it is unavailable, and the lock for one run at a time.
 
-SQLAlchemy pools the connections; statements go through its psycopg2 driver, whose COPY the shards are written with.
+SQLAlchemy pools the connections. Statements go directly to its psycopg2 driver, whose COPY writes the shards.
 """
 
 from __future__ import annotations
@@ -30,33 +30,33 @@ KEEPALIVES = {
     "keepalives_count": 3,
     "tcp_user_timeout": 60_000,
 }
-"""With these a connection whose server has vanished fails within a minute or so; the default is hours (s, ms)."""
+"""A connection whose server has vanished fails within about a minute, not after hours. In s; the timeout in ms."""
 SERVER_KEEPALIVES = "set tcp_keepalives_idle = 60; set tcp_keepalives_interval = 10; set tcp_keepalives_count = 3"
-"""The same seen from Postgres: the lock of a run whose machine has vanished is free after a minute and a half."""
+"""The same for the server's side: the lock of a run whose machine has vanished is free after 90 seconds."""
 ROWS_AT_ONCE = 250
-"""Rows in one write to COPY."""
+"""Rows in one write to COPY, which starts while later rows are still being made."""
 DOCTOR = " (`cxr doctor`)"
-"""Advice in a message, for everybody but `cxr doctor` itself."""
+"""Advice in a message; `cxr doctor` itself removes it."""
 OWNERS_SIGNS = ("permission denied for database", "permission denied to create role", "must be owner of")
-"""Beginnings of what Postgres says to somebody who migrates and does not own the database."""
+"""Beginnings of Postgres' messages to a user who migrates but does not own the database."""
 FINAL_SIGNS = ("password authentication failed", "no password supplied", "does not exist", "not permitted to log in")
 
 
 class DatabaseError(RuntimeError):
-    """Postgres refused or stayed away; the message says what to do and carries no row's values."""
+    """Postgres refused or was unavailable. The message says what to do and contains no values of rows."""
 
     def __init__(self, words: str, *, waiting_may_help: bool = False) -> None:
         super().__init__(words)
         self.waiting_may_help = waiting_may_help
-        """Whether Postgres restarts, drops the connection, or picked this side of a deadlock."""
+        """True if Postgres restarts, dropped the connection, or chose this side of a deadlock as the victim."""
 
 
 class LockLostError(RuntimeError):
-    """Another run took the lock while this one had lost its connection; this run must stop."""
+    """Another run took the lock while this run had no connection; this run must stop."""
 
 
 class Cursor(Protocol):
-    """The part of a psycopg2 cursor that is used here. Rows give each column by its name: `row.model_version`."""
+    """The part of a psycopg2 cursor that is used here. Rows have a field for each column: `row.model_version`."""
 
     @property
     def rowcount(self) -> int:
@@ -69,10 +69,10 @@ class Cursor(Protocol):
         """Run a statement once for each set of values."""
 
     def fetchone(self) -> Any | None:
-        """Return the next row of the last statement, None where there is none left."""
+        """Return the next row of the last statement, None if no row is left."""
 
     def fetchall(self) -> list[Any]:
-        """Return the rows that are left."""
+        """Return the remaining rows."""
 
     def copy_expert(self, sql: str, file: Any) -> object:
         """Run a COPY statement."""
@@ -86,7 +86,7 @@ def engine(url: str) -> sa.Engine:
     """
     try:
         address = sa.make_url(url)
-    except (ArgumentError, ValueError):  # the latter of a port, and it shows what was taken for one
+    except (ArgumentError, ValueError):  # a ValueError is about the port and would quote it
         raise DatabaseError(
             "CXR_DATABASE_URL cannot be read: postgresql://user:password@host:5432/database is its form"
         ) from None
@@ -102,7 +102,7 @@ def engine(url: str) -> sa.Engine:
 
 
 def _keep_alive(connection: RawConnection, _: object) -> None:
-    # Said in SQL: the start-up parameter `options` may be the user's own, and connection poolers refuse it.
+    # Set in SQL: the user's URL may use the start-up parameter `options`, and connection poolers refuse it.
     with connection.cursor() as cursor:
         cursor.execute(SERVER_KEEPALIVES)
     connection.commit()
@@ -110,10 +110,10 @@ def _keep_alive(connection: RawConnection, _: object) -> None:
 
 @contextmanager
 def transaction(pool: sa.Engine) -> Iterator[Cursor]:
-    """Give a cursor inside one transaction: committed at the end, rolled back on any error.
+    """Yield a cursor in a transaction, which is committed at the end and rolled back on any error.
 
     Raises:
-        DatabaseError: Postgres refused or is away; also what statements of the transaction raise becomes one.
+        DatabaseError: Postgres refused or is unavailable, when connecting or in a statement of the transaction.
     """
     with _translated(), pool.connect() as connection:
         raw: RawConnection = connection.connection.driver_connection  # type: ignore[assignment]
@@ -135,39 +135,39 @@ def transaction(pool: sa.Engine) -> Iterator[Cursor]:
 
 @contextmanager
 def connection(pool: sa.Engine) -> Iterator[sa.Connection]:
-    """Give a SQLAlchemy connection inside one transaction, for Alembic; else as `transaction`.
+    """Yield a SQLAlchemy connection in a transaction, for Alembic; otherwise like `transaction`.
 
     Raises:
-        DatabaseError: as there.
+        DatabaseError: as in `transaction`.
     """
     with _translated(), pool.begin() as begun:
         yield begun
 
 
 class _Csv:
-    """Rows as a file of CSV, written as it is read: Postgres takes the first ones while the last are still written."""
+    """Rows as a CSV file that is written while it is read: Postgres takes the first rows before the last ones exist."""
 
     def __init__(self, rows: Iterable[Sequence[Any]]) -> None:
         self._rows = iter(rows)
 
     def read(self, _: int = -1, /) -> str:
-        """Return some rows' lines; psycopg2 takes more than it asks for."""
+        """Return the lines of the next rows; psycopg2 accepts more than it asks for."""
         lines = io.StringIO()
         csv.writer(lines).writerows(islice(self._rows, ROWS_AT_ONCE))
         return lines.getvalue()
 
 
 def copy(cursor: Cursor, table: str, rows: Iterable[Sequence[Any]]) -> None:
-    """Write rows into a table, in the order of its columns; None is NULL, and so is an empty text."""
-    file: Any = _Csv(rows)  # psycopg2's type asks for bytes; its texts go in the connection's own encoding
+    """Write rows to a table, in the order of its columns. None and the empty string become NULL."""
+    file: Any = _Csv(rows)  # the type stub asks for bytes; psycopg2 encodes strings in the connection's encoding
     cursor.copy_expert(f"copy {table} from stdin (format csv)", file)
 
 
 def retrying(patience_s: float, on_wait: Callable[[RetryCallState], Any] | None = None) -> Retrying:
-    """Return what calls a function that may be repeated, and waits for Postgres with growing, jittered pauses.
+    """Return a caller for functions that are safe to repeat; it waits for Postgres with growing, jittered pauses.
 
-    `retrying(30)(function, argument)` raises the function's own errors; its last `DatabaseError` where Postgres did not
-    come back within `patience_s`, or refuses for good.
+    `retrying(30)(function, argument)` raises the function's own errors, and its last `DatabaseError` if Postgres does
+    not come back within `patience_s` or the error is permanent.
     """
     return Retrying(
         retry=retry_if_exception(lambda error: isinstance(error, DatabaseError) and error.waiting_may_help),
@@ -180,12 +180,12 @@ def retrying(patience_s: float, on_wait: Callable[[RetryCallState], Any] | None 
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Turn a driver's error into a `DatabaseError` in words."""
+    """Turn a driver's error into a `DatabaseError` that explains itself."""
     try:
         yield
     except (psycopg2.Error, DBAPIError) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
-        # From None: drivers put rows' values, object keys among them, into messages that would end up in a log.
+        # `from None`: drivers put values of rows, such as object keys, into messages that would end up in a log.
         raise DatabaseError(_words(cause), waiting_may_help=_transient(cause)) from None
 
 
@@ -202,7 +202,7 @@ def _words(cause: BaseException | None) -> str:
     code = getattr(cause, "pgcode", None)
     first_line = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
     if code is None:
-        # A name may stand for two addresses, with a line for each: the one that answered counts.
+        # A host name may have two addresses, with one line each: the address that answered counts.
         refusals = [line for line in str(cause).splitlines() if any(sign in line for sign in FINAL_SIGNS)]
         if refusals:
             words = refusals[0].rpartition("FATAL:")[2].strip()
@@ -214,13 +214,13 @@ def _words(cause: BaseException | None) -> str:
         owners = first_line.startswith(OWNERS_SIGNS)
         advice = "migrations need the owner of the database" if owners else "grant it cxr_writer"
         return f"The database role may not do this ({first_line}); {advice}."
-    if code[:2] == "22":  # such messages quote the value in their first line
+    if code[:2] == "22":  # these messages quote the value in their first line
         return f"Postgres refused a value ({code}, {type(cause).__name__})."
     return f"Postgres refused ({code}: {first_line})."
 
 
 class Lock:
-    """A session-level advisory lock on a connection of its own: it ends with the process, however that ends."""
+    """A session-level advisory lock on its own connection. It ends with the process, even if that is killed."""
 
     def __init__(self, pool: sa.Engine, name: str) -> None:
         self._pool = pool
@@ -228,10 +228,10 @@ class Lock:
         self._connection: sa.Connection | None = None
 
     def acquire(self) -> bool:
-        """Take the lock; False where another session holds it.
+        """Take the lock; return False if another session holds it.
 
         Raises:
-            DatabaseError: Postgres refused or is away.
+            DatabaseError: Postgres refused or is unavailable.
         """
         statement = sa.text("select pg_try_advisory_lock(hashtextextended(:name, 0))")
         with _translated():
@@ -245,11 +245,11 @@ class Lock:
         return self._connection is connection
 
     def renew(self) -> None:
-        """Make sure that the lock is still held, taking it again after Postgres was away.
+        """Make sure that the lock is still held; take it again after Postgres was unavailable.
 
         Raises:
-            LockLostError: another session took it meanwhile.
-            DatabaseError: Postgres refused or is away.
+            LockLostError: another session took it in the meantime.
+            DatabaseError: Postgres refused or is unavailable.
         """
         try:
             if self._connection is not None:
@@ -258,14 +258,16 @@ class Lock:
         except DBAPIError:
             self.release()
         if not self.acquire():
-            raise LockLostError("another run took over while Postgres was away; this run stops, that one goes on")
+            raise LockLostError(
+                "another run took over while Postgres was away; this run stops, and the other one continues"
+            )
 
     def release(self) -> None:
-        """Give the lock back; nothing where it is not held."""
+        """Release the lock; do nothing if it is not held."""
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        # Said, not only hung up: Postgres sees a closed connection a moment later, and the next run may be waiting.
+        # Explicit unlock: Postgres notices a closed connection only a moment later, and the next run may be waiting.
         with suppress(SQLAlchemyError):
             connection.execute(sa.text("select pg_advisory_unlock_all()"))
         connection.invalidate()

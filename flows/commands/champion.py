@@ -1,4 +1,4 @@
-"""Commands about the champion: who it was and is, change it by hand, go back, and try another one beside it."""
+"""Commands about the champion: its history, a change by hand, a rollback, and a shadow on trial."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ app = typer.Typer(
     name="champion",
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Who scores: history, a change by hand, one step back, and a shadow on trial.\n\n"
-    "A change counts from the next night on; a night that is at work ends with the champion that it began with.",
+    help="The model that scores: its history, a change by hand, one step back, and a shadow on trial.\n\n"
+    "A change takes effect with the next night. A night that is already running keeps the champion it started with.",
 )
 
 Version = Annotated[str, typer.Argument(help="As `cxr retrain` and `cxr champion history` print it.")]
-Reason = Annotated[str, typer.Option(help="Kept for ever, for those who come after.")]
+Reason = Annotated[str, typer.Option(help="Why; stored permanently in the history.")]
 
 
 @app.command()
 def history() -> None:
     """Show every change of champion, newest first: when, who and why.
 
-    The same is in the views analysis.champions and analysis.shadows, for SQL.
+    For SQL, the views analysis.champions and analysis.shadows hold the same.
 
     Example: `cxr champion history`
     """
-    from tasks.registry import history as champions
+    from tasks.registry import history as champion_history
 
     with connected() as (_, pool):
-        changes, trial = champions.history(pool), champions.shadow_sentence(pool)
+        changes, trial = champion_history.history(pool), champion_history.shadow_sentence(pool)
     for number, one in enumerate(changes):
         now = "  champion now" if number == 0 else ""
         made = "  trained on made data" if one.made_data else ""
@@ -48,18 +48,18 @@ def history() -> None:
 
 @app.command()
 def promote(model_version: Version, reason: Reason, by: By) -> None:
-    """Make a model version the champion, on your word.
+    """Make a model version the champion by hand.
 
-    The gate is not asked. Where it has never compared this version with the present champion, or decided against it,
-    you are told, and obeyed.
+    The gate is not asked. If it has never compared this version with the current champion, or decided against it, a
+    warning says so, and the version is promoted all the same.
 
     Example: `cxr champion promote compact-cnn-20260131T021500Z-1f3a9c02 --reason 'better on the March review'`
     """
-    from tasks.registry import history as champions
+    from tasks.registry import history as champion_history
     from tasks.registry import promotion
 
     with connected() as (_, pool):
-        doubts = champions.doubts(pool, model_version)
+        doubts = champion_history.doubts(pool, model_version)
         before = promotion.promote(pool, model_version, reason, by=by)
     for words in doubts:
         typer.echo(f"WARNING: {words}", err=True)
@@ -70,10 +70,9 @@ def promote(model_version: Version, reason: Reason, by: By) -> None:
 
 @app.command()
 def rollback(reason: Reason, by: By) -> None:
-    """Go back to the champion before this one.
+    """Go back to the previous champion.
 
-    One step, once: where the last change was a rollback itself, say which version shall score with `cxr champion
-    promote`.
+    Only one step: if the last change was itself a rollback, choose a version with `cxr champion promote`.
 
     Example: `cxr champion rollback --reason 'misses effusions on the portable scanner'`
     """
@@ -87,7 +86,7 @@ def rollback(reason: Reason, by: By) -> None:
     typer.echo(f"{after} is champion again, instead of {before}; the next night scores with it")
     if shadow:
         typer.echo(
-            f"{shadow.model_version} scores beside it, on trial: `cxr champion shadow --off --reason '...'` ends that"
+            f"{shadow.model_version} still scores as its shadow: `cxr champion shadow --off --reason '...'` ends that"
         )
 
 
@@ -95,13 +94,13 @@ def rollback(reason: Reason, by: By) -> None:
 def shadow(
     reason: Reason,
     by: By,
-    model_version: Annotated[str | None, typer.Argument(help="Who shall score beside the champion.")] = None,
+    model_version: Annotated[str | None, typer.Argument(help="The version to put on trial.")] = None,
     *,
     off: Annotated[bool, typer.Option("--off", help="End the trial.")] = False,
 ) -> None:
-    """Let a model version score the coming nights beside the champion, on trial.
+    """Put a model version on trial: it scores the coming nights alongside the champion.
 
-    Its answers are kept apart: analysts see them in analysis.shadow_comparison (image by image) and
+    Its predictions are kept apart: analysts see them in analysis.shadow_comparison (image by image) and
     analysis.shadow_summary (night by night), and in no other view. A shadow that fails or is slow does not hold up the
     night.
 
@@ -111,10 +110,12 @@ def shadow(
     from tasks.registry import trial
 
     if off == (model_version is not None):
-        raise typer.BadParameter("name a model version, or say --off", param_hint="MODEL_VERSION")
+        raise typer.BadParameter("give a model version, or --off", param_hint="MODEL_VERSION")
     with connected() as (_, pool):
         if model_version is None:
-            typer.echo(f"{trial.end(pool, reason, by=by)} scores beside the champion no more, from the next night on")
+            typer.echo(
+                f"{trial.end(pool, reason, by=by)} no longer scores alongside the champion, from the next night on"
+            )
             return
         trial.choose(pool, model_version, reason, by=by)
-    typer.echo(f"{model_version} scores beside the champion from the next night on: see analysis.shadow_summary")
+    typer.echo(f"{model_version} scores alongside the champion from the next night on: see analysis.shadow_summary")

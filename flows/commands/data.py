@@ -1,4 +1,4 @@
-"""Commands about data: what labelled images are like, before anybody trains on them."""
+"""Commands about data: inspect labelled images before training on them."""
 
 from __future__ import annotations
 
@@ -16,39 +16,42 @@ from infra.settings import Settings
 if TYPE_CHECKING:
     from tasks.datasets.labelled_images import Collection
 
-data = typer.Typer(
-    name="data", no_args_is_help=True, help="See what labelled images are like, before training on them."
-)
+data = typer.Typer(name="data", no_args_is_help=True, help="Inspect labelled images before training on them.")
 
 PAGE = Path("data-report.html")
 
 
 @data.callback()
 def group() -> None:
-    """Keep `report` a command of its own while it is the only one."""
+    """Keep `report` a subcommand: Typer would merge a group's only command into the group."""
 
 
 @data.command()
 def report(
     folder: Annotated[
         Path | None,
-        typer.Argument(exists=True, file_okay=False, help="One sub-folder for each class; a labels.csv if any."),
+        typer.Argument(
+            exists=True, file_okay=False, help="One sub-folder for each class, and optionally a labels.csv."
+        ),
     ] = None,
     metadata: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, help="A CSV sheet about people: finding, sex, age, view ..."),
+        typer.Option(exists=True, dir_okay=False, help="A CSV sheet about the patients: finding, sex, age, view ..."),
     ] = None,
     save: Annotated[
-        Path | None, typer.Option(dir_okay=False, help=f"Where to write the page; for a folder or a sheet {PAGE}.")
+        Path | None,
+        typer.Option(
+            dir_okay=False, help=f"Write the page to this file. For a folder or a sheet: {PAGE} if not given."
+        ),
     ] = None,
 ) -> None:
     """Report on labelled images as one HTML page: classes, mean images, grey values, shortcuts, duplicates, people.
 
     With FOLDER: its images (a labels.csv with file, label, patient_id keeps a patient's images together); no service is
-    needed. Without: the labelled images in the database; the page goes into the bucket and a link is printed, or to
-    --save. With --metadata alone: only what the sheet says of people.
+    needed. Without FOLDER: the labelled images in the database; the page goes to --save, or into the bucket, and a link
+    is printed. With --metadata alone: only what the sheet says about patients.
 
-    It warns where files or borders give the classes away, of near-duplicates, and of patients in several classes. The
+    It warns if files or borders give the classes away, and about near-duplicates and patients in several classes. The
     page shows radiographs: handle it as patient data.
 
     Examples: `cxr data report data/`, `cxr data report`, `cxr data report --metadata metadata.csv --save people.html`
@@ -77,7 +80,7 @@ def report(
 
 
 def _page(settings: Settings, collection: Collection | None, metadata: Path | None) -> str:
-    """Survey the images, read the sheet, and render; either may be missing."""
+    """Survey the images, read the metadata sheet, and render the page; one of the two may be missing."""
     from infra.version import code_version
     from models.radiographs.radiograph import Limits
     from tasks.data_report import facts as data_facts
@@ -87,11 +90,11 @@ def _page(settings: Settings, collection: Collection | None, metadata: Path | No
 
     now, code = datetime.now(ZoneInfo(settings.timezone)), code_version()
     classes = sorted({image.label for image in collection.images}) if collection else []
-    # Before the images: it is quick.
-    said = {data_report.SHEET: people.from_sheet(metadata, classes)} if metadata else {}
+    # The sheet comes first: an error in it shows before the slow survey.
+    people_facts = {data_report.SHEET: people.from_sheet(metadata, classes)} if metadata else {}
     if collection is None:
         return data_report.render(
-            data_report.DataEvidence(made_at=now, code_version=code, people=said), settings.timezone
+            data_report.DataEvidence(made_at=now, code_version=code, people=people_facts), settings.timezone
         )
     limits = Limits(settings.max_bytes, settings.max_pixels)
     survey = data_survey.survey_images(collection, limits, workers=settings.intake_threads, progress=_say)
@@ -100,13 +103,13 @@ def _page(settings: Settings, collection: Collection | None, metadata: Path | No
     evidence = data_report.DataEvidence(
         made_at=now, code_version=code, collection=collection, survey=survey, facts=facts,
         pictures=data_report.pictures(survey, facts, limits),
-        people=said | ({data_report.LABELS: labels} if labels else {}),
+        people=people_facts | ({data_report.LABELS: labels} if labels else {}),
     )  # fmt: skip
     return data_report.render(evidence, settings.timezone)
 
 
 def _say(words: str) -> None:
-    """Tell how far it is, beside what the command prints."""
+    """Report progress on stderr, apart from the command's output."""
     typer.echo(words, err=True)
 
 

@@ -1,4 +1,4 @@
-"""Commands to try the system out: made data, uploading a folder, and the whole thing in one go."""
+"""Commands to try the system out: made data, the upload of a folder, and a demo of the whole system."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ if TYPE_CHECKING:
 
 TRAINING_PHANTOMS = 640
 FIRST_EPOCHS, SECOND_EPOCHS = 2, 7
-"""Of the first champion, which is to be beaten, and of its challenger."""
+"""Epochs of the first champion, which is meant to be beaten, and of its challenger."""
 PHANTOM_RECIPE = "compact-cnn"
 TRAINING_MINUTES = "2.5"
-"""For each training: on a busy machine it stops there, with the best epoch so far."""
+"""Time limit for each training: on a busy machine it stops there and keeps the best epoch so far."""
 TEST_SHARE = "0.25"
-"""Of the phantoms' patients: fewer would be too few for the gate to decide on."""
+"""Share of the phantoms' patients: with fewer, the gate could not decide."""
 NIGHT_PHANTOMS = 150
 MIN_LABELLED = 30
 
 
 def phantoms(
-    folder: Annotated[Path, typer.Argument(help="Where to write; made where it is missing.")],
+    folder: Annotated[Path, typer.Argument(help="Where to write; created if it is missing.")],
     count: Annotated[int, typer.Option(min=1)] = 300,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same files.")] = 0,
-    bad: Annotated[bool, typer.Option("--bad", help="Also write files that must be quarantined, below bad/.")] = False,
+    bad: Annotated[bool, typer.Option("--bad", help="Also write files that must be quarantined, in bad/.")] = False,
 ) -> None:
-    """Write made radiographs (phantoms) with their labels: for trying out and for tests, never for a patient.
+    """Write made radiographs (phantoms) with their labels: for trials and tests, never for a patient.
 
-    Every file carries a mark in its bytes, so that its rows say that they are made.
+    Every file carries a mark in its bytes, so its rows say that the data is made.
     """
     from models.phantoms.phantom import write_phantoms
     from models.phantoms.spoiled import write_spoiled_files
@@ -61,7 +61,7 @@ def upload(
         str, typer.Option(help="Where in the bucket; may hold a date pattern for today.")
     ] = "incoming/%Y/%m/%d/",
 ) -> None:
-    """Copy a folder's files into the bucket, below a prefix.
+    """Copy a folder's files into the bucket, under a prefix.
 
     Example: `cxr upload scans/ --prefix incoming/ward-3/`
     """
@@ -78,26 +78,26 @@ def demo(
     """Show the whole system at work: start the stack, make data, train a champion, score a night, retrain, compare.
 
     The stack stays up, so that you can look around; `cxr down` stops it. With --images the models learn from that
-    folder too if it has a sub-folder with 30 images or more for each class: a champion that learned from phantoms gives
-    way to one of them, one that learned from real images only if it is beaten. Works on the local stack only.
+    folder too if it has a sub-folder with 30 images or more for each class. A champion that learned from phantoms is
+    then replaced; one that learned from real images must be beaten. Works on the local stack only.
     """
     named = named_services()
     if named:
         raise SettingsError(
-            f"the demo fills the local stack with made data and touches no other: unset {', '.join(named)} first"
+            f"the demo fills the local stack with made data and uses no other services: unset {', '.join(named)} first"
         )
     if images and not _images_in(images, Settings.load()):
         typer.echo(f"cxr: there are no images in {images}", err=True)
         raise typer.Exit(1)
-    began = time.monotonic()
+    started = time.monotonic()
     labelled = images if _labelled(images) else None
-    with ThreadPoolExecutor(1) as drawing:  # while Prefect, which takes longest, comes up
+    with ThreadPoolExecutor(1) as drawing:  # while Prefect, which takes longest, starts
         drawn = drawing.submit(_draw, training=not labelled, night=images is None)
         _ensure_stack()
         prepare_prefect(Settings.load())
         typer.echo("2. The data: " + (f"the files of {images}." if images else "phantoms, good and bad ones."))
         drawn.result()
-    # The console stays with the demo's own words; the UI has the log.
+    # The console shows only the demo's own lines; the UI has the log.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
     os.environ.setdefault("CXR_TRAINING_MINUTES", TRAINING_MINUTES)
     if not labelled:
@@ -107,8 +107,10 @@ def demo(
     typer.echo(f"3. A champion. Watch it at {_ui(settings)}/runs")
     made = ensure_champion(settings, labelled)
     if images and made:
-        typer.echo("   IT LEARNED FROM PHANTOMS: ITS WORD ON YOUR IMAGES MEANS NOTHING (and the rows say so).")
-        typer.echo("   One that learns from yours: labels for them (`cxr labels import`), then `cxr retrain`.")
+        typer.echo("   IT LEARNED FROM PHANTOMS: ITS PREDICTIONS FOR YOUR IMAGES MEAN NOTHING (and the rows say so).")
+        typer.echo(
+            "   To train one on your images, import labels for them (`cxr labels import`), then run `cxr retrain`."
+        )
     typer.echo("4. The night.")
     from flows.scoring import nightly_scoring
 
@@ -116,14 +118,14 @@ def demo(
     typer.echo(textwrap.indent(f"{night.name}: {night.message}", "   "))
     typer.echo(f"5. Retraining: {SECOND_EPOCHS} epochs instead of {FIRST_EPOCHS}; the gate decides.")
     compared = _retrain(None if labelled else SECOND_EPOCHS)
-    _where_to_look(settings, time.monotonic() - began)
+    _where_to_look(settings, time.monotonic() - started)
     if not (night.is_completed() and compared.is_completed()):
         raise typer.Exit(1)
 
 
 def _ensure_stack() -> None:
     if statefolder.is_ready(state_folder()):
-        typer.echo(f"1. The local stack runs already in {state_folder()}.")
+        typer.echo(f"1. The local stack is already running in {state_folder()}.")
         return
     typer.echo("1. Starting the local stack.")
     from flows.commands.stack import up
@@ -132,13 +134,13 @@ def _ensure_stack() -> None:
 
 
 def _images_in(folder: Path, settings: Settings) -> int:
-    """Count the files below a folder that a night would take for images by their names."""
+    """Count the files below a folder whose names a night would accept as images."""
     skipped = tuple(suffix.lower() for suffix in settings.skip_suffixes)
     return sum(path.is_file() and not path.name.lower().endswith(skipped) for path in folder.rglob("*"))
 
 
 def _copy(store: Store, folder: Path, prefix: str, settings: Settings) -> str:
-    """Copy a folder's files into the bucket; returns how many, and how many of them a night passes over."""
+    """Copy a folder's files into the bucket; return a sentence with their number and how many a night skips."""
     from tasks.pages.publishing import publish_folder
 
     count = publish_folder(store, folder, prefix)
@@ -149,7 +151,7 @@ def _copy(store: Store, folder: Path, prefix: str, settings: Settings) -> str:
 
 
 def _labelled(images: Path | None) -> bool:
-    """Tell whether a folder has enough images in a sub-folder for each class to learn from."""
+    """Tell whether a folder has sub-folders for at least two classes, each with enough images to learn from."""
     if images is None:
         return False
     counts = [sum(path.is_file() for path in one.iterdir()) for one in images.iterdir() if one.is_dir()]
@@ -161,7 +163,7 @@ def _folder(name: str) -> Path:
 
 
 def _draw(*, training: bool, night: bool) -> None:
-    """Draw the phantoms that are needed and not there yet; labels.csv is written last."""
+    """Write the phantoms that are needed and still missing; labels.csv, written last, marks a complete folder."""
     from models.phantoms.phantom import write_phantoms
     from models.phantoms.spoiled import write_spoiled_files
 
@@ -176,7 +178,7 @@ def _draw(*, training: bool, night: bool) -> None:
 
 
 def _upload_night(settings: Settings, images: Path | None) -> str:
-    """Put the night's images into the bucket; returns their prefix."""
+    """Upload the night's images into the bucket; return their prefix."""
     from infra.storage import Store
 
     prefix = "incoming/demo/" if images else "made/demo/"
@@ -185,11 +187,11 @@ def _upload_night(settings: Settings, images: Path | None) -> str:
 
 
 def ensure_champion(settings: Settings, labelled: Path | None) -> bool:
-    """Bring in labels, and train a champion where there is none or where one of phantoms must give way.
+    """Import labels; train a champion if there is none, or if one trained on phantoms must be replaced.
 
     Args:
         settings: of the local stack.
-        labelled: a folder of images to learn from; without it, phantoms.
+        labelled: a folder of images to learn from; phantoms if None.
 
     Returns:
         Whether the champion learned from made data.
@@ -203,29 +205,29 @@ def ensure_champion(settings: Settings, labelled: Path | None) -> bool:
         done = importing.import_labels(pool, Store(settings), settings, folder, source="demo")
         typer.echo(textwrap.indent("\n".join(report.import_lines(done)), "   "))
         try:
-            present = model_versions.champion(pool)
+            current = model_versions.champion(pool)
         except model_versions.NoChampionError:
-            present = None
-        if present and not (labelled and present.made_data):
-            typer.echo(f"   {present.model_version} is already the champion.")
-            return present.made_data
+            current = None
+        if current and not (labelled and current.made_data):
+            typer.echo(f"   {current.model_version} is already the champion.")
+            return current.made_data
         _retrain(None if labelled else FIRST_EPOCHS)
-        return _crowned(pool, present).made_data
+        return _ensure_promoted(pool, current).made_data
 
 
 def _retrain(epochs: int | None) -> State[Any]:
-    """Run the retraining flow and say what it decided."""
+    """Run the retraining flow and print what it decided."""
     from flows.retraining import retrain_and_compare
 
-    # Phantoms have no texture of their own to count, and images of half the size are learned in a quarter of the time.
+    # The default recipe counts textures, and phantoms have none. Half-size images train in a quarter of the time.
     recipes = [PHANTOM_RECIPE] if epochs else None
     state = retrain_and_compare(recipes=recipes, cause="by hand", epochs=epochs, return_state=True)
     typer.echo(textwrap.indent(f"{state.name}: {state.message}", "   "))
     return state
 
 
-def _crowned(pool: sa.Engine, before: ModelVersion | None) -> ModelVersion:
-    """Return the champion; the newest model is made champion by hand where the gate let none pass.
+def _ensure_promoted(pool: sa.Engine, before: ModelVersion | None) -> ModelVersion:
+    """Return the champion; promote the newest model by hand if no model passed the gate.
 
     Raises:
         RegistryError: there is no model at all.
@@ -241,9 +243,9 @@ def _crowned(pool: sa.Engine, before: ModelVersion | None) -> ModelVersion:
     newest = model_versions.newest(pool)
     if now and (newest.made_data or newest.model_version == now.model_version):
         return now
-    promotion.promote(pool, newest.model_version, "the demo needs a champion; the gate let this one NOT pass")
-    typer.echo(f"   WARNING: not fit for use: the gate let it not pass. The demo makes {newest.model_version}")
-    typer.echo("   champion all the same, so that there is something to see.")
+    promotion.promote(pool, newest.model_version, "the demo needs a champion; this one did NOT pass the gate")
+    typer.echo(f"   WARNING: not fit for use: it did not pass the gate. The demo makes {newest.model_version}")
+    typer.echo("   champion anyway, so that there is something to see.")
     return model_versions.champion(pool)
 
 

@@ -1,4 +1,4 @@
-"""The command `cxr doctor`: looks at every service and says what to do."""
+"""The command `cxr doctor`: checks every service and says what to do."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from prefect.client.schemas.responses import DeploymentResponse
 
 Finding = tuple[bool | None, str]
-"""Good, bad, or (None) worth knowing; and the words."""
+"""True for good, False for bad, None for a note; and the words."""
 
 OLDEST_POSTGRES = 140000
 PATIENCE_S = 10
 PLANNING = timedelta(minutes=2)
-"""A deployment that was registered or resumed this short a time ago need not have its runs planned yet."""
+"""Time that Prefect gets to schedule runs after a deployment was registered or resumed."""
 DEPLOYMENTS = {"nightly_scoring/nightly": "night", "retrain_and_compare/weekly": "retraining"}
 WRITER_NEEDS = {
     "cxr.images": ("select", "insert", "update"),
@@ -45,7 +45,7 @@ MARKS = {True: ("ok  ", typer.colors.GREEN), False: ("BAD ", typer.colors.RED), 
 def doctor() -> None:
     """Check Postgres, the object store, Prefect and the processor; say what is wrong and what to do.
 
-    Exits with 1 where something is wrong.
+    Exits with 1 if something is wrong.
     """
     settings = Settings.load(warn=False)
     parts: list[tuple[str, Callable[[Settings], Iterator[Finding]]]] = [
@@ -66,7 +66,7 @@ def doctor() -> None:
 
 
 def look_at_settings(settings: Settings) -> Iterator[Finding]:
-    """Variables that look like settings and are none, and what a retraining would only find out later."""
+    """Check for unknown CXR_ variables, and for errors that only a retraining would find."""
     from models.gate.rules import GateError, read
     from models.recipes.catalogue import RecipeError, recipe_named
 
@@ -81,7 +81,7 @@ def look_at_settings(settings: Settings) -> Iterator[Finding]:
 
 
 def look_at_postgres(settings: Settings) -> Iterator[Finding]:
-    """Reachable, version, schema revision, rights, champion."""
+    """Check the connection, version, schema revision, rights and champion."""
     from sql import schema
 
     try:
@@ -113,7 +113,7 @@ def look_at_postgres(settings: Settings) -> Iterator[Finding]:
 
 
 def look_at_store(settings: Settings) -> Iterator[Finding]:
-    """Reachable, and the rights to list, write and read."""
+    """Check the connection and the rights to list, write and read."""
     from tasks.scoring.discovery import expand
 
     probe = "reports/.doctor"
@@ -131,7 +131,7 @@ def look_at_store(settings: Settings) -> Iterator[Finding]:
         yield True, f"bucket {store.bucket} at {place}: {', '.join(prefixes)} can be listed"
         store.write(probe, b"written by cxr doctor", "text/plain")
         store.read(probe)
-        yield True, "rights to write and read below reports/"
+        yield True, "rights to write and read in reports/"
     except (SettingsError, StorageError) as error:
         yield False, str(error)
     except RuntimeError as error:
@@ -139,7 +139,7 @@ def look_at_store(settings: Settings) -> Iterator[Finding]:
 
 
 def look_at_prefect(settings: Settings) -> Iterator[Finding]:
-    """Reachable, the server's version beside the client's, and whether somebody is there to run the nights."""
+    """Check the connection, the versions of server and client, and whether something runs the deployments."""
     url = settings.prefect_api_url
     if not url:
         where = f"no local stack is running in {state_folder()}"
@@ -163,7 +163,7 @@ def look_at_prefect(settings: Settings) -> Iterator[Finding]:
 
 
 def look_at_deployment(client: SyncPrefectClient, name: str, what: str) -> Finding:
-    """Whether what a deployment starts will start by itself."""
+    """Check that the runs of a deployment start by themselves."""
     from prefect.exceptions import ObjectNotFound
 
     try:
@@ -174,8 +174,8 @@ def look_at_deployment(client: SyncPrefectClient, name: str, what: str) -> Findi
         return None, f"deployment {name} is paused: no {what} starts until somebody resumes it in the UI"
     if not runs_are_planned(client, found, datetime.now(UTC)):
         return False, (
-            f"nobody plans the runs of deployment {name}: it has a schedule, and no run in line. "
-            "The Prefect server's scheduler is not working: look at that server's log, and start it again"
+            f"deployment {name} has a schedule but no scheduled runs: the Prefect server's "
+            "scheduler is not working. Look at the server's log and restart it"
         )
     if found.status is None or found.status.value != "READY":
         return None, f"nobody serves deployment {name}: start `cxr serve`, or a worker for its work pool"
@@ -183,7 +183,7 @@ def look_at_deployment(client: SyncPrefectClient, name: str, what: str) -> Findi
 
 
 def runs_are_planned(client: SyncPrefectClient, deployment: DeploymentResponse, now: datetime) -> bool:
-    """Tell whether Prefect's server has runs of this deployment in line, or has had no time yet to plan them."""
+    """Tell whether Prefect has scheduled runs of this deployment, or has had no time yet to do so."""
     from prefect.client.schemas import filters
 
     changed = [deployment.updated, *(schedule.updated for schedule in deployment.schedules)]
@@ -197,7 +197,7 @@ def runs_are_planned(client: SyncPrefectClient, deployment: DeploymentResponse, 
 
 
 def look_at_compute(settings: Settings) -> Iterator[Finding]:
-    """Which processor would score."""
+    """Report which processor would score."""
     from models.serving.runtime import cpu_precisions, gpu_names
 
     names = gpu_names()

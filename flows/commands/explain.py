@@ -1,4 +1,4 @@
-"""The command that explains one image: what a model answers, and where it looked."""
+"""The command that explains one image: what a model predicts, and where it looked."""
 
 from __future__ import annotations
 
@@ -22,21 +22,22 @@ FORMS = (".html", ".png")
 
 
 def explain(
-    key: Annotated[str, typer.Argument(help="An object's key, an image's id, or a file of this machine.")],
+    key: Annotated[str, typer.Argument(help="An object's key, an image's id, or a file on this machine.")],
     version: Annotated[str | None, typer.Option(help="A model version; the champion if not given.")] = None,
     classes: Annotated[
-        list[str] | None, typer.Option("--class", help="A class to explain beside the predicted one; once for each.")
+        list[str] | None,
+        typer.Option("--class", help="A class to explain in addition to the predicted one; repeatable."),
     ] = None,
     save: Annotated[
         Path | None, typer.Option(help="Write to this .html or .png; explanation-ID.html here if not given.")
     ] = None,
 ) -> None:
-    """Say what a model answers to one image, and show where it looked (Grad-CAM).
+    """Say what a model predicts for one image, and show where it looked (Grad-CAM).
 
-    The image is read, checked and preprocessed as a night does it; what a night would quarantine gets no answer. The
-    page shows the radiograph as the model sees it, the heat map beside it, the probabilities, and whether the nights
-    have published the same. It is patient data, as the image is. A heat map says where a score came from: it is
-    coarse, and no proof of anything. Exits with 1 where there is nothing to explain.
+    The image is read, checked and preprocessed as in a night; an image that a night would quarantine gets no
+    prediction. The page shows the radiograph as the model sees it, the heat map next to it, the probabilities, and
+    whether a night published the same prediction. Like the image, it is patient data. A heat map says where a score
+    came from: it is coarse and proves nothing. Exits with 1 if there is nothing to explain.
 
     Examples: `cxr explain 1234`, `cxr explain incoming/a.png --class NORMAL`, `cxr explain scan.png --save scan.html`
     """
@@ -58,23 +59,23 @@ def explain(
 
 
 def explained(settings: Settings, pool: sa.Engine, key: str, version: str | None, classes: list[str]) -> Explanation:
-    """Bring an image, let the model answer it, and look up what was published of it."""
+    """Read an image, run the model on it, and look up its published prediction."""
     from infra.storage import Store
     from models.radiographs.radiograph import Limits
-    from tasks.explain import subject as explaining
+    from tasks.explain import subject as explained_image
     from tasks.explain.explanation import Explanation
 
-    model, reigns = _chosen(pool, version)
+    model, is_champion = _chosen(pool, version)
     for name in classes:
         if name not in model.classes:
             raise typer.BadParameter(f"{name}: choose from {', '.join(model.classes)}", param_hint="--class")
     store = Store(settings)
     limits = Limits(settings.max_bytes, settings.max_pixels)
-    image = explaining.read_named_image(pool, store, settings, key, model.preprocessing)
-    typer.echo("checking the image, then asking the model: half a minute on a slow machine", err=True)
-    subject = explaining.validate_image(image, limits)
+    image = explained_image.read_named_image(pool, store, settings, key, model.preprocessing)
+    typer.echo("checking the image, then running the model: up to half a minute on a slow machine", err=True)
+    subject = explained_image.validate_image(image, limits)
     asked = [model.classes.index(name) for name in dict.fromkeys(classes)]
-    answers = explaining.answer_images(
+    answers = explained_image.answer_images(
         store, settings.cache, model, subject.pixels[None], [(0, None), *((0, place) for place in asked)], LONGEST_S
     )
     probabilities = dict(zip(model.classes, map(float, answers.probabilities[0]), strict=True))
@@ -83,17 +84,17 @@ def explained(settings: Settings, pool: sa.Engine, key: str, version: str | None
     return Explanation(
         subject=subject,
         model=model,
-        champion=reigns,
+        champion=is_champion,
         probabilities=ordered,
         runtime=answers.runtime,
-        heat=dict(zip(shown, answers.heatmaps, strict=False)),  # none where the network cannot be explained
+        heat=dict(zip(shown, answers.heatmaps, strict=False)),  # empty if the network cannot be explained
         unexplained="; ".join(answers.notes) or None,
-        published=explaining.published_prediction(pool, subject.content),
+        published=explained_image.published_prediction(pool, subject.content),
     )
 
 
 def _chosen(pool: sa.Engine, version: str | None) -> tuple[ModelVersion, bool]:
-    """Return the model that answers, and whether it is the champion."""
+    """Return the chosen model version, and whether it is the champion."""
     from tasks.registry import model_versions
 
     if version is None:

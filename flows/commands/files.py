@@ -1,4 +1,4 @@
-"""Files that commands write: looked at before the work whose outcome they hold, private where they show patients."""
+"""Files that commands write: checked before the work starts, and private if they show patients."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ OPTION = "--save"
 
 
 def require_writable(file: Path) -> None:
-    """Refuse an option whose file cannot be written."""
+    """Raise `BadParameter` if the file of --save cannot be written."""
     if why := unwritable(file):
         raise typer.BadParameter(why, param_hint=OPTION)
 
 
 def write_private(file: Path, data: bytes) -> None:
-    """Write a file that opens for its owner only: it shows a radiograph."""
+    """Write a file that only its owner can open: it shows a radiograph."""
     require_writable(file)
     try:
-        file.unlink(missing_ok=True)  # else it would keep the rights that it had
+        file.unlink(missing_ok=True)  # an existing file would keep its permissions
         handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "wb") as opened:
             opened.write(data)

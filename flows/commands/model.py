@@ -1,4 +1,4 @@
-"""Commands about models: train challengers and compare them with the champion, read a card."""
+"""Commands about models: train challengers, compare them with the champion, and read a model card."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ Save = Annotated[str | None, typer.Option(help="Write the HTML page to this file
 
 def retrain(
     recipe: Annotated[
-        list[str] | None, typer.Option(help="Train this one instead of CXR_RECIPES; once for each.")
+        list[str] | None, typer.Option(help="Train this recipe instead of CXR_RECIPES; repeatable.")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Train, compare, decide and report, but promote nothing.")
     ] = False,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of weights, order and augmentation.")] = 0,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Number of epochs; the recipe's own if not given.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of initial weights, order and augmentation.")] = 0,
 ) -> None:
     """Train challengers on the labels in the database; promote one only if its test metrics win.
 
-    The labelled images are split by patient; an image once in the test set is never trained on. Champion and
-    challengers answer the same test set, and the gate decides (docs/gate.md). A first champion takes floors instead
-    of a comparison. With CXR_PROMOTION=approval, or where a result looks too good to be true, the run waits in the
-    Prefect UI for a person's word. Safe to run again: a training that was killed goes on after its last epoch, and
-    what was decided on the same data is not decided twice. Exits with 1 if it failed.
+    The labelled images are split by patient; an image in the test set is never trained on. Champion and
+    challengers are scored on the same test set, and the gate decides (docs/gate.md). A first champion must pass fixed
+    floors instead of a comparison. With CXR_PROMOTION=approval, or if a result looks too good to be true, the run waits
+    in the Prefect UI for a person to decide. Safe to run again: a killed training continues after its last epoch, and
+    the same data are not judged twice. Exits with 1 if it failed.
 
     Examples: `cxr labels import labelled/ --source ward-3`, then `cxr retrain`; `cxr retrain --dry-run --epochs 2`
     """
@@ -52,7 +52,7 @@ def card(
     version: Annotated[str | None, typer.Argument(help="A model version; the champion if not given.")] = None,
     save: Save = None,
 ) -> None:
-    """Print a link to a model version's card, or save the page: what it learned from, how good it is, its limits.
+    """Print a link to a model version's card, or save it: what the model learned from, how good it is, its limits.
 
     The link works without a login for an hour.
     """
@@ -70,7 +70,7 @@ def card(
     store, key = Store(settings), model_card.key(name)
     if not any(one.key == key for page in store.list(key) for one in page):
         raise model_versions.RegistryError(
-            f"{name} has no card: a comparison, unless it is a dry run, writes it once it has decided, and none "
-            "with this model has"
+            f"{name} has no card: a retraining that is not a dry run writes the cards after its decision, and none has "
+            "compared this model yet"
         )
     hand_over(store, key, save)

@@ -1,4 +1,4 @@
-"""Commands about nights: score one, see how they went, replay what was quarantined, release what was held."""
+"""Commands about nights: score one, show recent ones, replay quarantined images, release a held night."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 Save = Annotated[str | None, typer.Option(help="Write the HTML page to this file instead of printing a link.")]
 Prefixes = Annotated[
     list[str] | None,
-    typer.Option(
-        "--prefix", help="Where to look instead of CXR_PREFIXES; may be given several times, may hold date patterns."
-    ),
+    typer.Option("--prefix", help="Prefix to list instead of CXR_PREFIXES; repeatable, may hold date patterns."),
 ]
 
 
@@ -32,17 +30,17 @@ def score(
     ] = None,
     prefix: Prefixes = None,
 ) -> None:
-    """Score what is new in the bucket, now.
+    """Score the new images in the bucket, now.
 
     Lists the bucket, takes objects that the database does not know yet (new, or with another etag), validates them,
-    scores them with the champion and writes the rows. Safe to run again at any time: what is done stays done, and a
-    run that was killed is taken up where it was. Exits with 1 if the night failed or was held.
+    scores them with the champion and writes the rows. Safe to run again at any time: finished images are not scored
+    again, and a killed run is continued. Exits with 1 if the night failed or was held.
 
     Example: `cxr score --date 2026-01-31 --prefix 'incoming/%Y/%m/%d/'`
     """
     settings = Settings.load()
     if date and date.date() > (today := datetime.now(ZoneInfo(settings.timezone)).date()):
-        raise typer.BadParameter(f"{date:%Y-%m-%d} is to come: it is {today}", param_hint="--date")
+        raise typer.BadParameter(f"{date:%Y-%m-%d} is in the future: today is {today}", param_hint="--date")
     run_flow(date, prefix, discover=True)
 
 
@@ -58,13 +56,11 @@ def run_flow(date: datetime | None, prefixes: list[str] | None, *, discover: boo
     try:
         state = nightly_scoring(night=night, prefixes=prefixes or None, discover=discover, return_state=True)
         completed, verdict = state.is_completed(), f"{state.name}: {state.message}"
-    except HTTPError as error:  # Prefect went away meanwhile; the database knows how the run ended
+    except HTTPError as error:  # Prefect stopped in the meantime; the database knows how the run ended
         with connected() as (settings, pool):
             name, message = runs.newest(pool, settings.bucket)
         completed = name == "completed"
-        verdict = (
-            f"Prefect does not answer any more ({type(error).__name__}) and may show this run as running for ever."
-        )
+        verdict = f"Prefect no longer answers ({type(error).__name__}) and may show this run as running indefinitely."
         verdict += f"\n{name.capitalize()}: {message or 'see the log above'}"
     typer.echo(verdict)
     if not completed:
@@ -72,34 +68,35 @@ def run_flow(date: datetime | None, prefixes: list[str] | None, *, discover: boo
 
 
 def status(nights: Annotated[int, typer.Option(min=1, help="How many of the latest runs to show.")] = 8) -> None:
-    """Show the champion, the latest runs and retrainings, and what waits.
+    """Show the champion, the latest runs and retrainings, and the images without a prediction.
 
     Example: `cxr status --nights 30`
     """
     from tasks.nights import overview
 
     with connected() as (_, pool):
-        seen = overview.look(pool, nights)
-    typer.echo(f"Champion: {seen.champion or 'none yet: cxr labels import, then cxr retrain'}")
-    typer.echo("\n".join(["", "Runs, newest first:", *(seen.runs or ["none yet: cxr score"])]))
-    typer.echo("\n".join(["", "Retrainings, newest first:", *(seen.retrainings or ["none yet: cxr retrain"])]))
-    for line in seen.due:
+        found = overview.look(pool, nights)
+    typer.echo(f"Champion: {found.champion or 'none yet: cxr labels import, then cxr retrain'}")
+    typer.echo("\n".join(["", "Runs, newest first:", *(found.runs or ["none yet: cxr score"])]))
+    typer.echo("\n".join(["", "Retrainings, newest first:", *(found.retrainings or ["none yet: cxr retrain"])]))
+    for line in found.due:
         typer.echo(line)
-    typer.echo("\n".join(["", "Images without a prediction:", *(seen.waiting or ["none"])]))
+    typer.echo("\n".join(["", "Images without a prediction:", *(found.waiting or ["none"])]))
 
 
 def replay(
     reason: Annotated[
-        str | None, typer.Option(help="An expectation's name (contrast, decodable, ...) or words of the reason.")
+        str | None, typer.Option(help="An expectation's name (contrast, decodable, ...) or part of the reason.")
     ] = None,
-    run: Annotated[UUID | None, typer.Option(help="Images that this run decided.")] = None,
+    run: Annotated[UUID | None, typer.Option(help="Only images that this run quarantined or failed.")] = None,
     key: Annotated[str | None, typer.Option(help="One object's key.")] = None,
     only: Annotated[str, typer.Option(help="quarantined, failed, or both.")] = "both",
-    yes: Annotated[bool, typer.Option("--yes", help="Replay everything where no selection is given.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Replay everything if no selection is given.")] = False,
 ) -> None:
     """Score quarantined or failed images again, after a fix or a relaxed expectation.
 
-    Puts the selected images back in line and scores what waits; nothing is listed. Selections are combined with and.
+    Queues the selected images again and scores all waiting images, without listing the bucket. An image must match all
+    selections.
 
     Examples: `cxr replay --reason contrast`, `cxr replay --run 0b54... --only failed`, `cxr replay --key a.png`
     """
@@ -109,25 +106,25 @@ def replay(
     if only not in states:
         raise typer.BadParameter(f"{only}: choose quarantined, failed or both", param_hint="--only")
     if not (reason or run or key or yes):
-        raise typer.BadParameter("select by --reason, --run or --key, or say --yes to replay every one of them")
+        raise typer.BadParameter("select by --reason, --run or --key, or give --yes to replay all of them")
     with connected() as (settings, pool):
         images = requeue(pool, settings.bucket, states=states[only], reason=reason, run_id=run, key=key)
         if not images and (reason or run or key):
             explain_nothing(pool, settings.bucket, states=states[only], reason=reason, run_id=run, key=key)
-    typer.echo(f"{counted(images, 'image')} put back in line")
+    typer.echo(f"{counted(images, 'image')} queued again")
     if images:
         run_flow(None, None, discover=False)
 
 
 def release(
     run: Annotated[UUID, typer.Argument(help="The held run, as `cxr status` shows it.")],
-    reason: Annotated[str, typer.Option(help="Why its predictions may be seen; kept on the run's row.")],
+    reason: Annotated[str, typer.Option(help="Why its predictions may be published; stored on the run's row.")],
     by: By,
 ) -> None:
     """Publish a held night after a person has looked at it.
 
-    A night with too many bad images is held: its predictions are in the database, but no analyst sees them. When the
-    quarantine turns out to be right and the rest is good, release it; when expectations were wrong, replay instead.
+    A night with too many bad images is held: its predictions are in the database, but no analyst sees them. If
+    the quarantine is right and the other images are good, release it. If expectations were wrong, replay instead.
 
     Example: `cxr release 0b54... --reason 'scanner 3 sent test images; the others were checked'`
     """
@@ -149,8 +146,8 @@ def report(
 ) -> None:
     """Print a link to a run's HTML report, or save the page: a night's, or a retraining's comparison.
 
-    Where a retraining stopped between its decision and its report, the decision is said instead.
-    The link works without a login for an hour: hand it on as you would hand on the images.
+    If a retraining stopped between its decision and its report, its decision is printed instead.
+    The link works without a login for an hour: treat it like the images themselves.
 
     Examples: `cxr report`, `cxr report --retraining --save comparison.html`
     """

@@ -1,4 +1,4 @@
-"""The person at the terminal, for histories that are read years later."""
+"""The person at the terminal, whose name goes into the histories."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 
 def login() -> str | None:
-    """Return the login of whoever runs this; None where the machine has no name for them, as in some containers."""
+    """Return the login of the current user; None if the machine has no name for them, as in some containers."""
     try:
         return getpass.getuser()
     except (KeyError, ImportError, OSError):
@@ -19,6 +19,6 @@ def login() -> str | None:
 By = Annotated[
     str | None,
     typer.Option(
-        "--by", default_factory=login, show_default="your login", help="Your name; kept beside the database user's."
+        "--by", default_factory=login, show_default="your login", help="Your name; stored with the database user's."
     ),
 ]

@@ -1,4 +1,4 @@
-"""The command that lists the recipes: what can be trained, with what input, how large, and where it comes from."""
+"""The command that lists the recipes: their input, size, initial weights and source."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import typer
 if TYPE_CHECKING:
     from models.recipes.recipe import Recipe
 
-OWN = "this house"
+OWN = "this project"
 HEADINGS = ("recipe", "input", "parameters", "weights", "source")
 
 
 def recipes(
-    name: Annotated[str | None, typer.Argument(help="Show everything of this one.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Show all details of this recipe.")] = None,
 ) -> None:
-    """List the recipes, or show one with what its report published and what is otherwise here.
+    """List the recipes, or show one recipe, its report's published figures, and what differs here.
 
-    Parameters are as published where they are, else with three classes. `imagenet` is what a backbone begins with; see
-    CXR_PRETRAINED and docs/recipes.md.
+    Parameter counts are the published ones; without one, they are counted with three classes. `imagenet` means that the
+    backbone starts from ImageNet weights; see CXR_PRETRAINED and docs/recipes.md.
 
     Examples: `cxr recipes`, `cxr recipes carson-final`
     """
@@ -32,7 +32,7 @@ def recipes(
 
 
 def table(listed: list[Recipe]) -> list[str]:
-    """A line for each recipe below the headings, in columns."""
+    """Return the headings and a line for each recipe, in columns."""
     from models.recipes.catalogue import PARAMETER_COUNTS
     from models.recipes.student_reports import published_system
 
@@ -53,7 +53,7 @@ def table(listed: list[Recipe]) -> list[str]:
 
 
 def described(recipe: Recipe) -> list[str]:
-    """All lines about one recipe."""
+    """Return all lines about one recipe."""
     from models.networks.pretrained import SOURCES
     from models.recipes.catalogue import DEFAULT_RECIPE, PARAMETER_COUNTS
     from models.recipes.student_reports import COMMON_DEPARTURES, REPORT_SUMMARIES, published_system
@@ -64,7 +64,7 @@ def described(recipe: Recipe) -> list[str]:
         "input": f"{_size(recipe)}, grey values 0 to 255; crop {spec.crop}, equalisation {spec.equalisation}",
         "parameters": f"{PARAMETER_COUNTS[recipe.name]:,} with three classes",
         "weights": recipe.weights
-        + (f", {SOURCES[recipe.architecture].file}" if recipe.weights == "imagenet" else ": it begins anew"),
+        + (f", {SOURCES[recipe.architecture].file}" if recipe.weights == "imagenet" else ": trained from scratch"),
         "augmentation": _amounts(recipe) if moved.share or moved.brightness else "none",
         "optimiser": recipe.optimizer
         + f", learning rate {recipe.learning_rate:g}, {_schedule(recipe)}"
@@ -73,10 +73,10 @@ def described(recipe: Recipe) -> list[str]:
             f"from epoch {stage.epoch + 1} on {stage.backbone:.0%} of the backbone at {stage.learning_rate:g}"
             for stage in recipe.stages
         )
-        or "none: all is trained all the time",
+        or "none: all layers are trained from the start",
         "epochs": f"{recipe.epochs} at most, stopped after {recipe.patience} without a better validation loss; batches "
         f"of {recipe.batch_size}",
-        "classes": "weigh alike" if recipe.class_weights else "weigh as many as their images are",
+        "classes": "weighted equally" if recipe.class_weights else "weighted by their number of images",
         "views": f"learns from {', '.join(recipe.views)} and from unknown views" if recipe.views else "all",
     }
     lines = [f"{recipe.name}{' (the default)' if recipe.name == DEFAULT_RECIPE else ''}", ""]
@@ -89,7 +89,7 @@ def described(recipe: Recipe) -> list[str]:
     if one.parameters:
         lines += [f"{'':13} {one.parameters:,} parameters, {one.trainable:,} of them trained"]
     said = [*one.departures, *COMMON_DEPARTURES]
-    return [*lines, "", "Chosen here, or otherwise than in the report:", *(f"- {words}" for words in said)]
+    return [*lines, "", "Chosen here, or different from the report:", *(f"- {words}" for words in said)]
 
 
 def _size(recipe: Recipe) -> str:

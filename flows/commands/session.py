@@ -1,4 +1,4 @@
-"""What a command needs before it can work: settings, database, store, and Prefect pointed at its server."""
+"""What commands need before they start: settings, a database connection, and Prefect with its server."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
 PREFECT_DEFAULTS = {
-    # Prefect's server answers 500 while its database is away; the client then tries again as it does at 503.
+    # Prefect's server answers 500 while its database is down; the client then retries as it does after a 503.
     "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",
-    # The server that Prefect starts by itself where none is named, as for a tournament on folders.
+    # For the server that Prefect starts by itself if none is set, as in a tournament on folders.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
@@ -25,7 +25,7 @@ PREFECT_DEFAULTS = {
 
 
 def prepare_prefect(settings: Settings) -> None:
-    """Point Prefect at its server; must come before Prefect is imported, which reads its settings then."""
+    """Point Prefect at its server. Call this before Prefect is imported: it reads its settings on import."""
     for name, value in PREFECT_DEFAULTS.items():
         os.environ.setdefault(name, value)
     if settings.prefect_api_url:
@@ -33,15 +33,15 @@ def prepare_prefect(settings: Settings) -> None:
 
 
 def require_services(settings: Settings) -> None:
-    """See that database and bucket are named, point Prefect at its server, and see that it answers.
+    """Check that database and bucket are set, point Prefect at its server, and check that it answers.
 
     Raises:
-        SettingsError: one is not named, or Prefect does not answer: it would start a server of its own.
+        SettingsError: one of them is not set, or Prefect does not answer (it would start a server of its own).
     """
     _ = settings.database, settings.bucket
     if not settings.prefect_api_url:
         named = named_services()
-        if named:  # the local stack is not looked at then
+        if named:  # then the settings ignore the local stack
             raise SettingsError(f"PREFECT_API_URL is not set, and {' and '.join(named)} are: set it too")
         raise SettingsError(
             f"PREFECT_API_URL is not set and no local stack is running in {state_folder()}: set it, or start one with "
@@ -60,7 +60,7 @@ def require_services(settings: Settings) -> None:
 
 @contextmanager
 def connected() -> Iterator[tuple[Settings, sa.Engine]]:
-    """Give settings and a pool of connections."""
+    """Yield the settings and a connection pool, which is closed at the end."""
     settings = Settings.load()
     pool = database.engine(settings.database)
     try:

@@ -27,7 +27,7 @@ def up(
 ) -> None:
     """Start the local stack: Postgres, an S3 store, Prefect with its UI, and the scheduled deployments.
 
-    State lies in CXR_HOME (.cxr by default). Ctrl-C or `cxr down` stops everything. Ports are taken from
+    Its state is stored in CXR_HOME (.cxr by default). Ctrl-C or `cxr down` stops everything. Ports are taken from
     CXR_POSTGRES_PORT, CXR_S3_PORT, CXR_PREFECT_PORT and CXR_REPORTS_PORT.
     """
     if detach:
@@ -41,12 +41,12 @@ def up(
 
 
 def down() -> None:
-    """Stop the local stack that runs in CXR_HOME."""
+    """Stop the local stack in CXR_HOME."""
     typer.echo("stopped" if local.stop_stack(state_folder()) else f"no stack runs in {state_folder()}")
 
 
 def _prepare_database(environment: dict[str, str]) -> None:
-    """Migrate the local database and give it a login that is an analyst's."""
+    """Migrate the local database and create an analyst's login."""
     from sql import schema
 
     pool = database.engine(environment["CXR_DATABASE_URL"])
@@ -59,10 +59,10 @@ def _prepare_database(environment: dict[str, str]) -> None:
 
 
 def migrate() -> None:
-    """Bring the database's schema, views and roles to what this code needs; safe to run at any time.
+    """Migrate the database's schema, views and roles to the revision of this code; safe to run at any time.
 
-    Needs a login that owns the database (or may create schemas and roles); the flows need only a login that is in
-    the role cxr_writer, analysts one in cxr_analyst.
+    Needs a login that owns the database (or may create schemas and roles). The flows need only a login in the role
+    cxr_writer, and analysts one in cxr_analyst.
     """
     from sql import schema
 
@@ -84,7 +84,7 @@ def psql(
         )
     if os.environ.get("CXR_DATABASE_URL"):
         typer.echo("(the local stack's database; for the one in CXR_DATABASE_URL use your own psql)", err=True)
-    # Where the stack listens, not where the settings of this shell would start one.
+    # The address of the running stack: the settings of this shell may differ.
     address = sa.make_url(dotenv_values(state_folder() / LOCAL_STACK_FILE)["CXR_DATABASE_URL"] or "")
     environment = {
         **os.environ,
@@ -103,7 +103,7 @@ def psql(
 def serve() -> None:
     """Serve the deployments: run nightly scoring on its schedule, from this process.
 
-    `cxr up` does this already; use it by itself with a Prefect server elsewhere. To run in a work pool instead, see
+    `cxr up` already does this; use it alone with a Prefect server elsewhere. To run in a work pool instead, see
     prefect.yaml.
     """
     settings = Settings.load()

@@ -1,4 +1,4 @@
-"""Commands that hold recipes against each other: a tournament of several, and the cross-validation of one."""
+"""Commands that compare recipes: a tournament of several, and the cross-validation of one."""
 
 from __future__ import annotations
 
@@ -25,32 +25,34 @@ def tournament(
             metavar="[FOLDER]...",
             exists=True,
             file_okay=False,
-            help="One sub-folder for each class; a labels.csv if any. Several: one table each, and one across them. "
-            "None: the labels in the database.",
+            help="One sub-folder for each class, and optionally a labels.csv. Several folders: one table each, "
+            "and one across them. None: the labels in the database.",
         ),
     ] = None,
     recipe: Annotated[
-        list[str] | None, typer.Option(help="One that takes part; once for each. CXR_RECIPES if not given.")
+        list[str] | None, typer.Option(help="A recipe that takes part; repeatable. CXR_RECIPES if not given.")
     ] = None,
-    folds: Annotated[int, typer.Option(min=0, help="Of a cross-validation by patient, at least 2; 0: one split.")] = 0,
-    epochs: Annotated[int | None, typer.Option(min=1, help="At most, instead of the recipes'.")] = None,
+    folds: Annotated[
+        int, typer.Option(min=0, help="Folds of a cross-validation by patient, at least 2; 0 for a single split.")
+    ] = 0,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Upper limit on each recipe's epochs.")] = None,
     minutes: Annotated[
-        float | None, typer.Option(min=0.1, help="For each training: no epoch that would not end within it is begun.")
+        float | None,
+        typer.Option(min=0.1, help="Time limit for each training; no epoch starts that would not end within it."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the folds and of the trainings.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the folds and the trainings.")] = 0,
     hand_over: Annotated[
         bool, typer.Option("--hand-over", help="Let the winner challenge the champion, as `cxr retrain` does.")
     ] = False,
     save: Annotated[
-        str | None, typer.Option(help=f"Write the report to this file. Of folders: {PAGE} if not given.")
+        str | None, typer.Option(help=f"Write the report to this file. For folders: {PAGE} if not given.")
     ] = None,
 ) -> None:
     """Train several recipes on the same images, rank them, and say which differences are real.
 
-    Each is asked about patients that none of them saw; beside them stand models that see only the file, only the
-    border, or only outlines. Safe to run again: what is trained is not trained again. On the labels in the database
-    the frozen test set takes no part: it is left for the gate. `cxr recipes` lists who can take part. Exits with 1 if
-    it failed.
+    All are tested on patients that none of them saw, and compared with simple models that see only the file, only the
+    border, or only outlines. Safe to run again: finished trainings are not repeated. On the labels in the database the
+    frozen test set is not used: it is reserved for the gate. `cxr recipes` lists the recipes. Exits with 1 on failure.
 
     Examples: `cxr tournament data/ --recipe local-patterns --recipe carson-final --minutes 20`, `cxr tournament
     ward-3/ ward-7/ --recipe karcevski-simple --recipe karcevski-complex`, `cxr tournament --folds 5 --hand-over`
@@ -67,10 +69,10 @@ def tournament(
         prepare_prefect(settings)
     else:
         require_services(settings)
-    from flows.tournament import tournament as run
+    from flows.tournament import tournament as run_tournament
 
     with _resumable():
-        state = run(
+        state = run_tournament(
             recipes=recipe or None, folders=[str(one.resolve()) for one in folders] if folders else None, folds=folds,
             epochs=epochs, minutes=minutes, seed=seed, hand_over=hand_over, save=save, return_state=True,
         )  # fmt: skip
@@ -81,20 +83,23 @@ def tournament(
 
 def crossvalidate(
     folder: Annotated[
-        Path, typer.Argument(exists=True, file_okay=False, help="One sub-folder for each class; a labels.csv if any.")
+        Path,
+        typer.Argument(
+            exists=True, file_okay=False, help="One sub-folder for each class, and optionally a labels.csv."
+        ),
     ],
     recipe: Annotated[str | None, typer.Option(help="The default recipe if not given.")] = None,
     folds: Annotated[int, typer.Option(min=2)] = 5,
-    epochs: Annotated[int | None, typer.Option(min=1, help="At most, instead of the recipe's.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the folds and of the trainings.")] = 0,
-    baselines: Annotated[bool, typer.Option(help="Answer the same folds with simple models too.")] = True,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Upper limit on the recipe's epochs.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the folds and the trainings.")] = 0,
+    baselines: Annotated[bool, typer.Option(help="Run simple models on the same folds too.")] = True,
 ) -> None:
     """Say how good a recipe is on a folder of labelled images: pooled out-of-fold figures, by patient.
 
-    Each image is answered by a model that never saw its patient. Nothing is registered; no service is needed. Beside
-    it stand a linear model on oriented gradients (HOG), one that sees only the file's size and format, and one that
-    sees only the image's border: a recipe that is no better than these has learned a shortcut. Safe to run again: a
-    fold that is trained is not trained again.
+    Each image is scored by a model that never saw its patient. Nothing is registered, and no service is needed. The
+    recipe is compared with a linear model on oriented gradients (HOG), one that sees only the file's size and format,
+    and one that sees only the image's border: a recipe that is no better than these has learned a shortcut. Safe to run
+    again: finished folds are not trained again.
 
     Example: `cxr crossvalidate data/`, with `data/NORMAL/*.png`, `data/PNEUMONIA/*.png` ...; a data/labels.csv (file,
     label, patient_id) keeps a patient's images together.
@@ -120,11 +125,11 @@ def crossvalidate(
 
 @contextmanager
 def _resumable() -> Iterator[None]:
-    """Say to who interrupts that nothing is lost."""
+    """After Ctrl-C, say that the finished trainings are kept."""
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo("Interrupted: what was trained is kept, and the same command goes on from there.", err=True)
+        typer.echo("Interrupted: finished trainings are kept, and the same command continues from there.", err=True)
         raise
 
 

@@ -1,4 +1,4 @@
-"""A person's word: asked for where the settings or a result too good to be true want it."""
+"""Approval by a person: requested if the settings or a result too good to be true require it."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def test_a_run_told_to_stop_says_so_and_is_taken_up_later(
     assert process.returncode != 0, output
     (stopped,) = site.runs()
     assert stopped["state"] == "failed"
-    assert "told to stop" in stopped["message"]
+    assert "a signal stopped it" in stopped["message"]
     assert flow_run_state(stopped["run_id"]).is_final(), "Prefect does not go on showing it as running"
     assert site.predictions() == {}
 

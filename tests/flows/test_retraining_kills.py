@@ -50,4 +50,4 @@ def test_a_retraining_that_is_told_to_stop_says_so(study: Site) -> None:
     process.wait(60)
     ((state, message),) = study.db.rows("select state, message from cxr.retrainings")
     assert state == "failed"
-    assert "told to stop" in message
+    assert "a signal stopped it" in message

@@ -45,7 +45,7 @@ def pool(site: Site) -> Iterator[sa.Engine]:
 
 @pytest.fixture(scope="module")
 def alone(new_site: Callable[..., Site], module_db: Database, phantoms: Path) -> dict[str, Any]:
-    """What the champion says of the phantoms when nobody is beside it."""
+    """The champion's predictions for the phantoms without a shadow."""
     site = new_site(module_db)
     site.upload(phantoms)
     assert site.night().is_completed()

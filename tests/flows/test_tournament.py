@@ -48,7 +48,7 @@ def test_a_killed_tournament_goes_on_and_what_was_trained_is_not_trained_again(
     interrupted = study.start(*typed)
     time.sleep(2)
     interrupted.send_signal(signal.SIGINT)
-    assert "what was trained is kept, and the same command goes on from there" in study.finish(interrupted)
+    assert "finished trainings are kept, and the same command continues from there" in study.finish(interrupted)
     output = study.finish(study.start(*typed, "--save", str(page)))
     assert "Completed: " in output, output
     assert first.stat().st_mtime_ns == written
@@ -92,7 +92,7 @@ def test_one_that_fails_does_not_cost_the_others_and_the_winner_must_pass_the_ga
 
 
 def test_a_tournament_that_cannot_be_held_says_why(study: Site, labelled: Path, tmp_path: Path) -> None:
-    assert "name no folders" in str(compete(study, folders=[str(labelled)], hand_over=True).message)
+    assert "give no folders" in str(compete(study, folders=[str(labelled)], hand_over=True).message)
     assert "carson-final" in str(compete(study, recipes=["resnet-9000"]).message)
     assert "sub-folder for each class" in str(compete(study, folders=[str(tmp_path)]).message)
     assert "50 folds by patient need" in str(compete(study, folders=[str(labelled)], folds=50).message)
@@ -150,8 +150,9 @@ def test_what_fails_beside_the_table_does_not_cost_it(
     assert state.is_completed(), state.message
     assert asked == ["poor/ward", "good/ward"]
     for words in (
-        "good/ward has no simple models beside the recipes (RuntimeError)", "poor/ward: no recipe gave answers",
-        "the table is not in Prefect's UI (RuntimeError)", f"Report: {page}",
+        "good/ward has no simple models to compare the recipes with (RuntimeError)",
+        "poor/ward: no recipe gave answers",
+        "the table could not be shown in the Prefect UI (RuntimeError)", f"Report: {page}",
     ):  # fmt: skip
         assert words in str(state.message)
     assert "secret-patient" not in str(state.message)

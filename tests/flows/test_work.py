@@ -1,4 +1,4 @@
-"""What every flow stands on: steps as Prefect shows them, and how a run's errors end it and are told."""
+"""The basis of every flow: steps as Prefect shows them, and how an error ends a run and is reported."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_run_that_is_stopped_says_what_becomes_of_its_work(errand: Errand) -> 
     with pytest.raises(KeyboardInterrupt):
         errand.under_lock(failing(KeyboardInterrupt()), "elsewhere")
     assert errand.failures == [
-        "it was cancelled; the next one goes on", "it was told to stop by a signal; the next one goes on"
+        "it was cancelled; the next one goes on", "a signal stopped it; the next one goes on"
     ]  # fmt: skip
 
 

@@ -110,8 +110,12 @@ def test_no_change_is_made_without_a_reason(models: Nights) -> None:
 
 def test_a_shadow_is_put_on_trial_and_taken_off_again(models: Nights) -> None:
     answer = cxr("shadow", "model-2", "--reason", "two weeks")
-    assert answer.output == ("model-2 scores beside the champion from the next night on: see analysis.shadow_summary\n")
-    assert "model-2 scores beside the champion no more" in cxr("shadow", "--off", "--reason", "they are over").output
+    assert answer.output == (
+        "model-2 scores alongside the champion from the next night on: see analysis.shadow_summary\n"
+    )
+    assert (
+        "model-2 no longer scores alongside the champion" in cxr("shadow", "--off", "--reason", "they are over").output
+    )
     assert model_versions.shadow(models.pool) is None
     for wrong in ([], ["model-2", "--off"]):
-        assert "name a model version, or say --off" in cxr("shadow", *wrong, "--reason", "x").output
+        assert "give a model version, or --off" in cxr("shadow", *wrong, "--reason", "x").output

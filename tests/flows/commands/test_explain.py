@@ -120,7 +120,7 @@ def test_what_no_night_would_score_is_refused_in_words_that_name_nobody(night: S
     assert answer.exit_code == 1
     assert words in str(answer.exception)
     assert "doe-jane" not in str(answer.exception) + answer.output
-    assert ("then asking the model" in answer.output) == ("broken" in key), "nobody waits for what is not there"
+    assert ("then running the model" in answer.output) == ("broken" in key), "nobody waits for what is not there"
 
 
 def test_a_class_and_a_version_that_are_unknown_are_said(night: Site) -> None:

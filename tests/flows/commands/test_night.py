@@ -72,7 +72,7 @@ def test_replay_scores_quarantined_images_after_a_relaxed_limit(site: Site, phan
     assert str(nothing.exception) == f"no quarantined or failed image has this reason; there are: size ({GOOD})"
     answer = site.cxr("replay", "--reason", "size")
     assert answer.exit_code == 0, answer.output
-    assert f"{GOOD} images put back in line" in answer.output
+    assert f"{GOOD} images queued again" in answer.output
     assert f"Completed: scored {GOOD} of {GOOD}" in answer.output
     assert len(site.predictions()) == GOOD
     site.reconcile()
@@ -85,7 +85,7 @@ def test_replay_scores_one_object_and_leaves_the_others(site: Site, phantoms: Pa
     del site.environment["CXR_MAX_PIXELS"]
     key = site.keys("incoming/")[0]
     answer = site.cxr("replay", "--key", key, "--only", "quarantined")
-    assert "1 image put back in line" in answer.output
+    assert "1 image queued again" in answer.output
     assert list(site.predictions()) == [key]
     assert site.states()["quarantined"] == len(site.keys("incoming/")) - 1
 
@@ -107,7 +107,7 @@ def test_a_run_that_is_not_there_is_said_to_be_so(idle: Site, command: tuple[str
 def test_a_night_to_come_is_not_scored(idle: Site) -> None:
     answer = idle.cxr("score", "--date", "2999-01-01")
     assert answer.exit_code == 2
-    assert "2999-01-01 is to come" in answer.output
+    assert "2999-01-01 is in the future" in answer.output
     assert idle.runs() == []
 
 

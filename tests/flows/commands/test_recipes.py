@@ -28,7 +28,13 @@ def test_every_recipe_is_listed_with_input_parameters_weights_and_source() -> No
     assert [line.split()[0] for line in lines[1:]] == list(RECIPES)
     words = {line.split()[0]: line.split()[1:] for line in lines}
     assert words["harrisburg-vgg19"] == ["224x224x3", "20,090,306", "imagenet", "harrisburg", "report"]
-    assert words["local-patterns"] == ["448x448x1", f"{PARAMETER_COUNTS['local-patterns']:,}", "none", "this", "house"]
+    assert words["local-patterns"] == [
+        "448x448x1",
+        f"{PARAMETER_COUNTS['local-patterns']:,}",
+        "none",
+        "this",
+        "project",
+    ]
 
 
 def test_a_recipe_is_shown_with_what_was_published_and_what_is_otherwise() -> None:
