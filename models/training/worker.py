@@ -158,7 +158,7 @@ def _explain(
         try:
             parts.append(grad_cam(model, np.asarray(images[rows[some]]), classes[some]))
         except (ValueError, NotImplementedError) as error:  # this network, or this Keras backend
-            return [_words(error).removeprefix("ValueError: ")]
+            return [_first_line(error)]
     write_arrays(folder / HEATMAPS, rows=rows, classes=classes, heatmaps=np.concatenate(parts).astype(np.float16))
     return []
 
@@ -186,8 +186,14 @@ def _state(error: Exception) -> EndState:
 
 
 def _words(error: Exception) -> str:
-    first = without_paths(next((line.strip() for line in str(error).splitlines() if line.strip()), ""))
-    return first if is_explained(error) and first else f"{type(error).__name__}: {first}".removesuffix(": ")
+    first, name = _first_line(error), type(error).__name__
+    if not first:
+        return name
+    return first if is_explained(error) else f"{name}: {first}"
+
+
+def _first_line(error: Exception) -> str:
+    return without_paths(next((line.strip() for line in str(error).splitlines() if line.strip()), ""))
 
 
 def _end_with(parent: int) -> None:

@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
     from tasks.tournament.entries import Entries
 
-HOG: Final = "outlines: a linear model on oriented gradients (HOG)"
+HOG: Final = "outlines"
+METHODS: Final = {HOG: "a linear model on oriented gradients (HOG)"}
+"""How a baseline sees it, where its name does not say so."""
+
+
+def with_method(sees: str) -> str:
+    """Return what a baseline sees, with how it sees it where that says more."""
+    return f"{sees}: {METHODS[sees]}" if sees in METHODS else sees
 
 
 def baselines(cache: Path, entries: Entries, splits: Sequence[NDArray[np.str_]]) -> dict[str, NDArray[np.float32]]:

@@ -116,7 +116,9 @@ def _summarised(
     pooled = np.zeros((len(entries.images), len(entries.classes)), np.float32)
     for result in results:
         pooled[result.rows] = result.probabilities
-    answers = {f"**{recipe.name}**": pooled} | {f"sees only {what}": given for what, given in simple.items()}
+    answers = {f"**{recipe.name}**": pooled} | {
+        f"sees only {baselines.with_method(what)}": given for what, given in simple.items()
+    }
     held_out = TestSet(
         labels=entries.labels, patients=tuple(entries.patients), classes=entries.classes, contents=entries.contents
     )

@@ -35,8 +35,8 @@ ORDER: Final = 2
 """Raised when the same images would stand in another order or in other folds than before: nothing kept fits them."""
 FOLDS_OF_ONE_SPLIT: Final = 5
 """Where there is one split and no folds, the first of so many folds is held out."""
-BESIDE: Final = 2
-"""Patients of each class at least beside the held-out ones."""
+MIN_OTHER_PATIENTS: Final = 2
+"""Fewest patients of each class that must remain when a fold is held out."""
 AT_ONCE: Final = 64
 """Radiographs that are read before the first of them is used."""
 UNREADABLE: Final = "unreadable"
@@ -104,11 +104,11 @@ class Entries:
         check_folds(count)
         wanted = count or FOLDS_OF_ONE_SPLIT
         people = min(len({image.patient for image in self.images if image.label == name}) for name in self.classes)
-        if people < wanted or people - math.ceil(people / wanted) < BESIDE:
+        if people < wanted or people - math.ceil(people / wanted) < MIN_OTHER_PATIENTS:
             raise DatasetError(
                 f"{self.name} has a class with images of {counted(people, 'patient')} only: {wanted} folds by patient "
-                f"need one of each class to hold out and {BESIDE} more to learn from and to validate. Ask for other "
-                "--folds, or bring more labels in"
+                f"need one of each class to hold out and {MIN_OTHER_PATIENTS} more to learn from and to validate. "
+                "Choose another --folds, or import more labels"
             )
         every = list(fold_splits(self.labels, self.patients, wanted, seed))
         return every if count else every[:1]

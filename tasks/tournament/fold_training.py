@@ -144,7 +144,7 @@ def train_fold(
     about = artifact.read_metadata(folder / ARTIFACT).training
     notes = list(about["notes"])
     if any(other):
-        notes.append(f"{counted(sum(other), 'image')} {dataset.OTHER_VIEW}: asked, and not learned from")
+        notes.append(f"{counted(sum(other), 'image')} of {dataset.OTHER_VIEW}: scored, but not trained on")
     result = FoldResult(
         recipe.name, rows, jobs.held_out_answers(folder, rows.tolist()), about["parameters"], about["seconds"],
         about["images_per_s"], about["epochs_run"], about["backend"], tuple(notes),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from tasks.pages.wording import counted
+from tasks.tournament.baselines import with_method
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -209,7 +210,7 @@ def sentence(table: Ranking) -> str:
     figure = first.figures["metrics"]["accuracy"]
     text = f"{first.recipe} is first: accuracy {with_interval(figure)} on {counted(table.images, 'image')} of "
     text += f"{counted(table.patients, 'patient')}"
-    alike = [row.recipe for row in table.rows[1:] if row.p_value is not None and not _real(row.p_value)]
+    alike = [row.recipe for row in table.rows[1:] if row.p_value is not None and not is_significant(row.p_value)]
     if len(table.rows) == 1:
         return f"{text}."
     if not alike:
@@ -233,11 +234,17 @@ def markdown(table: Ranking) -> str:
     for row in table.rows:
         cells = [with_interval(row.figures["metrics"][name]) for name in COLUMNS]
         epochs = ", ".join(map(str, row.epochs))
-        cells += [difference(row), f"{row.parameters:,}", _minutes(row.seconds), f"{row.images_per_s:.0f}", epochs]
+        cells += [
+            ", ".join(difference(row) or ()),
+            f"{row.parameters:,}",
+            _minutes(row.seconds),
+            f"{row.images_per_s:.0f}",
+            epochs,
+        ]
         lines.append(f"| {row.recipe} | {' | '.join(cells)} |")
     for what, found in table.shortcuts.items():
         cells = [with_interval(found["metrics"][name]) for name in COLUMNS]
-        lines.append(f"| *sees only {what}* | {' | '.join(cells)} | | | | | |")
+        lines.append(f"| *sees only {with_method(what)}* | {' | '.join(cells)} | | | | | |")
     lines += [
         "",
         (
@@ -266,15 +273,16 @@ def volatility_markdown(found: Sequence[Volatility]) -> str:
     return "\n".join(lines)
 
 
-def difference(row: RankedRecipe) -> str:
-    """Say whether a recipe differs significantly from the first one."""
+def difference(row: RankedRecipe) -> tuple[str, str] | None:
+    """Say whether a recipe differs significantly from the first one, and with which p-value; None for the first one."""
     if row.p_value is None:
-        return ""
+        return None
     words = "p < 0.001" if row.p_value < 0.001 else f"p = {row.p_value:.3f}"  # noqa: PLR2004 - the usual limit
-    return f"real, {words}" if _real(row.p_value) else f"alike, {words}"
+    return ("real" if is_significant(row.p_value) else "alike"), words
 
 
-def _real(p_value: float) -> bool:
+def is_significant(p_value: float) -> bool:
+    """Tell whether a difference is significant, at the level that the ranking uses."""
     from models.evaluation.ranking import SIGNIFICANCE_LEVEL
 
     return p_value < SIGNIFICANCE_LEVEL

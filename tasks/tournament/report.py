@@ -10,6 +10,7 @@ from models.recipes.student_reports import PUBLISHED_SYSTEMS as PUBLISHED
 from tasks.pages.model_figures import environment, made_warning, p_value
 from tasks.pages.publishing import REPORTS, content_type
 from tasks.tournament import ranking
+from tasks.tournament.baselines import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +40,7 @@ def render(tables: Sequence[Ranking], volatile: Sequence[Volatility] = (), timez
             volatile=volatile,
             sets=[table.name for table in tables],
             columns=ranking.COLUMNS,
+            methods=METHODS,
             warning=made_warning(model=any(table.made for table in tables), data=False),
             now=datetime.now(UTC),
             zone=ZoneInfo(timezone),
@@ -72,7 +74,7 @@ def _view(table: Ranking, number: int) -> dict[str, Any]:
         for row in table.rows
     ]
     entries += [
-        entry(f"sees only {what.partition(':')[0]}", found["metrics"], is_baseline=True, significant=False)
+        entry(f"sees only {what}", found["metrics"], is_baseline=True, significant=False)
         for what, found in table.shortcuts.items()
     ]
     published = {one.recipe.name: one for one in PUBLISHED}
@@ -104,6 +106,7 @@ def _row(row: RankedRecipe, place: int, published: dict[str, Any]) -> dict[str, 
         "figures": row.figures,
         "open": place < CONFUSIONS,
         "difference": ranking.difference(row),
+        "significant": row.p_value is not None and ranking.is_significant(row.p_value),
         "published": dict(report.figures) if report else {},
         "published_classes": report.classes if report else None,
     }

@@ -129,4 +129,4 @@ def test_images_of_another_view_are_asked_and_not_learned_from_and_it_is_said_ho
     fold = fold_training.train_fold(cache, OF, RECIPE, 0, SPLIT, TERMS)
     assert learned == [0, 2, 3, 5]
     assert fold.rows.tolist() == [9, 10, 11]
-    assert fold.notes == ("so", "4 images of another view than the recipe learns from: asked, and not learned from")
+    assert fold.notes == ("so", "4 images of a view that the recipe does not train on: scored, but not trained on")
