@@ -11,6 +11,7 @@ from tests.support import orchestrator
 from tests.support.artifacts import untrained_once
 from tests.support.processes.once import once
 from tests.support.processes.warm import seen_by_prefect
+from tests.support.recipes import known
 from tests.support.site import Site, site_on
 
 if TYPE_CHECKING:
@@ -121,8 +122,9 @@ def workers_inside(shared: Path) -> Iterator[None]:
 
 
 @pytest.fixture
-def study(site: Site, labelled: Path, tmp_path: Path) -> Site:
+def study(site: Site, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     """A site with labels, and a champion that never learned anything."""
     from tests.support.studies import prepared
 
+    known(monkeypatch)
     return prepared(site, labelled, tmp_path)

@@ -13,9 +13,8 @@ import pytest
 from infra import database
 from models.recipes import catalogue
 from tasks.registry import promotion
+from tests.support.recipes import EPOCHS, RECIPE
 from tests.support.studies import (  # fmt: skip
-    EPOCHS,
-    RECIPE,
     cache,
     champions,
     decisions,
@@ -152,6 +151,7 @@ def test_another_recipe_is_tried_on_the_same_images_though_one_of_them_gave_the_
     assert not withdrawn.exists(), "also where there is nothing to decide"
 
 
+@pytest.mark.usefixtures("warm_workers")
 def test_the_next_night_scores_with_the_promoted_model(promoted: tuple[Site, State[Any]], phantoms: Path) -> None:
     site, _ = promoted
     site.upload(phantoms)

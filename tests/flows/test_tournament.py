@@ -14,7 +14,8 @@ from prefect.states import Completed
 from infra.storage import StorageError
 from models.recipes import catalogue
 from tasks.tournament import baselines, entries, fold_training
-from tests.support.studies import RECIPE, decisions
+from tests.support.recipes import OTHER, RECIPE, known
+from tests.support.studies import decisions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +36,7 @@ def test_a_killed_tournament_goes_on_and_what_was_trained_is_not_trained_again(
     study: Site, labelled: Path, tmp_path: Path
 ) -> None:
     study.environment["CXR_HOME"] = str(tmp_path / "home")
-    typed = ("tournament", str(labelled), "--recipe", RECIPE, "--recipe", "karcevski-complex", "--epochs", "1")
+    typed = ("tournament", str(labelled), "--recipe", RECIPE, "--recipe", OTHER, "--epochs", "1")
     answers = tmp_path / "home" / "cache" / entries.FOLDER / fold_training.ANSWERS_FOLDER
     page = tmp_path / "page.html"
     process = study.start(*typed, "--save", str(page))
@@ -54,7 +55,7 @@ def test_a_killed_tournament_goes_on_and_what_was_trained_is_not_trained_again(
     assert first.stat().st_mtime_ns == written
     assert len(list(answers.glob("*.npz"))) == 2
     assert f"| {RECIPE} |" in output
-    assert "| karcevski-complex |" in output
+    assert f"| {OTHER} |" in output
     assert "| *sees only the file's size and format* |" in output
     assert "secret-patient" not in output + page.read_text()
     left = [path for path in answers.parent.iterdir() if path != answers and path.name != ".lock"]
@@ -105,6 +106,7 @@ def test_a_tournament_that_cannot_be_held_says_why(study: Site, labelled: Path, 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The sets on which a recipe was trained: in no time, and with answers that are right."""
+    known(monkeypatch)
     sets: list[str] = []
 
     def train(_: Path, of: entries.Entries, recipe: Any, __: int, split: Any, *___: Any) -> fold_training.FoldResult:
@@ -195,6 +197,7 @@ def test_the_winner_is_trained_no_longer_for_the_gate_than_its_recipe_says(monke
         given.append(parameters["epochs"])
         return Completed(message="promoted")
 
+    known(monkeypatch)
     monkeypatch.setattr(retraining, "retrain_and_compare", retrain)
     for epochs in (100, 2, None):
         assert tournament.challenge(RECIPE, epochs, 0, "it won").is_completed()

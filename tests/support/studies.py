@@ -19,6 +19,7 @@ from models.training.job import JOB, ROWS, WorkerOutcome
 from tasks.training import jobs
 from tests.support.processes.eager import eager
 from tests.support.processes.once import once
+from tests.support.recipes import EPOCHS, RECIPE, known
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 IMAGES = 160
 PLACES = {"COVID-19": (0.35, 0.35), "NORMAL": (0.65, 0.65), "PNEUMONIA": (0.35, 0.65)}
-RECIPE = "compact-cnn-small"
 LENIENT = {
     "minimum_images": 10, "minimum_patients": 5, "minimum_images_per_class": 2, "minimum_patients_per_class": 1,
     "floors": {}, "sensitivity_floor": 0.0, "sensitivity_fall": 1.0, "sensitivity_margin": 1.0, "audit_margin": 0.0,
@@ -38,7 +38,6 @@ LENIENT = {
     "always_fast_ms": 10_000.0, "maximum_latency_ms": 10_000.0,
 }  # fmt: skip
 """Rules for a few dozen phantoms on a busy machine; tests/models/gate/test_decision.py shows what each rule does."""
-EPOCHS = 5
 TYPED = ("--recipe", RECIPE, "--epochs", str(EPOCHS))
 
 
@@ -107,6 +106,7 @@ def working_inside(shared: Path) -> Iterator[None]:
         return outcome
 
     with pytest.MonkeyPatch.context() as patch, eager():
+        known(patch)
         patch.setattr(jobs, "run", run)
         yield
 

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from flows.cli import app
 from models.phantoms.phantom import write_phantoms
+from tests.support.recipes import RECIPE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,14 +52,14 @@ def test_crossvalidation_answers_each_image_once_and_stands_beside_simple_models
     monkeypatch.setenv("CXR_HOME", str(tmp_path / "home"))
     write_phantoms(tmp_path / "data", 60, seed=1, size=80)
     answer = CliRunner().invoke(
-        app, ["crossvalidate", str(tmp_path / "data"), "--recipe", "compact-cnn-small", "--folds", "2", "--epochs", "1"]
+        app, ["crossvalidate", str(tmp_path / "data"), "--recipe", RECIPE, "--folds", "2", "--epochs", "1"]
     )
     assert answer.exit_code == 0, answer.output
     assert "60 images of" in answer.output
     assert "2-fold cross-validation by patient" in answer.output
     rows = [line.split("|")[1].strip() for line in answer.output.splitlines() if line.startswith("| ")]
     assert rows == [
-        "", "---", "**compact-cnn-small**", "sees only outlines: a linear model on oriented gradients (HOG)",
+        "", "---", f"**{RECIPE}**", "sees only outlines: a linear model on oriented gradients (HOG)",
         "sees only the image's border",
         "sees only the file's size and format",
     ]  # fmt: skip

@@ -22,6 +22,7 @@ import pytest
 from tests.support.processes.aws import read_descriptions_now, read_descriptions_once
 from tests.support.processes.eager import eager
 from tests.support.processes.warm import HEAD, kill, seen_by_prefect, use
+from tests.support.recipes import known
 
 IMPORTED = (
     "flows.cli",
@@ -146,6 +147,7 @@ def main(number: int) -> None:
     """Import everything and serve on a listening socket that was handed over."""
     for name in IMPORTED:
         import_module(name)
+    known(pytest.MonkeyPatch())
     read_descriptions_once()
     read_descriptions_now()
     gc.freeze()
