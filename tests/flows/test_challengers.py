@@ -114,7 +114,7 @@ def test_while_a_person_is_asked_and_in_a_dry_run_no_card_is_written(run: Retrai
     asked = comparing.question(run, found)
     ((page,),) = run.store.list("reports/")
     assert f"cxr report {run.run_id}" in asked
-    assert "stored while the retraining waited" in run.store.read(page.key).decode()
+    assert "stored while the retraining was waiting" in run.store.read(page.key).decode()
     run.dry_run = True
     assert comparing.cards(run, found) == []
     run.dry_run = False

@@ -129,7 +129,7 @@ def test_where_prefect_knows_no_such_deployment_the_night_says_what_is_due_and_t
 ) -> None:
     state = watched.night()
     assert state.is_completed(), state.message
-    assert "A retraining is due: 10 images with new labels; `cxr retrain` runs it" in str(
+    assert "A retraining is due: 10 images with new labels; `cxr retrain` starts it" in str(
         drift_artifact(watched.runs()[-1]["run_id"])
     )
     assert watched.db.rows("select flow_run_id, retraining_id from cxr.triggers") == [(None, None)]
