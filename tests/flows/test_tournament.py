@@ -95,7 +95,7 @@ def test_one_that_fails_does_not_cost_the_others_and_the_winner_must_pass_the_ga
 def test_a_tournament_that_cannot_be_held_says_why(study: Site, labelled: Path, tmp_path: Path) -> None:
     assert "give no folders" in str(compete(study, folders=[str(labelled)], hand_over=True).message)
     assert "carson-final" in str(compete(study, recipes=["resnet-9000"]).message)
-    assert "sub-folder for each class" in str(compete(study, folders=[str(tmp_path)]).message)
+    assert "sub-folder per class" in str(compete(study, folders=[str(tmp_path)]).message)
     assert "50 folds by patient need" in str(compete(study, folders=[str(labelled)], folds=50).message)
     for folds in (1, -2):
         assert "at least 2, or for 0" in str(compete(study, folders=[str(labelled)], folds=folds).message)

@@ -54,7 +54,7 @@ def test_a_sheet_saved_by_a_spreadsheet_program_is_read(tmp_path: Path) -> None:
         (b"PK\x03\x04\x14\x00\x06\x00", "'CSV UTF-8'"),
         (b"object_key,class,patient_id\n" + b"a" * 200_000, "is not CSV (field larger"),
         (b"class,patient_id\nNORMAL,p1\n", "names no images"),
-        (b"key,label,label,patient_id\na,b,c,d\n", "the column label 2 times"),
+        (b"key,label,label,patient_id\na,b,c,d\n", "2 columns named label"),
     ],
 )
 def test_a_sheet_that_cannot_be_read_is_refused_in_one_line(tmp_path: Path, data: bytes, words: str) -> None:

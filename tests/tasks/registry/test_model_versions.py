@@ -79,7 +79,7 @@ def test_a_version_that_nobody_registered_is_named_as_missing(pool: sa.Engine) -
 def test_a_model_of_another_codes_preprocessing_is_refused_in_words(db: Database, nights: Nights) -> None:
     promotion.promote(nights.pool, MODEL, "the first one")
     db.rows("update cxr.model_versions set preprocessing = preprocessing || '{\"rotate\": 90}'")
-    with pytest.raises(RegistryError, match=f"{MODEL}: .*rotate.*train anew"):
+    with pytest.raises(RegistryError, match=f"{MODEL}: .*rotate.*train a new model"):
         model_versions.champion(nights.pool)
 
 

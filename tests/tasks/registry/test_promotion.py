@@ -115,7 +115,7 @@ def test_a_decision_about_a_champion_of_yesterday_is_refused_and_leaves_nothing(
     one = retraining(models.pool)
     promotion.promote(models.pool, "model-4", "by hand, meanwhile")
     before = everything(db)
-    with pytest.raises(StaleError, match=r"from model-1 to model-4 while.*run it again"):
+    with pytest.raises(StaleError, match=r"from model-1 to model-4 during.*run it again"):
         promotion.record(models.pool, one, RULING, outcome="promoted")
     assert everything(db) == before
 
@@ -152,7 +152,7 @@ def test_a_retraining_that_was_found_dead_decides_nothing_any_more(db: Database,
     [
         ("artifact_sha256 = repeat('a', 64)", "champion's own model"),
         ("made_data = true", "trained on made data, the champion on radiographs"),
-        ("classes = '{NORMAL,PNEUMONIA}'", "other classes than before"),
+        ("classes = '{NORMAL,PNEUMONIA}'", "analysts would see other classes"),
     ],
     ids=["the champion itself", "made data", "other classes"],
 )
@@ -198,7 +198,7 @@ def test_two_retrainings_that_end_at_once_make_one_champion(db: Database, models
         for one, ruling in zip(ids, rulings, strict=True)
     ]
     outcomes = at_once(*steps)
-    assert sorted(type(one).__name__ for one in outcomes) == ["Recorded", "StaleError"]
+    assert sorted(type(one).__name__ for one in outcomes) == ["RecordedDecision", "StaleError"]
     assert db.value("select count(*) from cxr.promotions") == 2
     assert db.value("select count(*) from cxr.decisions") == 1
     require_linear(db)
@@ -232,7 +232,7 @@ def test_a_rollback_goes_one_step_back_and_not_a_second_one(db: Database, models
         promotion.rollback(models.pool, "\n")
     assert promotion.rollback(models.pool, "it misses effusions") == ("model-2", MODEL)
     assert champion(db) == MODEL
-    with pytest.raises(PromotionError, match=r"rollback itself, from model-2 to model-1.*cxr champion promote VERSION"):
+    with pytest.raises(PromotionError, match=r"itself a rollback, from model-2 to model-1.*cxr champion promote VERSION"):
         promotion.rollback(models.pool, "further")
     promotion.promote(models.pool, "model-3", "another try")
     assert promotion.rollback(models.pool, "no") == ("model-3", MODEL)

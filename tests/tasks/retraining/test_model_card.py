@@ -66,7 +66,7 @@ def test_a_version_that_nobody_judged_has_its_validation_figures_and_says_that_t
     given = metrics | {"split": "validation", "splits": {"train": {"images": 400}, "validation": {"images": N}}}
     shown = model_card.render(model_card.CardEvidence(metadata=metadata(CHALLENGER, metrics=given)))
     assert "not judged yet" in shown
-    assert "so they flatter" in shown
+    assert "so the figures are optimistic" in shown
     assert f"{metrics['balanced_accuracy']:.3f}" in shown
     assert ">400<" in shown
     assert 'id="subgroups"' not in shown

@@ -240,7 +240,7 @@ def test_made_data_has_a_prominent_warning() -> None:
 def test_subgroups_too_small_to_report_are_counted_and_neither_named_nor_judged(page: str) -> None:
     shown = words(page)
     assert "By sex" in shown
-    assert "Too small to report, by site: 1 group, 4 images together" in shown
+    assert "Too small to report, by site: 1 group with 4 images in total" in shown
     assert f"Unknown site: {N - 4} images" in shown
 
 

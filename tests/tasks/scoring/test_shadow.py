@@ -101,7 +101,7 @@ def test_it_is_chosen_and_ended_with_a_reason_and_is_never_the_champion_itself(d
     ):  # fmt: skip
         with pytest.raises(error, match=words):
             shadow_trial.choose(pool, version, reason)
-    with pytest.raises(ShadowError, match="no model version scores beside"):
+    with pytest.raises(ShadowError, match="no model version scores alongside"):
         shadow_trial.end(pool, "it is over")
     shadow_trial.choose(pool, TRIAL, "two weeks")
     with pytest.raises(ShadowError, match="already"):
