@@ -232,7 +232,9 @@ def test_a_rollback_goes_one_step_back_and_not_a_second_one(db: Database, models
         promotion.rollback(models.pool, "\n")
     assert promotion.rollback(models.pool, "it misses effusions") == ("model-2", MODEL)
     assert champion(db) == MODEL
-    with pytest.raises(PromotionError, match=r"itself a rollback, from model-2 to model-1.*cxr champion promote VERSION"):
+    with pytest.raises(
+        PromotionError, match=r"itself a rollback, from model-2 to model-1.*cxr champion promote VERSION"
+    ):
         promotion.rollback(models.pool, "further")
     promotion.promote(models.pool, "model-3", "another try")
     assert promotion.rollback(models.pool, "no") == ("model-3", MODEL)
